@@ -1,0 +1,88 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Sources also carry the word `unsafe` at every expression that the compiler cannot prove memory-safe.
+let strictSources = strict + [.strictMemorySafety()]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martletd", targets: ["MartletSupervisor"]),
+        .executable(name: "martlet-worker", targets: ["MartletWorker"]),
+        .executable(name: "martletctl", targets: ["MartletControl"]),
+        .executable(name: "martlet-load", targets: ["MartletLoad"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    ],
+    targets: [
+        // Libraries of the system.
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+        // Floors: what the processes stand on.
+        .target(name: "CMartletLinux"),
+        .target(name: "MartletCore", swiftSettings: strictSources),
+        .target(name: "MartletWire", dependencies: ["MartletCore", "CZlib"], swiftSettings: strictSources),
+        .target(
+            name: "MartletLinux",
+            dependencies: ["CMartletLinux"],
+            exclude: ["Systemd"],
+            swiftSettings: strictSources
+        ),
+        // Apart from MartletLinux, because a worker must not be linked with libsystemd.
+        .target(
+            name: "MartletSystemd",
+            dependencies: ["CSystemd", "MartletLinux"],
+            path: "Sources/MartletLinux/Systemd",
+            swiftSettings: strictSources
+        ),
+
+        // Rooms: each is a process.
+        .executableTarget(
+            name: "MartletSupervisor",
+            dependencies: [
+                "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", logging, argumentParser,
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: strictSources
+        ),
+        .executableTarget(
+            name: "MartletWorker",
+            dependencies: ["MartletCore", "MartletWire", "MartletLinux", logging],
+            resources: [.embedInCode("Door/demo.html")],
+            swiftSettings: strictSources
+        ),
+        .executableTarget(
+            name: "MartletControl",
+            dependencies: ["MartletCore", "MartletWire", "MartletLinux", argumentParser],
+            swiftSettings: strictSources
+        ),
+        .executableTarget(
+            name: "MartletLoad",
+            dependencies: [
+                "MartletCore", argumentParser,
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ],
+            swiftSettings: strict
+        ),
+    ]
+)

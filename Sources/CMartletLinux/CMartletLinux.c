@@ -1,0 +1,224 @@
+#define _GNU_SOURCE
+#include "CMartletLinux.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int martlet_accept(int listener) {
+  int fd;
+  do fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+static int failed_with(int fd, int error) {
+  if (fd >= 0) close(fd);
+  errno = error;
+  return -1;
+}
+
+/* Fills *out from a numeric address; returns its length, or 0. */
+static socklen_t numeric_address(const char *address, uint16_t port, struct sockaddr_storage *out) {
+  memset(out, 0, sizeof *out);
+  struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+  struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+  if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    return sizeof *v4;
+  }
+  if (inet_pton(AF_INET6, address, &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    return sizeof *v6;
+  }
+  return 0;
+}
+
+static socklen_t unix_address(const char *path, struct sockaddr_un *out) {
+  memset(out, 0, sizeof *out);
+  out->sun_family = AF_UNIX;
+  if (strlen(path) >= sizeof out->sun_path) return 0;
+  strcpy(out->sun_path, path);
+  return sizeof *out;
+}
+
+int martlet_listen_tcp(const char *address, uint16_t port, int backlog, uint16_t *bound_port) {
+  struct sockaddr_storage a;
+  socklen_t length = numeric_address(address, port, &a);
+  if (!length) return failed_with(-1, EINVAL);
+  int fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+  if (fd < 0) return -1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(fd, (struct sockaddr *)&a, length) || listen(fd, backlog)) return failed_with(fd, errno);
+  int bound = martlet_local_port(fd);
+  if (bound < 0) return failed_with(fd, errno);
+  *bound_port = (uint16_t)bound;
+  return fd;
+}
+
+int martlet_listen_unix(const char *path, mode_t mode, int backlog) {
+  struct sockaddr_un a;
+  if (!unix_address(path, &a)) return failed_with(-1, ENAMETOOLONG);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  mode_t old = umask(0777 & ~mode);
+  int bound = bind(fd, (struct sockaddr *)&a, sizeof a), error = errno;
+  umask(old);
+  if (bound) return failed_with(fd, error);
+  if (listen(fd, backlog)) return failed_with(fd, errno);
+  return fd;
+}
+
+static int connected(int family, const void *address, socklen_t length) {
+  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  if (connect(fd, address, length)) return failed_with(fd, errno);
+  return fd;
+}
+
+int martlet_connect_unix(const char *path) {
+  struct sockaddr_un a;
+  if (!unix_address(path, &a)) return failed_with(-1, ENAMETOOLONG);
+  return connected(AF_UNIX, &a, sizeof a);
+}
+
+int martlet_connect_tcp(const char *address, uint16_t port) {
+  struct sockaddr_storage a;
+  socklen_t length = numeric_address(address, port, &a);
+  if (!length) return failed_with(-1, EINVAL);
+  return connected(a.ss_family, &a, length);
+}
+
+int martlet_local_port(int fd) {
+  struct sockaddr_storage a;
+  socklen_t length = sizeof a;
+  if (getsockname(fd, (struct sockaddr *)&a, &length)) return -1;
+  if (a.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&a)->sin_port);
+  if (a.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
+  errno = EAFNOSUPPORT;
+  return -1;
+}
+
+int martlet_socket_cookie(int fd, uint64_t *cookie) {
+  socklen_t length = sizeof *cookie;
+  return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &length);
+}
+
+int martlet_is_listening(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) == 0 && on;
+}
+
+int martlet_set_no_delay(int fd) {
+  int one = 1;
+  return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+int martlet_set_buffer(int fd, int receive_bytes, int send_bytes) {
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes)) return -1;
+  return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
+}
+
+int martlet_socket_pair(int type, int pair[2]) {
+  return socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
+}
+
+int martlet_set_close_on_exec(int fd, int on) { return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0); }
+
+int martlet_set_non_blocking(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+typedef union {
+  char bytes[CMSG_SPACE(MARTLET_MAX_DESCRIPTORS * sizeof(int))];
+  struct cmsghdr align;
+} control_buffer;
+
+ssize_t martlet_send_descriptors(int sock, const void *data, size_t length, const int *fds, int count) {
+  control_buffer control;
+  struct iovec part = {(void *)data, length};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (count < 0 || count > MARTLET_MAX_DESCRIPTORS) {
+    errno = EINVAL;
+    return -1;
+  }
+  if (count > 0) {
+    message.msg_control = control.bytes;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    memset(control.bytes, 0, message.msg_controllen);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+  }
+  ssize_t sent;
+  do sent = sendmsg(sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (sent < 0 && errno == EINTR);
+  return sent;
+}
+
+ssize_t martlet_receive_descriptors(int sock, void *data, size_t capacity, int *fds, int max, int *count, int *truncated) {
+  control_buffer control;
+  struct iovec part = {data, capacity};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  *count = 0;
+  *truncated = 0;
+  ssize_t received;
+  do received = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  while (received < 0 && errno == EINTR);
+  if (received < 0) return received;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    int n = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    const int *passed = (const int *)CMSG_DATA(header);
+    for (int i = 0; i < n; i++) {
+      if (*count < max)
+        fds[(*count)++] = passed[i];
+      else
+        close(passed[i]);
+    }
+  }
+  *truncated = (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
+  return received;
+}
+
+int martlet_memfd(const char *name, int allow_sealing) {
+  return memfd_create(name, MFD_CLOEXEC | (allow_sealing ? MFD_ALLOW_SEALING : 0));
+}
+
+int martlet_seal(int memfd) {
+  return fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+}
+
+int martlet_punch(void *address, size_t length) { return madvise(address, length, MADV_REMOVE); }
+
+int martlet_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int martlet_close_from(posix_spawn_file_actions_t *actions, int from) {
+  return posix_spawn_file_actions_addclosefrom_np(actions, from);
+}
+
+int martlet_open_descriptors(void) {
+  DIR *directory = opendir("/proc/self/fd");
+  if (!directory) return -1;
+  int count = 0;
+  while (readdir(directory)) count++;
+  closedir(directory);
+  return count - 3; /* ".", ".." and the directory's own */
+}

@@ -1,0 +1,58 @@
+/* What Swift cannot call by itself: function-like macros (CMSG_*, CPU_SET), variadic system calls, and functions that
+   need _GNU_SOURCE, which the Glibc module is built without. Every function returns what the system call returns and
+   leaves errno as it was set. */
+#ifndef CMARTLETLINUX_H
+#define CMARTLETLINUX_H
+
+#include <spawn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+/* The most descriptors that one message may carry: SCM_MAX_FD of the kernel. */
+#define MARTLET_MAX_DESCRIPTORS 253
+
+/* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; the peer's address is not asked for. */
+int martlet_accept(int listener);
+/* A listening TCP socket on a numeric IPv4 or IPv6 address; *port receives the bound port. -1: errno (EINVAL: address). */
+int martlet_listen_tcp(const char *address, uint16_t port, int backlog, uint16_t *bound_port);
+/* A listening Unix stream socket at path, created with the given mode. */
+int martlet_listen_unix(const char *path, mode_t mode, int backlog);
+/* Blocking connects for clients (martletctl). */
+int martlet_connect_unix(const char *path);
+int martlet_connect_tcp(const char *address, uint16_t port);
+/* The port of a bound TCP socket, or -1. */
+int martlet_local_port(int fd);
+/* SO_COOKIE: unique for each socket while the machine runs, and the same in every process that holds it. */
+int martlet_socket_cookie(int fd, uint64_t *cookie);
+/* SO_ACCEPTCONN: 1 where fd listens. */
+int martlet_is_listening(int fd);
+int martlet_set_no_delay(int fd);
+int martlet_set_buffer(int fd, int receive_bytes, int send_bytes);
+int martlet_socket_pair(int type, int pair[2]);
+int martlet_set_close_on_exec(int fd, int on);
+int martlet_set_non_blocking(int fd);
+
+/* One message with 0 to 253 descriptors (SCM_RIGHTS, unix(7)). */
+ssize_t martlet_send_descriptors(int sock, const void *data, size_t length, const int *fds, int count);
+/* One message; descriptors arrive close-on-exec. *truncated is 1 where the kernel dropped some for want of room. */
+ssize_t martlet_receive_descriptors(int sock, void *data, size_t capacity, int *fds, int max, int *count, int *truncated);
+
+int martlet_memfd(const char *name, int allow_sealing);
+int martlet_seal(int memfd);
+/* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
+int martlet_punch(void *address, size_t length);
+int martlet_pidfd_open(pid_t pid);
+int martlet_close_from(posix_spawn_file_actions_t *actions, int from);
+int martlet_open_descriptors(void);
+
+#endif

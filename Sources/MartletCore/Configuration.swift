@@ -1,0 +1,129 @@
+/// Everything that can be configured, with its default. Only the supervisor reads files; workers are born with values.
+package struct Configuration: Equatable, Sendable {
+    package struct Client: Equatable, Sendable {
+        /// `ADDRESS:PORT` where browsers connect.
+        package var listen = "0.0.0.0:8000"
+        /// The path of the WebSocket.
+        package var path = "/ws"
+        /// The largest message that a client may send.
+        package var maxMessageBytes = 1_048_576
+        /// How long a connection may take to send its whole HTTP head.
+        package var handshakeTimeout = Duration.seconds(5)
+        /// Told to clients in their first frame.
+        package var heartbeatInterval = Duration.seconds(25)
+        /// Bytes that may wait for one connection before it is closed with 4508.
+        package var queueBytes = 1_048_576
+    }
+
+    package struct API: Equatable, Sendable {
+        /// `ADDRESS:PORT`, or `unix:PATH`, where backends publish.
+        package var listen = "127.0.0.1:8001"
+        package var maxBodyBytes = 4_194_304
+    }
+
+    package struct Limits: Equatable, Sendable {
+        /// WebSockets of the whole node.
+        package var connections = 100_000
+    }
+
+    package struct Supervision: Equatable, Sendable {
+        package var livenessInterval = Duration.seconds(1)
+        package var livenessTimeout = Duration.seconds(5)
+        package var restartBackoffMinimum = Duration.milliseconds(100)
+        package var restartBackoffMaximum = Duration.seconds(30)
+        /// How long a new worker may take to say `ready`, and how long all workers may take to stop.
+        package var handoverTimeout = Duration.seconds(10)
+        /// Bytes that may wait for one worker before its senders are told `shard unavailable`.
+        package var holdBytes = 67_108_864
+    }
+
+    /// Worker processes; nil: one per CPU that the service may use.
+    package var workers: Int?
+    package var client = Client()
+    package var api = API()
+    package var limits = Limits()
+    package var supervision = Supervision()
+    /// Where `martletctl` finds the supervisor.
+    package var controlSocket = "/run/martlet/control.sock"
+    /// Loopback only, users by name, no keys, a demo page.
+    package var isDevelopment = false
+
+    package init() {}
+
+    /// What runs under `--dev`, where nothing else is said.
+    package static var development: Configuration {
+        var configuration = Configuration()
+        configuration.isDevelopment = true
+        configuration.client.listen = "127.0.0.1:8000"
+        return configuration
+    }
+
+    /// Throws where a value is impossible, naming the key.
+    package func validate() throws(ConfigurationError) {
+        func require(_ condition: Bool, _ key: String, _ why: String) throws(ConfigurationError) {
+            if !condition { throw ConfigurationError(key: key, why: why) }
+        }
+        if let workers {
+            let range = 1...ShardMap.largestShardCount
+            try require(range.contains(workers), "workers", "must be `auto` or 1 to \(range.upperBound)")
+        }
+        try require(client.path.hasPrefix("/"), "client.path", "must begin with /")
+        try require(
+            !["/healthz", "/echo", "/"].contains(client.path) && !client.path.contains("?"),
+            "client.path",
+            "is taken, or has a query"
+        )
+        try require((125...16_777_216).contains(client.maxMessageBytes), "client.max_message_bytes", "must be 125 to 16777216")
+        try require((4096...268_435_456).contains(client.queueBytes), "client.queue_bytes", "must be 4096 to 268435456")
+        try require((1024...16_777_216).contains(api.maxBodyBytes), "api.max_body_bytes", "must be 1024 to 16777216")
+        try require((1...1_000_000).contains(limits.connections), "limits.connections", "must be 1 to 1000000")
+        try require(supervision.holdBytes >= 1_048_576, "supervision.hold_bytes", "must be at least 1048576")
+        for (key, duration) in durations {
+            try require(duration >= .milliseconds(10) && duration <= .seconds(3600), key, "must be 10ms to 1h")
+        }
+        try require(
+            supervision.livenessTimeout > supervision.livenessInterval,
+            "supervision.liveness_timeout",
+            "must be longer than liveness_interval"
+        )
+        try require(
+            supervision.restartBackoffMaximum >= supervision.restartBackoffMinimum,
+            "supervision.restart_backoff_max",
+            "must not be shorter than restart_backoff_min"
+        )
+    }
+
+    private var durations: [(String, Duration)] {
+        [
+            ("client.handshake_timeout", client.handshakeTimeout),
+            ("client.heartbeat_interval", client.heartbeatInterval),
+            ("supervision.liveness_interval", supervision.livenessInterval),
+            ("supervision.liveness_timeout", supervision.livenessTimeout),
+            ("supervision.restart_backoff_min", supervision.restartBackoffMinimum),
+            ("supervision.restart_backoff_max", supervision.restartBackoffMaximum),
+            ("supervision.handover_timeout", supervision.handoverTimeout),
+        ]
+    }
+}
+
+/// A configuration that cannot be used.
+package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+    /// The key as the file spells it, `client.listen`.
+    package let key: String
+    /// What is wrong, and what would be right.
+    package let why: String
+
+    package init(key: String, why: String) {
+        self.key = key
+        self.why = why
+    }
+
+    package var description: String { "\(key): \(why)" }
+}
+
+extension Duration {
+    /// The whole duration in nanoseconds; durations here are short and positive.
+    package var nanoseconds: UInt64 {
+        UInt64(components.seconds) * 1_000_000_000 + UInt64(components.attoseconds / 1_000_000_000)
+    }
+}

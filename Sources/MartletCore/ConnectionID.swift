@@ -1,0 +1,45 @@
+/// Names one connection, for as long as any server of this node remembers it.
+///
+/// To users it is opaque text. Ours have 15 characters (base 32 without look-alikes): 10 bits for the user's hash slot,
+/// so that any worker knows which shard owns the connection, a zero bit, and 64 random bits. Fifteen bytes fit into a
+/// Swift string without an allocation.
+package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
+    package let text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+
+    /// A new id for a connection of a user who hashes to `slot`.
+    package init(slot: Int, random: UInt64) {
+        var high = UInt64(slot & (ShardMap.slotCount - 1)) << 1  // the upper 11 of 75 bits
+        var low = random
+        text = unsafe String(unsafeUninitializedCapacity: Self.length) { characters in
+            for index in stride(from: Self.length - 1, through: 0, by: -1) {
+                unsafe characters.initializeElement(at: index, to: Self.alphabet[Int(low & 31)])
+                low = low >> 5 | (high & 31) << 59
+                high >>= 5
+            }
+            return Self.length
+        }
+    }
+
+    package var description: String { text }
+
+    /// The hash slot of the connection's user; nil for text that no server of ours made.
+    package var slot: Int? {
+        let characters = text.utf8
+        guard characters.count == Self.length else { return nil }
+        var high: UInt64 = 0
+        for (index, character) in characters.enumerated() {
+            guard let digit = Self.alphabet.firstIndex(of: character) else { return nil }
+            if index < 3 { high = high << 5 | UInt64(digit) }
+        }
+        // The first three characters carry 15 bits: ten of the slot, the zero bit, and four random ones.
+        guard high & 0b1_0000 == 0 else { return nil }
+        return Int(high >> 5)
+    }
+
+    private static let length = 15
+    private static let alphabet = Array("0123456789abcdefghjkmnpqrstvwxyz".utf8)
+}

@@ -1,0 +1,136 @@
+/// The one store of who is connected: a table of connections, and two indexes over it.
+///
+/// Adding and removing cost the same however many connections there are, or one user has. Every other view (counts,
+/// lists) is computed from it, so views cannot disagree.
+struct ConnectionStore {
+    private struct Entry {
+        var connection: WebSocketConnection
+        /// Neighbours in the ring of the same user's connections; -1 ends it.
+        var previous: Int32
+        var next: Int32
+    }
+
+    private struct UserEntry {
+        var first: Int32
+        var last: Int32
+        var count: Int32
+    }
+
+    private var entries: [Entry?] = []
+    private var vacant: [Int32] = []
+    private var byID: [ConnectionID: Int32] = [:]
+    private var byUser: [String: UserEntry] = [:]
+
+    var count: Int { byID.count }
+    var userCount: Int { byUser.count }
+
+    subscript(id: ConnectionID) -> WebSocketConnection? {
+        byID[id].flatMap { entries[Int($0)]?.connection }
+    }
+
+    /// Adds a connection whose id is not in the store (the caller removed an older one).
+    mutating func insert(_ connection: WebSocketConnection) {
+        precondition(byID[connection.id] == nil, "an id can be registered once")
+        let index: Int32
+        if let reused = vacant.popLast() {
+            index = reused
+        } else {
+            index = Int32(entries.count)
+            entries.append(nil)
+        }
+        let previous = append(index, toUser: connection.user)
+        entries[Int(index)] = Entry(connection: connection, previous: previous, next: -1)
+        byID[connection.id] = index
+    }
+
+    /// Removes a connection from every index.
+    mutating func remove(_ id: ConnectionID) -> WebSocketConnection? {
+        guard let index = byID.removeValue(forKey: id), let entry = entries[Int(index)] else { return nil }
+        if entry.previous >= 0 { entries[Int(entry.previous)]?.next = entry.next }
+        if entry.next >= 0 { entries[Int(entry.next)]?.previous = entry.previous }
+        unlink(entry, fromUser: entry.connection.user)
+        entries[Int(index)] = nil
+        vacant.append(index)
+        if byID.isEmpty { reset() }
+        return entry.connection
+    }
+
+    /// A user's connections, in the order in which they came.
+    func connections(ofUser user: String) -> [WebSocketConnection] {
+        var result: [WebSocketConnection] = []
+        forEach(ofUser: user) { result.append($0) }
+        return result
+    }
+
+    func count(ofUser user: String) -> Int { Int(byUser[user]?.count ?? 0) }
+
+    /// Visits a user's connections, in the order in which they came.
+    func forEach(ofUser user: String, _ visit: (borrowing WebSocketConnection) -> Void) {
+        guard var index = byUser[user]?.first else { return }
+        while index >= 0, let entry = entries[Int(index)] {
+            visit(entry.connection)
+            index = entry.next
+        }
+    }
+
+    /// Visits every connection.
+    func forEach(_ visit: (borrowing WebSocketConnection) -> Void) {
+        for entry in entries {
+            if let entry { visit(entry.connection) }
+        }
+    }
+
+    /// How many connections each user has.
+    var countsByUser: [String: Int] { byUser.mapValues { Int($0.count) } }
+
+    private mutating func append(_ index: Int32, toUser user: String) -> Int32 {
+        guard var list = byUser[user] else {
+            byUser[user] = UserEntry(first: index, last: index, count: 1)
+            return -1
+        }
+        let previous = list.last
+        entries[Int(previous)]?.next = index
+        list.last = index
+        list.count += 1
+        byUser[user] = list
+        return previous
+    }
+
+    private mutating func unlink(_ entry: Entry, fromUser user: String) {
+        guard var list = byUser[user] else { return }
+        list.count -= 1
+        if list.count == 0 {
+            byUser.removeValue(forKey: user)
+            return
+        }
+        if entry.previous < 0 { list.first = entry.next }
+        if entry.next < 0 { list.last = entry.previous }
+        byUser[user] = list
+    }
+
+    /// An empty store gives its memory back: a wave of connections leaves nothing behind.
+    private mutating func reset() {
+        entries = []
+        vacant = []
+        byID = [:]
+        byUser = [:]
+    }
+
+    /// Compares every index with the table; returns what disagrees. For tests.
+    var inconsistencies: [String] {
+        var found: [String] = []
+        var counts: [String: Int] = [:]
+        for (index, entry) in entries.enumerated() {
+            guard let entry else { continue }
+            counts[entry.connection.user, default: 0] += 1
+            if byID[entry.connection.id] != Int32(index) { found.append("\(entry.connection) is not found by its id") }
+        }
+        if counts != countsByUser { found.append("users \(countsByUser) do not match the table \(counts)") }
+        if byID.count != counts.values.reduce(0, +) { found.append("\(byID.count) ids for another number of entries") }
+        for (user, count) in counts where connections(ofUser: user).count != count {
+            found.append("the ring of \(user) has another length than its count")
+        }
+        if entries.count != count + vacant.count { found.append("vacant entries were lost") }
+        return found
+    }
+}

@@ -1,0 +1,42 @@
+/// Which shard owns which user.
+///
+/// A user id hashes to one of 1,024 slots, and the map gives each slot to a shard. The hash is CRC-32 (IEEE 802.3, as
+/// in zlib) of the id's UTF-8 bytes, modulo 1,024, so that another program can compute it:
+/// `zlib.crc32(user.encode()) % 1024`.
+package struct ShardMap: Equatable, Sendable {
+    /// Slots that users hash to; a promise, because other programs compute it.
+    package static let slotCount = 1024
+    /// The most shards one node may have.
+    package static let largestShardCount = 128
+
+    /// Counts changes of the map; a message says which generation it was routed with.
+    package let generation: UInt32
+    /// The owner of each slot.
+    package let owners: [UInt16]
+
+    /// A map that gives each of so many shards an equal, contiguous range of slots.
+    package init(shardCount: Int, generation: UInt32 = 1) {
+        precondition((1...Self.largestShardCount).contains(shardCount), "a node has 1 to 128 shards")
+        self.generation = generation
+        owners = (0..<Self.slotCount).map { UInt16($0 * shardCount / Self.slotCount) }
+    }
+
+    package var shardCount: Int { Int(owners.max() ?? 0) + 1 }
+
+    package func shard(ofSlot slot: Int) -> Int { Int(owners[slot & (Self.slotCount - 1)]) }
+
+    package func shard(ofUser user: String) -> Int { shard(ofSlot: Self.slot(ofUser: user)) }
+
+    /// The owner of a connection: the id carries its user's slot. Nil for text that is no id of ours.
+    package func shard(of connection: ConnectionID) -> Int? { connection.slot.map(shard(ofSlot:)) }
+
+    package static func slot(ofUser user: String) -> Int {
+        var crc = UInt32.max
+        for byte in user.utf8 { crc = (crc >> 8) ^ crcTable[Int((crc ^ UInt32(byte)) & 0xFF)] }
+        return Int(~crc & UInt32(slotCount - 1))
+    }
+
+    private static let crcTable: [UInt32] = (0..<256).map { index in
+        (0..<8).reduce(UInt32(index)) { value, _ in value & 1 == 1 ? (value >> 1) ^ 0xEDB8_8320 : value >> 1 }
+    }
+}

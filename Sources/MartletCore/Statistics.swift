@@ -1,0 +1,105 @@
+/// Sums that only grow, even across restarts of a worker.
+package struct Counters: Equatable, Sendable {
+    /// Deliveries: a message to two connections counts twice.
+    package var messagesSent = 0
+    package var messagesReceived = 0
+    /// Deliveries that a connection could not take.
+    package var messagesFailed = 0
+    /// Messages that were accepted for a connection and went down with it.
+    package var messagesDropped = 0
+    /// Payload bytes of the deliveries.
+    package var bytesSent = 0
+    package var bytesReceived = 0
+
+    package init() {}
+
+    package mutating func merge(_ other: Counters) {
+        messagesSent += other.messagesSent
+        messagesReceived += other.messagesReceived
+        messagesFailed += other.messagesFailed
+        messagesDropped += other.messagesDropped
+        bytesSent += other.bytesSent
+        bytesReceived += other.bytesReceived
+    }
+}
+
+/// What a manager knows of its shard.
+package struct ManagerStatistics: Equatable, Sendable {
+    package var connections: Int
+    package var users: Int
+    package var counters: Counters
+    /// Only where it was asked for.
+    package var connectionsByUser: [String: Int]?
+}
+
+/// What the supervisor thinks of a shard.
+package enum ShardState: UInt8, Sendable {
+    /// Its worker was started and has not said `ready`.
+    case starting
+    case serving
+    case stopping
+    /// Its worker has ended, and the next one waits for its time.
+    case down
+
+    package var name: String {
+        switch self {
+        case .starting: "starting"
+        case .serving: "serving"
+        case .stopping: "stopping"
+        case .down: "down"
+        }
+    }
+}
+
+/// What a worker reports of itself, and what the supervisor adds.
+package struct ShardStatistics: Equatable, Sendable {
+    package var shard = 0
+    package var pid: Int32 = 0
+    package var generation: UInt32 = 0
+    package var state = ShardState.starting
+    package var connections = 0
+    package var users = 0
+    package var counters = Counters()
+    /// Bytes that wait in the queues of connections.
+    package var queueBytes = 0
+    /// Slots of the arena that are in use, open or closing.
+    package var slotsInUse = 0
+    package var residentBytes = 0
+    package var cpuNanoseconds: UInt64 = 0
+    package var restarts = 0
+    /// Why the last worker of this shard ended.
+    package var lastEnd: String?
+    package var connectionsByUser: [String: Int]?
+
+    package init() {}
+}
+
+/// The whole node. The totals are computed from the shards, so the sums always agree.
+package struct NodeStatistics: Equatable, Sendable {
+    package var shards: [ShardStatistics]
+    package var uptimeNanoseconds: UInt64
+
+    package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64) {
+        self.shards = shards
+        self.uptimeNanoseconds = uptimeNanoseconds
+    }
+
+    package var totalConnections: Int { shards.reduce(0) { $0 + $1.connections } }
+
+    /// A user lives on one shard, so users can be added up.
+    package var uniqueUsers: Int { shards.reduce(0) { $0 + $1.users } }
+
+    package var counters: Counters {
+        shards.reduce(into: Counters()) { $0.merge($1.counters) }
+    }
+
+    /// Nil where some shard was not asked for it.
+    package var connectionsByUser: [String: Int]? {
+        var merged: [String: Int] = [:]
+        for shard in shards {
+            guard let counts = shard.connectionsByUser else { return nil }
+            merged.merge(counts) { $0 + $1 }
+        }
+        return merged
+    }
+}

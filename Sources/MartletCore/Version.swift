@@ -1,0 +1,4 @@
+/// This build of Martlet.
+package enum Martlet {
+    package static let version = "0.1.0"
+}

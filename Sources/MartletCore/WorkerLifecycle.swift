@@ -1,0 +1,153 @@
+/// The life of a shard's worker process as its supervisor sees it: when to start one, when to end one, when to wait.
+///
+/// Pure: time (nanoseconds of a monotonic clock) and chance come in as arguments, what to do comes out.
+package struct WorkerLifecycle: Equatable, Sendable {
+    /// How patient the supervisor is; all in nanoseconds.
+    package struct Policy: Equatable, Sendable {
+        /// How long a new worker may take to say `ready`.
+        package var readyTimeout: UInt64
+        /// How long a worker may go without saying `alive`.
+        package var livenessTimeout: UInt64
+        package var backoffMinimum: UInt64
+        package var backoffMaximum: UInt64
+        /// How long a worker must have served for its end not to count as a failed start.
+        package var stableAfter: UInt64 = 1_000_000_000
+
+        package init(readyTimeout: UInt64, livenessTimeout: UInt64, backoffMinimum: UInt64, backoffMaximum: UInt64) {
+            self.readyTimeout = readyTimeout
+            self.livenessTimeout = livenessTimeout
+            self.backoffMinimum = backoffMinimum
+            self.backoffMaximum = backoffMaximum
+        }
+    }
+
+    private enum State: Equatable, Sendable {
+        /// No process; start one at this time.
+        case waiting(until: UInt64)
+        case starting(since: UInt64)
+        case serving(since: UInt64, lastAlive: UInt64)
+        /// A kill was sent; its end is awaited.
+        case ending
+        /// Asked to stop for good.
+        case stopping
+        case stopped
+    }
+
+    package enum Action: Equatable, Sendable {
+        case none
+        /// Start a process now.
+        case start
+        /// Kill the process: it did not say what it had to in time.
+        case kill(KillReason)
+    }
+
+    package enum KillReason: String, Equatable, Sendable {
+        case notReady = "it did not become ready in time"
+        case notAlive = "it stopped answering"
+    }
+
+    private let policy: Policy
+    private var state: State = .waiting(until: 0)
+    private var failedStarts = 0
+    /// Ends that were not asked for.
+    package private(set) var restarts = 0
+
+    package init(policy: Policy) {
+        self.policy = policy
+    }
+
+    package var shardState: ShardState {
+        switch state {
+        case .waiting, .stopped: .down
+        case .starting: .starting
+        case .serving: .serving
+        case .ending: .down
+        case .stopping: .stopping
+        }
+    }
+
+    package var hasProcess: Bool {
+        switch state {
+        case .waiting, .stopped: false
+        default: true
+        }
+    }
+
+    /// When ``checked(at:)`` should be called next.
+    package var deadline: UInt64? {
+        switch state {
+        case .waiting(let until): until
+        case .starting(let since): since + policy.readyTimeout
+        case .serving(_, let lastAlive): lastAlive + policy.livenessTimeout
+        case .ending, .stopping, .stopped: nil
+        }
+    }
+
+    /// The process was started.
+    package mutating func started(at now: UInt64) {
+        state = .starting(since: now)
+    }
+
+    /// It said `ready`; false where nobody asked for it.
+    package mutating func becameReady(at now: UInt64) -> Bool {
+        guard case .starting = state else { return false }
+        state = .serving(since: now, lastAlive: now)
+        return true
+    }
+
+    /// It said `alive`.
+    package mutating func saidAlive(at now: UInt64) {
+        guard case .serving(let since, _) = state else { return }
+        state = .serving(since: since, lastAlive: now)
+    }
+
+    /// Time has passed.
+    package mutating func checked(at now: UInt64) -> Action {
+        switch state {
+        case .waiting(let until) where now >= until:
+            return .start
+        case .starting(let since) where now >= since + policy.readyTimeout:
+            state = .ending
+            failedStarts += 1
+            return .kill(.notReady)
+        case .serving(_, let lastAlive) where now >= lastAlive + policy.livenessTimeout:
+            state = .ending
+            return .kill(.notAlive)
+        default:
+            return .none
+        }
+    }
+
+    /// The process has ended, or could not be started.
+    ///
+    /// The first restart is immediate; then 100 ms (the minimum) doubling to the maximum, each shortened by up to half
+    /// by `jitter` (0..<1). Only starts that did not lead to a stable worker count, so a client that crashes its own
+    /// worker now and then cannot throttle the service.
+    package mutating func ended(at now: UInt64, jitter: Double) {
+        switch state {
+        case .stopping, .stopped:
+            state = .stopped
+            return
+        case .starting, .waiting:
+            failedStarts += 1
+        case .serving(let since, _):
+            failedStarts = now < since + policy.stableAfter ? failedStarts + 1 : 0
+        case .ending:
+            break
+        }
+        restarts += 1
+        state = .waiting(until: now + delay(jitter: jitter))
+    }
+
+    /// The service stops.
+    package mutating func stopRequested() {
+        state = hasProcess ? .stopping : .stopped
+    }
+
+    private func delay(jitter: Double) -> UInt64 {
+        guard failedStarts > 1 else { return 0 }
+        let doublings = min(failedStarts - 2, 32)
+        let full = min(policy.backoffMinimum << UInt64(min(doublings, 30)), policy.backoffMaximum)
+        return full - UInt64(Double(full) / 2 * jitter)
+    }
+}

@@ -1,0 +1,94 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// How a process ended.
+package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
+    case exited(code: Int32)
+    case killed(signal: Int32)
+
+    package var description: String {
+        switch self {
+        case .exited(let code): "exit \(code)"
+        case .killed(let signal): "signal \(signal)"
+        }
+    }
+}
+
+/// A child process with chosen descriptors, watched by a pidfd(2).
+package struct ChildProcess: ~Copyable {
+    package let pid: Int32
+    /// Readable once the process has ended; register it with an ``EventLoop``.
+    package let handle: OwnedDescriptor
+
+    /// Starts a program. Call it on the main thread.
+    ///
+    /// In the child, `descriptors[i]` is number `3 + i`; 0, 1 and 2 are inherited, everything else is closed; no signal
+    /// is blocked and every disposition is the default.
+    ///
+    /// - Parameters:
+    ///   - path: the program's file.
+    ///   - arguments: the arguments after the program's name.
+    ///   - environment: `NAME=value` strings: the whole environment of the child.
+    ///   - descriptors: numbers that the caller keeps owning.
+    package init(
+        path: String,
+        arguments: [String],
+        environment: [String],
+        descriptors: [Int32]
+    ) throws(SystemCallError) {
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        // Two passes, so that no source number in the target range is overwritten before it was used.
+        let parked = (descriptors.max() ?? 0) + Int32(descriptors.count) + 16
+        for (index, descriptor) in descriptors.enumerated() {
+            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, parked + Int32(index))
+        }
+        for index in 0..<Int32(descriptors.count) {
+            unsafe posix_spawn_file_actions_adddup2(&actions, parked + index, 3 + index)
+        }
+        _ = unsafe martlet_close_from(&actions, 3 + Int32(descriptors.count))
+
+        var attributes = posix_spawnattr_t()
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        var all = sigset_t()
+        unsafe sigemptyset(&none)
+        unsafe sigfillset(&all)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        unsafe posix_spawnattr_setsigdefault(&attributes, &all)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF))
+
+        var argumentPointers = unsafe ([path] + arguments).map { unsafe strdup($0) } + [nil]
+        var environmentPointers = unsafe environment.map { unsafe strdup($0) } + [nil]
+        defer {
+            for unsafe pointer in unsafe argumentPointers + environmentPointers { unsafe free(pointer) }
+        }
+        var pid: pid_t = 0
+        let result = unsafe posix_spawn(&pid, path, &actions, &attributes, &argumentPointers, &environmentPointers)
+        guard result == 0 else { throw SystemCallError("start \(path)", result) }
+        let handle = martlet_pidfd_open(pid)
+        guard handle >= 0 else {
+            let error = SystemCallError.last("pidfd_open")
+            _ = Glibc.kill(pid, SIGKILL)
+            waitpid(pid, nil, 0)
+            throw error
+        }
+        self.pid = pid
+        self.handle = OwnedDescriptor(owning: handle)
+    }
+
+    /// Collects the process if it has ended; nil while it runs.
+    package func reap() -> ProcessEnd? {
+        var status: Int32 = 0
+        guard unsafe waitpid(pid, &status, WNOHANG) == pid else { return nil }
+        let signal = status & 0x7F
+        return signal == 0 ? .exited(code: (status >> 8) & 0xFF) : .killed(signal: signal)
+    }
+
+    /// Ends it at once (SIGKILL).
+    package func kill() {
+        _ = Glibc.kill(pid, SIGKILL)
+    }
+}

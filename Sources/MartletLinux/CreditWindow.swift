@@ -1,0 +1,35 @@
+/// How many descriptors may still be passed to a peer, and when to grant the peer more.
+///
+/// A receiver without room in its descriptor table loses what was sent to it, silently: the kernel closes it
+/// (MSG_CTRUNC). So a sender spends one credit for each descriptor, and a receiver grants credits only for room it has.
+package struct CreditWindow: Equatable, Sendable {
+    /// The most descriptors that may be under way to us at once.
+    package let size: Int
+    /// Credits that the peer has granted us and that we have not spent.
+    package private(set) var available = 0
+    private var received = 0
+
+    package init(size: Int) {
+        self.size = size
+    }
+
+    /// Takes credits for that many descriptors; false, and nothing taken, where there are too few.
+    package mutating func spend(_ count: Int) -> Bool {
+        guard available >= count else { return false }
+        available -= count
+        return true
+    }
+
+    /// The peer granted us more.
+    package mutating func granted(_ count: Int) {
+        available += count
+    }
+
+    /// We took descriptors off the channel; returns how many credits to grant back now (0: not yet worth a packet).
+    package mutating func took(_ count: Int) -> Int {
+        received += count
+        guard received * 4 >= size else { return 0 }
+        defer { received = 0 }
+        return received
+    }
+}

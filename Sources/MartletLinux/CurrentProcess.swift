@@ -1,0 +1,108 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// Facts about, and limits of, the process we are.
+package enum CurrentProcess {
+    package static var pid: Int32 { getpid() }
+
+    /// CPUs that this process may run on.
+    package static var usableCPUs: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
+    /// Descriptors that are open now.
+    package static var openDescriptors: Int { Int(martlet_open_descriptors()) }
+
+    /// Raises the soft limit of open files to the hard one and returns it.
+    @discardableResult
+    package static func raiseDescriptorLimit() -> Int {
+        var limit = rlimit()
+        unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Resident memory in bytes (the second field of proc_pid_statm(5), in pages).
+    package static func residentBytes() -> Int {
+        guard let text = try? File.read("/proc/self/statm", limit: 4096) else { return 0 }
+        let fields = text.split(separator: UInt8(ascii: " "))
+        guard fields.count > 1, let pages = Int(String(decoding: fields[1], as: UTF8.self)) else { return 0 }
+        return pages * sysconf(Int32(_SC_PAGESIZE))
+    }
+
+    package static func environment(_ name: String) -> String? {
+        unsafe getenv(name).map { unsafe String(cString: $0) }
+    }
+
+    /// The whole environment as `NAME=value` strings.
+    package static var environment: [String] {
+        var strings: [String] = []
+        var next = unsafe environ
+        while let pointer = unsafe next.pointee {
+            strings.append(unsafe String(cString: pointer))
+            unsafe next += 1
+        }
+        return strings
+    }
+
+    /// The file of the program that runs.
+    package static var executablePath: String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let capacity = buffer.count
+        let count = unsafe readlink("/proc/self/exe", &buffer, capacity)
+        return String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    package static var effectiveUser: UInt32 { geteuid() }
+
+    /// Random bits from the kernel.
+    package static func random() -> UInt64 {
+        var generator = SystemRandomNumberGenerator()
+        return generator.next()
+    }
+
+    package static func exit(_ code: Int32) -> Never { Glibc.exit(code) }
+
+    /// True where standard error is a terminal.
+    package static var isErrorATerminal: Bool { isatty(2) == 1 }
+
+    /// Writes a line to standard error in one call; a line that cannot be written is lost.
+    package static func printError(_ line: String) {
+        var line = line + "\n"
+        line.withUTF8 { bytes in _ = unsafe write(2, bytes.baseAddress, bytes.count) }
+    }
+}
+
+/// Small files.
+package enum File {
+    /// The whole contents of a file of at most `limit` bytes.
+    package static func read(_ path: String, limit: Int) throws(SystemCallError) -> [UInt8] {
+        let descriptor = OwnedDescriptor(owning: unsafe open(path, O_RDONLY | O_CLOEXEC))
+        guard descriptor.number >= 0 else { throw .last("open \(path)") }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 16384)
+        while true {
+            let count = unsafe piece.withUnsafeMutableBytes { unsafe Glibc.read(descriptor.number, $0.baseAddress, $0.count) }
+            if count < 0 { throw .last("read \(path)") }
+            if count == 0 { return bytes }
+            bytes += piece[..<count]
+            if bytes.count > limit { throw SystemCallError("read \(path)", EFBIG) }
+        }
+    }
+
+    /// Makes a directory, and no error where it is there already and ours.
+    package static func makeDirectory(_ path: String, mode: UInt32) throws(SystemCallError) {
+        if unsafe mkdir(path, mode) == 0 { return }
+        guard errno == EEXIST else { throw .last("mkdir \(path)") }
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0 else { throw .last("lstat \(path)") }
+        // A folder that another user made in a shared place could be used to take over our socket.
+        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
+            throw SystemCallError("mkdir \(path)", EEXIST)
+        }
+    }
+
+    package static func remove(_ path: String) {
+        _ = unsafe unlink(path)
+    }
+}

@@ -1,0 +1,147 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// A SOCK_SEQPACKET socket that carries packets with at most one descriptor each, under credits in both directions.
+///
+/// What cannot be sent at once (no credit, full socket) waits in a bounded queue together with its descriptor; the
+/// channel owns a descriptor from the moment ``send(_:descriptor:)`` accepted it, and closes its own number once the
+/// kernel has it. Lives on one event loop; the owner calls ``flush()`` when the socket is writable or credits came.
+package final class DescriptorChannel {
+    /// A packet that arrived. The receiver owns the descriptor.
+    package struct Packet {
+        package let bytes: [UInt8]
+        package let descriptor: Int32?
+    }
+
+    /// Why a packet was not taken.
+    package enum Refusal: Error, Equatable {
+        /// The queue is at its bound: the peer takes descriptors too slowly.
+        case full
+        /// The packet is larger than ``largestPacket``.
+        case tooLarge
+        case closed
+    }
+
+    /// The largest packet: an HTTP head, what was read after it, and what was learned of it.
+    package static let largestPacket = 64 * 1024
+
+    private static let grantMark: UInt8 = 0xFF
+    private static let packetMark: UInt8 = 0x01
+
+    package let descriptor: Int32
+    /// Counts what the bound of the queue refused.
+    package private(set) var refused = 0
+    /// True once the peer has gone; nothing more will arrive or leave.
+    package private(set) var isClosed = false
+    private var window: CreditWindow
+    private var waiting: [(bytes: [UInt8], descriptor: Int32?)] = []
+    private var waitingStart = 0
+    private let bound: Int
+    private var buffer = [UInt8](repeating: 0, count: largestPacket + 1)
+
+    /// Takes over a connected SEQPACKET socket.
+    ///
+    /// - Parameters:
+    ///   - descriptor: the socket; closed with the channel.
+    ///   - window: how many descriptors the peer may have under way to us.
+    ///   - bound: how many packets may wait here.
+    package init(owning descriptor: Int32, window: Int, bound: Int) {
+        self.descriptor = descriptor
+        self.window = CreditWindow(size: window)
+        self.bound = bound
+        StreamSocket.setBuffers(descriptor, receive: 1 << 20, send: 1 << 20)
+        grant(window)
+    }
+
+    deinit {
+        for (_, descriptor) in waiting[waitingStart...] { descriptor.map(closeDescriptor) }
+        closeDescriptor(descriptor)
+    }
+
+    /// Packets that wait for credit or room.
+    package var queued: Int { waiting.count - waitingStart }
+    /// True where the owner must watch for writability.
+    package var wantsToWrite: Bool { queued > 0 && !isClosed }
+
+    /// Sends a packet, or queues it. On a refusal the caller keeps the descriptor.
+    package func send(_ bytes: [UInt8], descriptor passed: Int32?) throws(Refusal) {
+        if isClosed { throw .closed }
+        if bytes.count > Self.largestPacket { throw .tooLarge }
+        if queued == 0, attempt([Self.packetMark] + bytes, passed) { return }
+        if queued >= bound {
+            refused += 1
+            throw .full
+        }
+        waiting.append(([Self.packetMark] + bytes, passed))
+    }
+
+    /// Sends what waits, as far as credits and the socket allow.
+    package func flush() {
+        while waitingStart < waiting.count, !isClosed {
+            let (bytes, passed) = waiting[waitingStart]
+            guard attempt(bytes, passed) else { break }
+            waitingStart += 1
+        }
+        if waitingStart == waiting.count {
+            waiting.removeAll(keepingCapacity: queued == 0 && waiting.capacity <= 1024)
+            waitingStart = 0
+        }
+    }
+
+    /// True when the packet left; the channel's own number of its descriptor is closed then.
+    private func attempt(_ bytes: [UInt8], _ passed: Int32?) -> Bool {
+        if passed != nil, !window.spend(1) { return false }
+        let sent = unsafe bytes.withUnsafeBytes { buffer in
+            guard var number = passed else {
+                return unsafe martlet_send_descriptors(descriptor, buffer.baseAddress, buffer.count, nil, 0)
+            }
+            return unsafe martlet_send_descriptors(descriptor, buffer.baseAddress, buffer.count, &number, 1)
+        }
+        if sent >= 0 {
+            passed.map(closeDescriptor)
+            return true
+        }
+        // ETOOMANYREFS: too many descriptors of this user are in flight; they will be taken, so wait as for room.
+        if errno != EAGAIN, errno != ETOOMANYREFS, errno != ENOBUFS { isClosed = true }
+        if passed != nil { window.granted(1) }
+        return false
+    }
+
+    /// The next packet that waits; nil when none does (or the peer has gone: see ``isClosed``).
+    package func receive() -> Packet? {
+        while !isClosed {
+            var passed: Int32 = -1
+            var count: Int32 = 0
+            var truncated: Int32 = 0
+            let length = unsafe buffer.withUnsafeMutableBytes { bytes in
+                unsafe martlet_receive_descriptors(
+                    descriptor, bytes.baseAddress, bytes.count, &passed, 1, &count, &truncated
+                )
+            }
+            if length < 0 {
+                if errno != EAGAIN { isClosed = true }
+                return nil
+            }
+            if length == 0 {
+                isClosed = true
+                return nil
+            }
+            precondition(truncated == 0, "a descriptor or packet was cut off although credits were granted for it")
+            if buffer[0] == Self.grantMark, length == 5 {
+                window.granted((1...4).reduce(0) { $0 << 8 | Int(buffer[$1]) })
+                flush()
+                continue
+            }
+            if count == 1 { grant(window.took(1)) }
+            return Packet(bytes: Array(buffer[1..<length]), descriptor: count == 1 ? passed : nil)
+        }
+        return nil
+    }
+
+    private func grant(_ count: Int) {
+        guard count > 0 else { return }
+        let bytes = [Self.grantMark] + [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: count >> $0) }
+        if queued == 0, attempt(bytes, nil) { return }
+        waiting.append((bytes, nil))
+    }
+}

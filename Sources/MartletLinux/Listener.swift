@@ -1,0 +1,102 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// Where something listens: `ADDRESS:PORT` with a numeric address, or `unix:PATH`.
+package enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
+    case tcp(address: String, port: UInt16)
+    case unix(path: String)
+
+    /// Reads `127.0.0.1:8000`, `[::1]:8000` or `unix:/run/martlet/api.sock`; nil for anything else.
+    package init?(_ text: String) {
+        if text.hasPrefix("unix:") {
+            let path = String(text.dropFirst(5))
+            guard path.hasPrefix("/") else { return nil }
+            self = .unix(path: path)
+            return
+        }
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
+        var address = String(text[..<colon])
+        if address.hasPrefix("["), address.hasSuffix("]") { address = String(address.dropFirst().dropLast()) }
+        guard !address.isEmpty, address.allSatisfy({ $0.isHexDigit || $0 == "." || $0 == ":" }) else { return nil }
+        self = .tcp(address: address, port: port)
+    }
+
+    package var description: String {
+        switch self {
+        case .tcp(let address, let port): address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+        case .unix(let path): "unix:\(path)"
+        }
+    }
+}
+
+/// Making, accepting from and connecting to stream sockets.
+package enum Listener {
+    /// How many finished handshakes the kernel keeps for us to accept.
+    private static let backlog: Int32 = 4096
+
+    /// A listening, non-blocking socket, and the address it is bound to (with the port that the kernel chose for 0).
+    ///
+    /// A stale socket file that nobody listens on any more is replaced.
+    package static func open(
+        _ address: ListenAddress,
+        unixMode: UInt32 = 0o660
+    ) throws(SystemCallError) -> (descriptor: Int32, bound: ListenAddress) {
+        switch address {
+        case .tcp(let host, let port):
+            var bound: UInt16 = 0
+            let descriptor = unsafe martlet_listen_tcp(host, port, backlog, &bound)
+            guard descriptor >= 0 else { throw .last("listen on \(address)") }
+            return (descriptor, .tcp(address: host, port: bound))
+        case .unix(let path):
+            var descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)
+            if descriptor < 0, errno == EADDRINUSE, isStale(path) {
+                unsafe unlink(path)
+                descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)
+            }
+            guard descriptor >= 0 else { throw .last("listen on \(address)") }
+            return (descriptor, address)
+        }
+    }
+
+    /// The next connection that waits, non-blocking and close-on-exec; nil when none waits.
+    package static func accept(_ listener: Int32) throws(SystemCallError) -> Int32? {
+        let descriptor = martlet_accept(listener)
+        if descriptor >= 0 { return descriptor }
+        switch errno {
+        case EAGAIN, ECONNABORTED, EPROTO: return nil
+        default: throw .last("accept4")
+        }
+    }
+
+    /// A blocking connection, for command-line tools and tests.
+    package static func connect(to address: ListenAddress) throws(SystemCallError) -> OwnedDescriptor {
+        let descriptor =
+            switch address {
+            case .tcp(let host, let port): unsafe martlet_connect_tcp(host, port)
+            case .unix(let path): unsafe martlet_connect_unix(path)
+            }
+        guard descriptor >= 0 else { throw .last("connect to \(address)") }
+        return OwnedDescriptor(owning: descriptor)
+    }
+
+    /// True where a descriptor that we inherited is in fact a listening socket.
+    package static func isListening(_ descriptor: Int32) -> Bool { martlet_is_listening(descriptor) == 1 }
+
+    /// The address of an inherited TCP listener's port, or nil for a Unix socket.
+    package static func port(of descriptor: Int32) -> UInt16? {
+        UInt16(exactly: martlet_local_port(descriptor))
+    }
+
+    package static func setNonBlocking(_ descriptor: Int32) { _ = martlet_set_non_blocking(descriptor) }
+
+    private static func isStale(_ path: String) -> Bool {
+        let probe = unsafe martlet_connect_unix(path)
+        if probe >= 0 {
+            closeDescriptor(probe)
+            return false
+        }
+        return errno == ECONNREFUSED
+    }
+}

@@ -1,0 +1,73 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// Memory that several processes can map and that outlives any of them while a descriptor of it is open (memfd_create(2)).
+package enum SharedMemory {
+    /// A new region of that many bytes, all zero; pages cost memory only once they are touched.
+    package static func create(name: String, byteCount: Int) throws(SystemCallError) -> OwnedDescriptor {
+        let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 0))
+        guard descriptor.number >= 0 else { throw .last("memfd_create") }
+        guard ftruncate(descriptor.number, byteCount) == 0 else { throw .last("ftruncate") }
+        return descriptor
+    }
+
+    /// A sealed region that holds these bytes and can no longer be changed by anybody.
+    package static func sealed(name: String, bytes: [UInt8]) throws(SystemCallError) -> OwnedDescriptor {
+        let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 1))
+        guard descriptor.number >= 0 else { throw .last("memfd_create") }
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe pwrite(descriptor.number, buffer.baseAddress.map { unsafe $0 + written }, bytes.count - written, written)
+            }
+            guard count > 0 else { throw .last("pwrite") }
+            written += count
+        }
+        guard martlet_seal(descriptor.number) == 0 else { throw .last("fcntl(F_ADD_SEALS)") }
+        return descriptor
+    }
+
+    /// Everything that a region or file holds, at most `limit` bytes.
+    package static func contents(of descriptor: Int32, limit: Int) throws(SystemCallError) -> [UInt8] {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { throw .last("fstat") }
+        guard status.st_size <= limit else { throw SystemCallError("read", EFBIG) }
+        var bytes = [UInt8](repeating: 0, count: status.st_size)
+        var have = 0
+        while have < bytes.count {
+            let count = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe pread(descriptor, buffer.baseAddress.map { unsafe $0 + have }, buffer.count - have, have)
+            }
+            guard count > 0 else { throw .last("pread") }
+            have += count
+        }
+        return bytes
+    }
+}
+
+/// A shared mapping of a whole region; unmapped with its owner.
+@safe
+package struct MemoryMapping: ~Copyable {
+    /// The mapped bytes; valid for as long as this value lives.
+    package let bytes: UnsafeMutableRawBufferPointer
+
+    /// Maps the region's present size, readable and writable.
+    package init(of descriptor: Int32) throws(SystemCallError) {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { throw .last("fstat") }
+        let flags = MAP_SHARED | MAP_NORESERVE
+        let address = unsafe mmap(nil, status.st_size, PROT_READ | PROT_WRITE, flags, descriptor, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else { throw .last("mmap") }
+        unsafe bytes = UnsafeMutableRawBufferPointer(start: address, count: status.st_size)
+    }
+
+    /// Gives the memory of a page-aligned range back to the system; it reads as zero afterwards.
+    package func discard(offset: Int, count: Int) {
+        unsafe precondition(offset >= 0 && count >= 0 && offset + count <= bytes.count, "range outside of the mapping")
+        _ = unsafe martlet_punch(bytes.baseAddress.map { unsafe $0 + offset }, count)
+    }
+
+    deinit {
+        _ = unsafe munmap(bytes.baseAddress, bytes.count)
+    }
+}

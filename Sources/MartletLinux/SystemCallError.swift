@@ -1,0 +1,30 @@
+internal import Glibc
+
+/// A system call that the kernel refused.
+package struct SystemCallError: Error, Equatable, CustomStringConvertible {
+    /// The call's name, as its manual page spells it.
+    package let call: String
+    /// The `errno(3)` it failed with.
+    package let number: Int32
+
+    package init(_ call: String, _ number: Int32) {
+        self.call = call
+        self.number = number
+    }
+
+    package var description: String {
+        let text = unsafe strerror(number).map { unsafe String(cString: $0) } ?? "error \(number)"
+        return "\(call): \(text)"
+    }
+
+    /// The failure that `errno` holds just now.
+    package static func last(_ call: String) -> SystemCallError {
+        SystemCallError(call, errno)
+    }
+
+    package var isOutOfDescriptors: Bool { number == EMFILE || number == ENFILE }
+    package var isAddressInUse: Bool { number == EADDRINUSE }
+    package var isNotFound: Bool { number == ENOENT }
+    package var isRefused: Bool { number == ECONNREFUSED }
+    package var isDenied: Bool { number == EACCES || number == EPERM }
+}

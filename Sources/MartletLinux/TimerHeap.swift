@@ -1,0 +1,79 @@
+/// Deadlines in order: a binary heap of (deadline, token) pairs, with cancellation by id.
+///
+/// A cancelled timer stays in the heap until its deadline passes, so it serves timers that are few or mostly fire; what
+/// is cancelled by the thousand (handshake deadlines, say) is swept by one timer over an ordered list instead.
+package struct TimerHeap {
+    /// Names one pending timer.
+    package struct ID: Hashable, Sendable {
+        fileprivate let number: UInt64
+    }
+
+    private struct Entry {
+        let deadline: UInt64
+        let id: UInt64
+        let token: UInt64
+    }
+
+    private var heap: [Entry] = []
+    private var pending: Set<UInt64> = []
+    private var nextID: UInt64 = 0
+
+    package init() {}
+
+    package var isEmpty: Bool { pending.isEmpty }
+
+    /// The deadline that comes first, in nanoseconds of the monotonic clock.
+    package var earliest: UInt64? { heap.first?.deadline }
+
+    package mutating func insert(deadline: UInt64, token: UInt64) -> ID {
+        nextID += 1
+        pending.insert(nextID)
+        heap.append(Entry(deadline: deadline, id: nextID, token: token))
+        siftUp(heap.count - 1)
+        return ID(number: nextID)
+    }
+
+    /// Forgets a timer; one that has fired already is no error.
+    package mutating func cancel(_ id: ID) {
+        pending.remove(id.number)
+        while let first = heap.first, !pending.contains(first.id) { removeFirst() }
+    }
+
+    /// The token of a timer whose deadline is not after `now`, earliest first; nil when none is due.
+    package mutating func popDue(now: UInt64) -> UInt64? {
+        while let first = heap.first, first.deadline <= now {
+            removeFirst()
+            if pending.remove(first.id) != nil { return first.token }
+        }
+        return nil
+    }
+
+    private mutating func removeFirst() {
+        heap.swapAt(0, heap.count - 1)
+        heap.removeLast()
+        siftDown(0)
+    }
+
+    private mutating func siftUp(_ start: Int) {
+        var child = start
+        while child > 0 {
+            let parent = (child - 1) / 2
+            if heap[parent].deadline <= heap[child].deadline { return }
+            heap.swapAt(parent, child)
+            child = parent
+        }
+    }
+
+    private mutating func siftDown(_ start: Int) {
+        var parent = start
+        while true {
+            var least = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
+                if heap[child].deadline < heap[least].deadline { least = child }
+            }
+            if least == parent { return }
+            heap.swapAt(parent, least)
+            parent = least
+        }
+    }
+}

@@ -1,0 +1,4 @@
+import NIOPosix
+import NIOWebSocket
+import NIOHTTP1
+print("placeholder")

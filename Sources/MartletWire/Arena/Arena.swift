@@ -1,0 +1,231 @@
+/// A shard's shared memory: the state of its connections, which outlives the process that serves them.
+///
+/// Slots say who is connected and where their streams stand; chunks hold bytes: identities, received pieces, frames. A
+/// frame is complete here before its first byte is sent, and is stored once however many connections it goes to.
+/// Lives on one thread; the memory stays mapped for as long as the arena lives.
+@safe
+package final class Arena {
+    /// A frame in a queue.
+    package struct QueueEntry: Equatable, Sendable {
+        package let frame: UInt32
+        package let byteCount: UInt32
+    }
+
+    /// Before a frame's bytes in its chunk: how many queues hold it, and its length.
+    private static let frameHead = 8
+
+    package let layout: ArenaLayout
+    private let memory: UnsafeMutableRawBufferPointer
+    private let base: UnsafeMutableRawPointer
+    private let chunks: UnsafeMutableRawPointer
+    private var allocator: ChunkAllocator
+    private var generations: [UInt32] = []
+    private var vacant: [Int32] = []
+    private var highestSlots = 0
+    /// Gives a range of the memory back to the system.
+    private let discard: (_ offset: Int, _ count: Int) -> Void
+
+    /// Slots that hold a connection.
+    package private(set) var slotsInUse = 0
+
+    /// Lays out memory that is all zero.
+    ///
+    /// - Parameters:
+    ///   - memory: `layout.byteCount` bytes, shared, all zero.
+    ///   - discard: called with page-aligned ranges whose contents are not needed any more.
+    @unsafe
+    package init(
+        formatting memory: UnsafeMutableRawBufferPointer,
+        layout: ArenaLayout,
+        shard: UInt16,
+        generation: UInt32,
+        discard: @escaping (_ offset: Int, _ count: Int) -> Void
+    ) throws(ArenaError) {
+        guard let base = memory.baseAddress, memory.count >= layout.byteCount else { throw .wrongSize }
+        self.layout = layout
+        unsafe self.memory = memory
+        unsafe self.base = base
+        unsafe chunks = base + layout.chunksOffset
+        unsafe allocator = ChunkAllocator(base: base + layout.chunksOffset, pageCount: layout.pageCount)
+        self.discard = discard
+        let header = ArenaHeader(layout: layout, shard: shard, generation: generation).bytes
+        unsafe memory.copyBytes(from: header)
+    }
+
+    // MARK: Slots
+
+    package func slot(_ index: Int) -> ArenaSlot {
+        precondition(index >= 0 && index < layout.slotCount, "a slot outside of the arena")
+        return unsafe ArenaSlot(base: base + layout.slotsOffset + index * ArenaLayout.slotSize)
+    }
+
+    /// A cleared slot for a new connection; nil when all are taken.
+    package func claimSlot() -> Int? {
+        let index: Int
+        if let reused = vacant.popLast() {
+            index = Int(reused)
+        } else {
+            guard generations.count < layout.slotCount else { return nil }
+            index = generations.count
+            generations.append(0)
+        }
+        generations[index] &+= 1
+        slotsInUse += 1
+        highestSlots = max(highestSlots, slotsInUse)
+        slot(index).clear(generation: generations[index])
+        return index
+    }
+
+    /// The connection of a slot is gone: everything it held is free again.
+    package func vacate(_ index: Int) {
+        let slot = slot(index)
+        slot.state = .vacant
+        while let entry = first(of: slot) {
+            pop(slot)
+            release(entry.frame)
+        }
+        if slot.queueChunk != 0 { free(slot.queueChunk) }
+        if slot.receiveChunk != 0 { free(slot.receiveChunk) }
+        if slot.identity != 0 { free(slot.identity) }
+        slotsInUse -= 1
+        vacant.append(Int32(index))
+        if slotsInUse == 0 { becameEmpty() }
+    }
+
+    /// A great wave of connections is over: its memory goes back to the system. Generations go on counting, so that an
+    /// event of the past cannot be taken for one of a new connection.
+    private func becameEmpty() {
+        guard highestSlots > 1024 else { return }
+        let start = layout.slotsOffset / 4096 * 4096 + 4096
+        let end = (layout.slotsOffset + highestSlots * ArenaLayout.slotSize) / 4096 * 4096
+        if end > start { discard(start, end - start) }
+        highestSlots = 0
+        vacant = (0..<generations.count).reversed().map(Int32.init)
+    }
+
+    // MARK: Chunks
+
+    package func allocate(_ byteCount: Int) -> UInt32? { allocator.allocate(byteCount) }
+
+    package func free(_ chunk: UInt32) {
+        allocator.free(chunk)
+        if !allocator.pagesToDiscard.isEmpty {
+            for page in allocator.takePagesToDiscard() {
+                discard(layout.chunksOffset + page * ArenaLayout.pageSize, ArenaLayout.pageSize)
+            }
+        }
+    }
+
+    package func capacity(of chunk: UInt32) -> Int { allocator.capacity(of: chunk) }
+
+    /// Bytes of all chunks in use.
+    package var chunkBytesInUse: Int { allocator.bytesInUse }
+
+    /// A chunk's memory; valid until it is freed.
+    @unsafe
+    package func bytes(of chunk: UInt32, count: Int) -> UnsafeMutableRawBufferPointer {
+        let offset = Int(chunk) * ArenaLayout.chunkUnit
+        precondition(offset + count <= layout.pageCount * ArenaLayout.pageSize, "a chunk outside of the arena")
+        return unsafe UnsafeMutableRawBufferPointer(start: chunks + offset, count: count)
+    }
+
+    /// Where bytes are received before it is known whose they are to keep.
+    @unsafe
+    package var landing: UnsafeMutableRawBufferPointer {
+        unsafe UnsafeMutableRawBufferPointer(start: base + layout.landingOffset, count: ArenaLayout.landingSize)
+    }
+
+    // MARK: Frames
+
+    /// Room for a frame of that many bytes; the caller holds it once. Nil when there is no memory.
+    package func makeFrame(_ byteCount: Int) -> UInt32? {
+        guard let chunk = allocator.allocate(Self.frameHead + byteCount) else { return nil }
+        let head = unsafe chunks + Int(chunk) * ArenaLayout.chunkUnit
+        unsafe head.storeBytes(of: 1, as: UInt32.self)
+        unsafe head.storeBytes(of: UInt32(byteCount), toByteOffset: 4, as: UInt32.self)
+        return chunk
+    }
+
+    /// A frame's bytes.
+    @unsafe
+    package func frameBytes(_ frame: UInt32) -> UnsafeMutableRawBufferPointer {
+        let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
+        let count = Int(unsafe head.load(fromByteOffset: 4, as: UInt32.self))
+        return unsafe UnsafeMutableRawBufferPointer(start: head + Self.frameHead, count: count)
+    }
+
+    package func retain(_ frame: UInt32) {
+        let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
+        unsafe head.storeBytes(of: head.load(as: UInt32.self) + 1, as: UInt32.self)
+    }
+
+    package func release(_ frame: UInt32) {
+        let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
+        let holds = unsafe head.load(as: UInt32.self) - 1
+        unsafe head.storeBytes(of: holds, as: UInt32.self)
+        if holds == 0 { free(frame) }
+    }
+
+    // MARK: Queues
+
+    /// Frames in a slot's queue.
+    package func queueCount(of slot: ArenaSlot) -> Int { Int(slot.queueTail &- slot.queueHead) }
+
+    /// Appends a frame, which the queue holds from then on; false when there is no memory.
+    package func append(_ frame: UInt32, byteCount: UInt32, to slot: ArenaSlot) -> Bool {
+        let capacity = slot.queueCapacity
+        if slot.queueTail &- slot.queueHead == capacity, !growQueue(of: slot) { return false }
+        retain(frame)
+        unsafe entryAddress(slot, slot.queueTail)
+            .storeBytes(of: UInt64(byteCount) << 32 | UInt64(frame), as: UInt64.self)
+        slot.queueTail &+= 1
+        slot.queuedBytes += UInt64(byteCount)
+        return true
+    }
+
+    package func first(of slot: ArenaSlot) -> QueueEntry? {
+        slot.queueHead == slot.queueTail ? nil : entry(0, of: slot)
+    }
+
+    /// The entry so many places behind the first.
+    package func entry(_ index: Int, of slot: ArenaSlot) -> QueueEntry {
+        let word = unsafe entryAddress(slot, slot.queueHead &+ UInt32(index)).load(as: UInt64.self)
+        return QueueEntry(frame: UInt32(truncatingIfNeeded: word), byteCount: UInt32(word >> 32))
+    }
+
+    /// Removes the first entry, and leaves the queue's hold on its frame to the caller.
+    package func pop(_ slot: ArenaSlot) {
+        let byteCount = UInt64(entry(0, of: slot).byteCount)
+        slot.headPosition += byteCount
+        slot.queuedBytes -= byteCount
+        slot.queueHead &+= 1
+        if slot.queueChunk != 0, slot.queueHead == slot.queueTail {
+            free(slot.queueChunk)
+            slot.queueChunk = 0
+            slot.queueCapacity = UInt32(ArenaSlot.inlineQueueCapacity)
+        }
+    }
+
+    /// Doubles a queue's room, in a chunk of its own.
+    private func growQueue(of slot: ArenaSlot) -> Bool {
+        let old = slot.queueChunk
+        let capacity = slot.queueCapacity * 2
+        guard let chunk = allocator.allocate(Int(capacity) * 8) else { return false }
+        let target = unsafe bytes(of: chunk, count: Int(capacity) * 8)
+        for index in 0..<queueCount(of: slot) {
+            let number = slot.queueHead &+ UInt32(index)
+            let word = unsafe entryAddress(slot, number).load(as: UInt64.self)
+            unsafe target.storeBytes(of: word, toByteOffset: Int(number & (capacity - 1)) * 8, as: UInt64.self)
+        }
+        slot.queueChunk = chunk
+        slot.queueCapacity = capacity
+        if old != 0 { free(old) }
+        return true
+    }
+
+    private func entryAddress(_ slot: ArenaSlot, _ number: UInt32) -> UnsafeMutableRawPointer {
+        let offset = Int(number & (slot.queueCapacity - 1)) * 8
+        if slot.queueChunk == 0 { return unsafe slot.inlineQueue + offset }
+        return unsafe chunks + Int(slot.queueChunk) * ArenaLayout.chunkUnit + offset
+    }
+}

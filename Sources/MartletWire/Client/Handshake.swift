@@ -1,0 +1,49 @@
+/// The server's half of the opening handshake (RFC 6455, section 4.2).
+package enum Handshake {
+    /// What an accepted upgrade needs for its answer.
+    package struct Accepted: Equatable, Sendable {
+        /// The value of `Sec-WebSocket-Accept`.
+        package let acceptValue: String
+        /// The subprotocol that was chosen, if the client offered ours.
+        package let subprotocol: String?
+    }
+
+    /// The subprotocol that Martlet's own messages have.
+    package static let subprotocol = "martlet"
+
+    /// Checks an upgrade request; throws the refusal.
+    package static func check(_ request: HTTPRequest) throws(HTTPProblem) -> Accepted {
+        guard request.method == "GET" else { throw .methodNotAllowed("GET") }
+        guard request.isVersion11 else { throw HTTPProblem(505, "http_version", "upgrades need HTTP/1.1") }
+        guard request.has("websocket", in: "upgrade"), request.has("upgrade", in: "connection") else {
+            throw HTTPProblem(426, "upgrade_required", "this path speaks WebSocket: connect with ws:// or wss://")
+                .with("Upgrade", "websocket").with("Connection", "Upgrade")
+        }
+        guard request["sec-websocket-version"] == "13" else {
+            throw HTTPProblem(426, "websocket_version", "WebSocket version 13 is needed")
+                .with("Sec-WebSocket-Version", "13")
+        }
+        guard let key = request["sec-websocket-key"], Base64.isSixteenBytes(key) else {
+            throw .badRequest("Sec-WebSocket-Key must be the base 64 of 16 bytes")
+        }
+        guard request.contentLength ?? 0 == 0 else { throw .badRequest("an upgrade has no body") }
+        let offered = request.tokens(of: "sec-websocket-protocol")
+        return Accepted(
+            acceptValue: acceptValue(forKey: key),
+            subprotocol: offered.contains(subprotocol) ? subprotocol : nil
+        )
+    }
+
+    /// The 101 answer.
+    package static func answer(_ accepted: Accepted) -> [UInt8] {
+        var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        text += "Sec-WebSocket-Accept: \(accepted.acceptValue)\r\n"
+        if let subprotocol = accepted.subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
+        return Array((text + "\r\n").utf8)
+    }
+
+    /// RFC 6455, 4.2.2: base 64 of the SHA-1 of the key and a fixed text.
+    package static func acceptValue(forKey key: String) -> String {
+        Base64.encode(SHA1.digest(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
+    }
+}

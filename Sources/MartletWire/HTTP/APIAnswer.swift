@@ -1,0 +1,194 @@
+package import MartletCore
+
+/// How the answers to API calls look: the JSON of `interfaces`, made in one place for workers and supervisor.
+package enum APIAnswer {
+    /// The answer to a call that the shards have replied to.
+    package static func response(to call: APICall, _ reply: CommandReply) -> HTTPResponse {
+        switch (call, reply) {
+        case (_, .failed(let failure)): problem(failure).response
+        case (.node(let byUser), .node(let node)): .json(nodeText(node, byUser: byUser))
+        case (.shards, .node(let node)): .json(shardsText(node.shards))
+        case (.shard(let number), .node(let node)): shard(number, node)
+        case (.readiness, .node(let node)): readiness(node)
+        case (.command(.describe), .connections(let list)):
+            list.first.map { .json(text(of: $0)) } ?? problem(.unknownConnection).response
+        case (_, .receipt(let delivery)): .json(text(of: delivery))
+        case (_, .connections(let list)): .json(connectionsText(list))
+        case (_, .closed(let count)): .json(closedText(count))
+        default: problem(.malformed).response
+        }
+    }
+
+    package static let healthy = HTTPResponse.text("ok\n")
+
+    /// What became of a command that failed, as a status and a code.
+    package static func problem(_ failure: CommandFailure) -> HTTPProblem {
+        switch failure {
+        case .shardUnavailable(let partial):
+            var problem = HTTPProblem(
+                503, "shard_unavailable", "a worker that owns part of the address is being replaced: try again"
+            )
+            .with("Retry-After", "1")
+            if let partial {
+                problem.members = [
+                    .init(name: "matched", value: partial.matched),
+                    .init(name: "delivered", value: partial.delivered),
+                    .init(name: "failed", value: partial.failed),
+                ]
+            }
+            return problem
+        case .overloaded:
+            return HTTPProblem(503, "overloaded", "a queue is full: send slower").with("Retry-After", "1")
+        case .messageTooLarge: return HTTPProblem(413, "message_too_large", "the message is larger than a frame may be")
+        case .unknownConnection: return HTTPProblem(404, "unknown_connection", "no connection has this id")
+        case .malformed: return HTTPProblem(500, "internal", "the processes did not understand each other: see the log")
+        }
+    }
+
+    /// A body that is not JSON.
+    package static func problem(_ failure: JSONFailure) -> HTTPProblem {
+        var problem = HTTPProblem(400, "invalid_json", "\(failure.why), at byte \(failure.offset)")
+        problem.members = [.init(name: "offset", value: failure.offset)]
+        return problem
+    }
+
+    private static func shard(_ number: Int, _ node: NodeStatistics) -> HTTPResponse {
+        guard let shard = node.shards.first(where: { $0.shard == number }) else {
+            return HTTPProblem(404, "unknown_shard", "this node has \(node.shards.count) shards, from 0").response
+        }
+        var json = JSONWriter()
+        write(shard, to: &json)
+        return .json(json.bytes)
+    }
+
+    private static func readiness(_ node: NodeStatistics) -> HTTPResponse {
+        let missing = node.shards.filter { $0.state != .serving }
+        if missing.isEmpty { return .text("ready\n") }
+        let names = missing.map { "shard \($0.shard) is \($0.state.name)" }.joined(separator: ", ")
+        return HTTPProblem(503, "not_ready", names).with("Retry-After", "1").response
+    }
+
+    private static func closedText(_ count: Int) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("closed", count)
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func connectionsText(_ list: [ConnectionSummary]) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("connections")
+        json.beginArray()
+        for connection in list { write(connection, to: &json) }
+        json.endArray()
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func shardsText(_ shards: [ShardStatistics]) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("shards")
+        json.beginArray()
+        for shard in shards { write(shard, to: &json) }
+        json.endArray()
+        json.endObject()
+        return json.bytes
+    }
+
+    /// The whole node, as `GET /v1/stats` shows it.
+    package static func nodeText(_ node: NodeStatistics, byUser: Bool) -> [UInt8] {
+        var json = JSONWriter()
+        let counters = node.counters
+        json.beginObject()
+        json.member("total_connections", node.totalConnections)
+        json.member("unique_users", node.uniqueUsers)
+        if byUser, let counts = node.connectionsByUser {
+            json.key("connections_by_user")
+            json.beginObject()
+            for (user, count) in counts.sorted(by: { $0.key < $1.key }) { json.member(user, count) }
+            json.endObject()
+        }
+        json.member("threads", 0)
+        json.member("jobs", 0)
+        json.key("messages")
+        json.beginObject()
+        json.member("sent", counters.messagesSent)
+        json.member("received", counters.messagesReceived)
+        json.member("failed", counters.messagesFailed)
+        json.member("dropped", counters.messagesDropped)
+        json.endObject()
+        json.key("bytes")
+        json.beginObject()
+        json.member("sent", counters.bytesSent)
+        json.member("received", counters.bytesReceived)
+        json.endObject()
+        json.key("uptime_seconds")
+        json.seconds(nanoseconds: node.uptimeNanoseconds)
+        json.member("version", Martlet.version)
+        json.key("shards")
+        json.beginArray()
+        for shard in node.shards { write(shard, to: &json) }
+        json.endArray()
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func text(of delivery: Delivery) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("matched", delivery.matched)
+        json.member("delivered", delivery.delivered)
+        json.member("failed", delivery.failed)
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func text(of connection: ConnectionSummary) -> [UInt8] {
+        var json = JSONWriter()
+        write(connection, to: &json)
+        return json.bytes
+    }
+
+    private static func write(_ connection: ConnectionSummary, to json: inout JSONWriter) {
+        json.beginObject()
+        json.member("connection_id", connection.id.text)
+        json.member("user_id", connection.user)
+        json.member("shard", connection.shard)
+        json.member("connected_at", Timestamp.text(unixMilliseconds: connection.connectedAt))
+        json.member("thread_id", connection.thread)
+        json.member("queue_bytes", connection.queuedBytes)
+        json.endObject()
+    }
+
+    private static func write(_ shard: ShardStatistics, to json: inout JSONWriter) {
+        json.beginObject()
+        json.member("shard", shard.shard)
+        json.member("pid", Int(shard.pid))
+        json.member("generation", Int(shard.generation))
+        json.member("state", shard.state.name)
+        json.member("connections", shard.connections)
+        json.member("users", shard.users)
+        json.member("messages_sent", shard.counters.messagesSent)
+        json.member("messages_received", shard.counters.messagesReceived)
+        json.member("messages_failed", shard.counters.messagesFailed)
+        json.member("messages_dropped", shard.counters.messagesDropped)
+        json.member("queue_bytes", shard.queueBytes)
+        json.member("slots_in_use", shard.slotsInUse)
+        json.member("rss_bytes", shard.residentBytes)
+        json.key("cpu_seconds")
+        json.seconds(nanoseconds: shard.cpuNanoseconds)
+        json.member("restarts", shard.restarts)
+        json.key("last_restart")
+        if let end = shard.lastEnd {
+            json.beginObject()
+            json.member("reason", end)
+            json.endObject()
+        } else {
+            json.null()
+        }
+        json.endObject()
+    }
+}

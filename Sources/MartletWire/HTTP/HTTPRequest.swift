@@ -1,0 +1,127 @@
+/// The head of an HTTP/1.1 request (RFC 9112), as far as Martlet reads it.
+package struct HTTPRequest: Equatable, Sendable {
+    package struct Field: Equatable, Sendable {
+        /// In lower case.
+        package let name: String
+        package let value: String
+    }
+
+    package let method: String
+    /// The path as it was sent, still percent-encoded.
+    package let path: String
+    /// What follows `?`, still encoded; nil where there is none.
+    package let query: String?
+    package let isVersion11: Bool
+    package let fields: [Field]
+    package let contentLength: Int?
+
+    /// The value of a field; where it was sent several times, the values joined by commas (RFC 9110, 5.3).
+    package subscript(name: String) -> String? {
+        let values = fields.filter { $0.name == name }.map(\.value)
+        return values.isEmpty ? nil : values.joined(separator: ", ")
+    }
+
+    /// True where a comma-separated field has this token, in whatever case.
+    package func has(_ token: String, in name: String) -> Bool {
+        tokens(of: name).contains { $0.lowercased() == token }
+    }
+
+    /// The members of a comma-separated field.
+    package func tokens(of name: String) -> [String] {
+        guard let value = self[name] else { return [] }
+        return value.split(separator: ",").map { HTTPSyntax.trimmed($0) }.filter { !$0.isEmpty }
+    }
+
+    /// True where the connection stays open after the answer.
+    package var keepsAlive: Bool {
+        isVersion11 ? !has("close", in: "connection") : has("keep-alive", in: "connection")
+    }
+
+    package var expectsContinue: Bool { self["expect"]?.lowercased() == "100-continue" }
+
+    /// The path's segments, decoded; nil where one is not UTF-8 or badly encoded. A slash that is part of a segment
+    /// is sent as `%2F`.
+    package var segments: [String]? {
+        var segments: [String] = []
+        for part in path.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {
+            guard let segment = HTTPSyntax.percentDecoded(part, plusIsSpace: false) else { return nil }
+            segments.append(segment)
+        }
+        return segments
+    }
+
+    /// The query's parameters in order; nil where it is badly encoded.
+    package var parameters: [(name: String, value: String)]? {
+        guard let query else { return [] }
+        var result: [(String, String)] = []
+        for part in query.split(separator: "&") {
+            let pieces = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = HTTPSyntax.percentDecoded(pieces[0], plusIsSpace: true),
+                let value = HTTPSyntax.percentDecoded(pieces.count > 1 ? pieces[1] : "", plusIsSpace: true)
+            else { return nil }
+            result.append((name, value))
+        }
+        return result
+    }
+
+    /// The first parameter of that name.
+    package func parameter(_ name: String) -> String? {
+        parameters?.first { $0.name == name }?.value
+    }
+}
+
+/// Small rules of HTTP's syntax.
+package enum HTTPSyntax {
+    /// RFC 9110, 5.6.2: what a method and a field name may be made of.
+    package static func isToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+    }
+
+    /// Without spaces and tabs at both ends.
+    package static func trimmed(_ text: Substring) -> String {
+        var slice = text.utf8[...]
+        while let first = slice.first, first == 0x20 || first == 0x09 { slice.removeFirst() }
+        while let last = slice.last, last == 0x20 || last == 0x09 { slice.removeLast() }
+        return String(Substring(slice))
+    }
+
+    /// RFC 3986, 2.1; nil where a `%` has no two digits after it, or the result is not UTF-8.
+    package static func percentDecoded(_ text: Substring, plusIsSpace: Bool) -> String? {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.utf8.count)
+        var iterator = text.utf8.makeIterator()
+        while let byte = iterator.next() {
+            if byte == UInt8(ascii: "%") {
+                guard let first = iterator.next().flatMap(Hexadecimal.value(of:)),
+                    let second = iterator.next().flatMap(Hexadecimal.value(of:))
+                else { return nil }
+                bytes.append(first << 4 | second)
+            } else {
+                bytes.append(plusIsSpace && byte == UInt8(ascii: "+") ? 0x20 : byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    /// Everything but unreserved characters percent-encoded, for one path segment or query value.
+    package static func percentEncoded(_ text: String) -> String {
+        var result = ""
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."),
+                UInt8(ascii: "~"):
+                result.append(Character(Unicode.Scalar(byte)))
+            default:
+                result += byte < 16 ? "%0" : "%"
+                result += String(byte, radix: 16, uppercase: true)
+            }
+        }
+        return result
+    }
+}

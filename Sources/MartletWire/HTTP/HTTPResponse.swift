@@ -1,0 +1,127 @@
+/// An answer of ours, complete with its body.
+package struct HTTPResponse: Equatable, Sendable {
+    package var status: Int
+    package var fields: [(name: String, value: String)]
+    package var body: [UInt8]
+    /// The connection ends after it.
+    package var closes = false
+
+    package init(_ status: Int, fields: [(name: String, value: String)] = [], body: [UInt8] = []) {
+        self.status = status
+        self.fields = fields
+        self.body = body
+    }
+
+    package static func json(_ body: [UInt8], status: Int = 200) -> HTTPResponse {
+        HTTPResponse(status, fields: [("Content-Type", "application/json")], body: body)
+    }
+
+    package static func text(_ text: String, status: Int = 200) -> HTTPResponse {
+        HTTPResponse(status, fields: [("Content-Type", "text/plain; charset=utf-8")], body: Array(text.utf8))
+    }
+
+    package static func == (left: HTTPResponse, right: HTTPResponse) -> Bool {
+        left.status == right.status && left.body == right.body && left.closes == right.closes
+            && left.fields.map { "\($0.name):\($0.value)" } == right.fields.map { "\($0.name):\($0.value)" }
+    }
+
+    /// Writes the response behind what `output` holds.
+    ///
+    /// - Parameters:
+    ///   - isHead: it answers a HEAD request: everything but the body.
+    ///   - keepsAlive: another request may follow on the connection.
+    package func write(to output: inout [UInt8], isHead: Bool, keepsAlive: Bool) {
+        output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
+        for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
+        output.append(contentsOf: "Content-Length: \(body.count)\r\n".utf8)
+        if !keepsAlive { output.append(contentsOf: "Connection: close\r\n".utf8) }
+        output.append(contentsOf: "\r\n".utf8)
+        if !isHead { output.append(contentsOf: body) }
+    }
+
+    package static func phrase(_ status: Int) -> String {
+        switch status {
+        case 200: "OK"
+        case 204: "No Content"
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 408: "Request Timeout"
+        case 411: "Length Required"
+        case 413: "Content Too Large"
+        case 415: "Unsupported Media Type"
+        case 426: "Upgrade Required"
+        case 429: "Too Many Requests"
+        case 431: "Request Header Fields Too Large"
+        case 500: "Internal Server Error"
+        case 503: "Service Unavailable"
+        case 505: "HTTP Version Not Supported"
+        default: "Status"
+        }
+    }
+}
+
+/// A refusal: a status, a stable code for programs, and a sentence for people (RFC 9457).
+package struct HTTPProblem: Error, Equatable, Sendable {
+    package let status: Int
+    package let code: String
+    package let detail: String
+    /// Further members of the body: numbers only.
+    package var members: [Member] = []
+    package var fields: [HTTPRequest.Field] = []
+    /// The connection cannot be used any more: what follows on it cannot be told apart.
+    package var closes = false
+
+    package struct Member: Equatable, Sendable {
+        package let name: String
+        package let value: Int
+    }
+
+    package init(_ status: Int, _ code: String, _ detail: String) {
+        self.status = status
+        self.code = code
+        self.detail = detail
+    }
+
+    package static func badRequest(_ detail: String) -> HTTPProblem { HTTPProblem(400, "malformed", detail) }
+
+    package static let headTooLarge = HTTPProblem(431, "head_too_large", "the request's head is larger than 16 KiB")
+
+    package static let notFound = HTTPProblem(404, "not_found", "nothing is served under this path")
+
+    package static func methodNotAllowed(_ allowed: String) -> HTTPProblem {
+        HTTPProblem(405, "method_not_allowed", "use \(allowed)").with("Allow", allowed)
+    }
+
+    package static func bodyTooLarge(limit: Int) -> HTTPProblem {
+        var problem = HTTPProblem(413, "body_too_large", "the body may have \(limit) bytes")
+        problem.members = [.init(name: "limit", value: limit)]
+        problem.closes = true
+        return problem
+    }
+
+    /// The same problem with a header field.
+    package func with(_ name: String, _ value: String) -> HTTPProblem {
+        var problem = self
+        problem.fields.append(.init(name: name, value: value))
+        return problem
+    }
+
+    package var response: HTTPResponse {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("type", "about:blank")
+        json.member("title", HTTPResponse.phrase(status))
+        json.member("status", status)
+        json.member("code", code)
+        json.member("detail", detail)
+        for member in members { json.member(member.name, member.value) }
+        json.endObject()
+        var response = HTTPResponse(status, fields: [("Content-Type", "application/problem+json")], body: json.bytes)
+        for field in fields { response.fields.append((field.name, field.value)) }
+        response.closes = closes
+        return response
+    }
+}

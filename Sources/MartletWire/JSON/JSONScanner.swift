@@ -1,0 +1,197 @@
+/// Text that is not JSON, and where.
+package struct JSONFailure: Error, Equatable, Sendable {
+    /// The offset of the first byte that cannot be right.
+    package let offset: Int
+    /// What is wrong there.
+    package let why: String
+}
+
+/// Checks that bytes are one JSON value (RFC 8259), and builds nothing.
+///
+/// What a backend posts is delivered byte for byte, so it is checked once, here, and never decoded. Stricter than the
+/// RFC in one point: text must be UTF-8 (as RFC 8259 demands between systems), because the frame that carries it must be.
+package struct JSONScanner {
+    /// Arrays and objects may be nested this deep.
+    package static let deepestNesting = 512
+
+    private var offset = 0
+
+    private init() {}
+
+    /// Throws unless `text` is exactly one JSON value with white space around it.
+    package static func validate(_ text: Span<UInt8>) throws(JSONFailure) {
+        var scanner = JSONScanner()
+        try scanner.scanDocument(text)
+    }
+
+    private mutating func scanDocument(_ text: Span<UInt8>) throws(JSONFailure) {
+        var isObject: [Bool] = []  // the open arrays and objects, outermost first
+        skipWhitespace(text)
+        while true {
+            // A value is expected here.
+            switch peek(text) {
+            case UInt8(ascii: "{"):
+                try open(text, &isObject, asObject: true)
+                if peek(text) == UInt8(ascii: "}") { break }
+                try scanKey(text)
+                continue
+            case UInt8(ascii: "["):
+                try open(text, &isObject, asObject: false)
+                if peek(text) == UInt8(ascii: "]") { break }
+                continue
+            default:
+                try scanScalar(text)
+            }
+            // A value, or an empty container's inside, is complete: close containers or go on to the next member.
+            skipWhitespace(text)
+            closing: while let inObject = isObject.last {
+                guard let byte = peek(text) else { throw failure("the text ends inside of a value") }
+                switch byte {
+                case UInt8(ascii: ","):
+                    offset += 1
+                    skipWhitespace(text)
+                    if inObject { try scanKey(text) }
+                    break closing
+                case inObject ? UInt8(ascii: "}") : UInt8(ascii: "]"):
+                    offset += 1
+                    isObject.removeLast()
+                    skipWhitespace(text)
+                default:
+                    throw failure(inObject ? "expected , or }" : "expected , or ]")
+                }
+            }
+            if isObject.isEmpty { break }
+        }
+        if offset != text.count { throw failure("text after the value") }
+    }
+
+    private mutating func open(_ text: Span<UInt8>, _ stack: inout [Bool], asObject: Bool) throws(JSONFailure) {
+        if stack.count == Self.deepestNesting { throw failure("nested deeper than \(Self.deepestNesting)") }
+        stack.append(asObject)
+        offset += 1
+        skipWhitespace(text)
+    }
+
+    private mutating func scanKey(_ text: Span<UInt8>) throws(JSONFailure) {
+        guard peek(text) == UInt8(ascii: "\"") else { throw failure("expected a key in quotes") }
+        try scanString(text)
+        skipWhitespace(text)
+        guard peek(text) == UInt8(ascii: ":") else { throw failure("expected :") }
+        offset += 1
+        skipWhitespace(text)
+    }
+
+    private mutating func scanScalar(_ text: Span<UInt8>) throws(JSONFailure) {
+        guard let byte = peek(text) else {
+            throw failure(offset == 0 ? "the body is empty" : "the text ends where a value is expected")
+        }
+        switch byte {
+        case UInt8(ascii: "\""): try scanString(text)
+        case UInt8(ascii: "t"): try scan("true", text)
+        case UInt8(ascii: "f"): try scan("false", text)
+        case UInt8(ascii: "n"): try scan("null", text)
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): try scanNumber(text)
+        default: throw failure("expected a value")
+        }
+    }
+
+    private mutating func scan(_ word: StaticString, _ text: Span<UInt8>) throws(JSONFailure) {
+        for character in "\(word)".utf8 {
+            guard peek(text) == character else { throw failure("expected \(word)") }
+            offset += 1
+        }
+    }
+
+    private mutating func scanNumber(_ text: Span<UInt8>) throws(JSONFailure) {
+        if peek(text) == UInt8(ascii: "-") { offset += 1 }
+        if peek(text) == UInt8(ascii: "0") {
+            offset += 1
+        } else {
+            try scanDigits(text)
+        }
+        if peek(text) == UInt8(ascii: ".") {
+            offset += 1
+            try scanDigits(text)
+        }
+        if let byte = peek(text), byte | 0x20 == UInt8(ascii: "e") {
+            offset += 1
+            if let sign = peek(text), sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") { offset += 1 }
+            try scanDigits(text)
+        }
+    }
+
+    private mutating func scanDigits(_ text: Span<UInt8>) throws(JSONFailure) {
+        let start = offset
+        while let byte = peek(text), (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) { offset += 1 }
+        if offset == start { throw failure("expected a digit") }
+    }
+
+    private mutating func scanString(_ text: Span<UInt8>) throws(JSONFailure) {
+        offset += 1
+        while offset < text.count {
+            let byte = text[offset]
+            switch byte {
+            case UInt8(ascii: "\""):
+                offset += 1
+                return
+            case UInt8(ascii: "\\"): try scanEscape(text)
+            case ..<0x20: throw failure("a control character inside of a string")
+            case ..<0x80: offset += 1
+            default: try scanMultibyte(text)
+            }
+        }
+        throw failure("the text ends inside of a string")
+    }
+
+    private mutating func scanEscape(_ text: Span<UInt8>) throws(JSONFailure) {
+        offset += 1
+        guard let byte = peek(text) else { throw failure("the text ends inside of an escape") }
+        switch byte {
+        case UInt8(ascii: "u"):
+            offset += 1
+            for _ in 0..<4 {
+                guard let digit = peek(text), Hexadecimal.value(of: digit) != nil else {
+                    throw failure("expected four hexadecimal digits")
+                }
+                offset += 1
+            }
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
+            UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
+            offset += 1
+        default: throw failure("unknown escape")
+        }
+    }
+
+    private mutating func scanMultibyte(_ text: Span<UInt8>) throws(JSONFailure) {
+        var validator = UTF8Validator()
+        repeat {
+            guard offset < text.count, validator.accept(text[offset]) else { throw failure("not UTF-8") }
+            offset += 1
+        } while !validator.isAtBoundary
+    }
+
+    private func peek(_ text: Span<UInt8>) -> UInt8? { offset < text.count ? text[offset] : nil }
+
+    private mutating func skipWhitespace(_ text: Span<UInt8>) {
+        while offset < text.count {
+            switch text[offset] {
+            case 0x20, 0x0A, 0x0D, 0x09: offset += 1
+            default: return
+            }
+        }
+    }
+
+    private func failure(_ why: String) -> JSONFailure { JSONFailure(offset: offset, why: why) }
+}
+
+/// Hexadecimal digits, in JSON escapes and in URLs.
+package enum Hexadecimal {
+    package static func value(of digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,188 @@
+/// A decoded JSON value, for small documents of ours: a client's command, an answer that `martletctl` prints.
+///
+/// Never used for what backends publish; that is only checked (``JSONScanner``).
+package enum JSONValue: Equatable, Sendable {
+    case null
+    case bool(Bool)
+    case number(Double)
+    case string(String)
+    case array([JSONValue])
+    /// Members in the order of the text.
+    case object([Member])
+
+    package struct Member: Equatable, Sendable {
+        package let key: String
+        package let value: JSONValue
+    }
+
+    /// Decodes one value; the text must be valid JSON.
+    package init(_ text: Span<UInt8>) throws(JSONFailure) {
+        try JSONScanner.validate(text)
+        var decoder = JSONDecoder()
+        self = decoder.value(text)
+    }
+
+    package init(_ bytes: [UInt8]) throws(JSONFailure) {
+        try self.init(bytes.span)
+    }
+
+    /// A member of an object; nil for anything else.
+    package subscript(key: String) -> JSONValue? {
+        guard case .object(let members) = self else { return nil }
+        return members.last { $0.key == key }?.value
+    }
+
+    package var string: String? {
+        if case .string(let text) = self { return text }
+        return nil
+    }
+
+    package var int: Int? {
+        if case .number(let number) = self { return Int(exactly: number.rounded(.towardZero)) }
+        return nil
+    }
+
+    package var double: Double? {
+        if case .number(let number) = self { return number }
+        return nil
+    }
+
+    package var array: [JSONValue] {
+        if case .array(let values) = self { return values }
+        return []
+    }
+
+    package var members: [Member] {
+        if case .object(let members) = self { return members }
+        return []
+    }
+}
+
+/// Builds a tree from text that a ``JSONScanner`` has accepted, so that it need not check again.
+private struct JSONDecoder {
+    private var offset = 0
+
+    mutating func value(_ text: Span<UInt8>) -> JSONValue {
+        skip(text)
+        switch text[offset] {
+        case UInt8(ascii: "{"): return object(text)
+        case UInt8(ascii: "["): return array(text)
+        case UInt8(ascii: "\""): return .string(string(text))
+        case UInt8(ascii: "t"):
+            offset += 4
+            return .bool(true)
+        case UInt8(ascii: "f"):
+            offset += 5
+            return .bool(false)
+        case UInt8(ascii: "n"):
+            offset += 4
+            return .null
+        default: return number(text)
+        }
+    }
+
+    private mutating func object(_ text: Span<UInt8>) -> JSONValue {
+        var members: [JSONValue.Member] = []
+        offset += 1
+        skip(text)
+        while text[offset] != UInt8(ascii: "}") {
+            let key = string(text)
+            skip(text)
+            members.append(.init(key: key, value: value(text)))
+            skip(text)
+        }
+        offset += 1
+        return .object(members)
+    }
+
+    private mutating func array(_ text: Span<UInt8>) -> JSONValue {
+        var values: [JSONValue] = []
+        offset += 1
+        skip(text)
+        while text[offset] != UInt8(ascii: "]") {
+            values.append(value(text))
+            skip(text)
+        }
+        offset += 1
+        return .array(values)
+    }
+
+    private mutating func number(_ text: Span<UInt8>) -> JSONValue {
+        var characters: [UInt8] = []
+        while offset < text.count, isNumberCharacter(text[offset]) {
+            characters.append(text[offset])
+            offset += 1
+        }
+        return .number(Double(String(decoding: characters, as: UTF8.self)) ?? .nan)
+    }
+
+    private func isNumberCharacter(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "+"), UInt8(ascii: "."),
+            UInt8(ascii: "e"), UInt8(ascii: "E"):
+            true
+        default: false
+        }
+    }
+
+    private mutating func string(_ text: Span<UInt8>) -> String {
+        var bytes: [UInt8] = []
+        offset += 1
+        while text[offset] != UInt8(ascii: "\"") {
+            if text[offset] == UInt8(ascii: "\\") {
+                escape(text, into: &bytes)
+            } else {
+                bytes.append(text[offset])
+                offset += 1
+            }
+        }
+        offset += 1
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private mutating func escape(_ text: Span<UInt8>, into bytes: inout [UInt8]) {
+        let kind = text[offset + 1]
+        offset += 2
+        switch kind {
+        case UInt8(ascii: "b"): bytes.append(8)
+        case UInt8(ascii: "f"): bytes.append(12)
+        case UInt8(ascii: "n"): bytes.append(10)
+        case UInt8(ascii: "r"): bytes.append(13)
+        case UInt8(ascii: "t"): bytes.append(9)
+        case UInt8(ascii: "u"):
+            var scalar = UInt32(codeUnit(text))
+            if (0xD800..<0xDC00).contains(scalar), offset + 1 < text.count, text[offset] == UInt8(ascii: "\\"),
+                text[offset + 1] == UInt8(ascii: "u")
+            {
+                let saved = offset
+                offset += 2
+                let low = UInt32(codeUnit(text))
+                if (0xDC00..<0xE000).contains(low) {
+                    scalar = 0x10000 + (scalar - 0xD800) << 10 + (low - 0xDC00)
+                } else {
+                    offset = saved
+                }
+            }
+            bytes.append(contentsOf: String(Character(Unicode.Scalar(scalar) ?? "\u{FFFD}")).utf8)
+        default: bytes.append(kind)
+        }
+    }
+
+    private mutating func codeUnit(_ text: Span<UInt8>) -> UInt16 {
+        var value: UInt16 = 0
+        for _ in 0..<4 {
+            value = value << 4 | UInt16(Hexadecimal.value(of: text[offset]) ?? 0)
+            offset += 1
+        }
+        return value
+    }
+
+    private mutating func skip(_ text: Span<UInt8>) {
+        while offset < text.count {
+            switch text[offset] {
+            case 0x20, 0x0A, 0x0D, 0x09, UInt8(ascii: ","), UInt8(ascii: ":"): offset += 1
+            default: return
+            }
+        }
+    }
+}

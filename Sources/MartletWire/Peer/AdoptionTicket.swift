@@ -1,0 +1,88 @@
+/// What travels with a client's socket from the worker that accepted it to the worker that owns its user.
+///
+/// Binary with lengths, never text with separators: what a client chose (its user id, the bytes behind its head) cannot
+/// become a field of its own.
+package struct AdoptionTicket: Equatable, Sendable {
+    /// What the client's path asked for.
+    package enum Service: UInt8, Sendable {
+        case messages = 0
+        /// `/echo`, in development only.
+        case echo = 1
+    }
+
+    /// The shard that the socket is for.
+    package var destination: UInt16
+    /// The shard whose worker accepted it, and refuses it where the owner cannot take it.
+    package var source: UInt16
+    /// True on the way back: the supervisor could not pass it on.
+    package var isReturned = false
+    package var service: Service
+    package var user: String
+    package var thread: String?
+    /// The value of `Sec-WebSocket-Accept`, and the subprotocol chosen.
+    package var acceptValue: String
+    package var subprotocol: String?
+    /// Bytes of the client's stream that were read so far, `leftover` included.
+    package var bytesRead: UInt64
+    /// What the client sent behind its head already.
+    package var leftover: [UInt8]
+
+    private static let version: UInt8 = 1
+    /// More than that behind a head that is not answered yet is no WebSocket client.
+    package static let largestLeftover = 16384
+
+    package init(
+        destination: UInt16,
+        source: UInt16,
+        service: Service,
+        user: String,
+        thread: String?,
+        acceptValue: String,
+        subprotocol: String?,
+        bytesRead: UInt64,
+        leftover: [UInt8]
+    ) {
+        self.destination = destination
+        self.source = source
+        self.service = service
+        self.user = user
+        self.thread = thread
+        self.acceptValue = acceptValue
+        self.subprotocol = subprotocol
+        self.bytesRead = bytesRead
+        self.leftover = leftover
+    }
+
+    package var bytes: [UInt8] {
+        var writer = ByteWriter()
+        writer.put(Self.version)
+        writer.put(destination)
+        writer.put(source)
+        writer.put(isReturned)
+        writer.put(service.rawValue)
+        writer.put(user)
+        writer.put(thread)
+        writer.put(acceptValue)
+        writer.put(subprotocol)
+        writer.put(bytesRead)
+        writer.put(leftover)
+        return writer.bytes
+    }
+
+    package init(_ bytes: [UInt8]) throws(WireError) {
+        var reader = ByteReader(bytes)
+        guard try reader.integer(UInt8.self) == Self.version else { throw .wrongVersion }
+        destination = try reader.integer()
+        source = try reader.integer()
+        isReturned = try reader.flag()
+        guard let service = Service(rawValue: try reader.integer()) else { throw .unknownValue }
+        self.service = service
+        user = try reader.text(limit: 256)
+        thread = try reader.optionalText(limit: 256)
+        acceptValue = try reader.text(limit: 64)
+        subprotocol = try reader.optionalText(limit: 64)
+        bytesRead = try reader.integer()
+        leftover = try reader.raw(limit: Self.largestLeftover)
+        try reader.finish()
+    }
+}
