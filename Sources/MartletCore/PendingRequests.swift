@@ -18,16 +18,32 @@ package struct PendingRequests: Sendable {
     package struct Answer: Equatable, Sendable {
         package let key: Key
         package let reply: CommandReply
+
+        package init(key: Key, reply: CommandReply) {
+            self.key = key
+            self.reply = reply
+        }
+    }
+
+    /// How the answers of shards become one.
+    package enum Mode: Sendable {
+        /// One shard answers, and its reply is passed on unread.
+        case single
+        /// Receipts are added up; a shard that fails, fails the request.
+        case receipts
+        /// Statistics are listed; a shard that fails is left out.
+        case statistics
     }
 
     fileprivate struct Entry: Sendable {
-        var waitingFor: Set<Int>
+        let mode: Mode
+        /// A bit for each shard.
+        var waitingFor: UInt128
         var gathered: Gathered
         let deadline: UInt64
     }
 
     fileprivate enum Gathered: Sendable {
-        case nothing
         case receipt(Delivery)
         case statistics([ShardStatistics])
     }
@@ -50,49 +66,54 @@ package struct PendingRequests: Sendable {
     }
 
     /// Remembers a request. Deadlines must not decrease from call to call.
-    package mutating func add(_ key: Key, to shards: Set<Int>, deadline: UInt64) {
+    package mutating func add(_ key: Key, to shards: [Int], mode: Mode, deadline: UInt64) {
         precondition(!shards.isEmpty, "a request goes to somebody")
-        entries[key] = Entry(waitingFor: shards, gathered: .nothing, deadline: deadline)
+        let bits = shards.reduce(UInt128(0)) { $0 | 1 << UInt128($1) }
+        let gathered: Gathered = mode == .statistics ? .statistics([]) : .receipt(Delivery())
+        entries[key] = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline)
         order.append((key, deadline))
     }
 
-    /// True where the request waits for one shard only, so that its reply can pass through unread.
-    package func isSingle(_ key: Key) -> Bool {
-        guard let entry = entries[key], case .nothing = entry.gathered else { return false }
-        return entry.waitingFor.count == 1
-    }
+    /// How a request is answered; nil where nobody waits for it (any more).
+    package func mode(of key: Key) -> Mode? { entries[key]?.mode }
 
-    /// The single shard has answered and its reply was passed through; false where nobody waits for it (any more).
+    /// The single shard has answered and its reply can be passed through; false where nobody waits for it from there.
     package mutating func passed(_ key: Key, from shard: Int) -> Bool {
-        guard let entry = entries[key], entry.waitingFor == [shard] else { return false }
+        guard let entry = entries[key], entry.waitingFor == 1 << UInt128(shard) else { return false }
         forget(key)
         return true
     }
 
     /// One of several shards has answered; returns the whole answer when it was the last.
     package mutating func gather(_ key: Key, from shard: Int, _ reply: CommandReply) -> Answer? {
-        guard var entry = entries[key], entry.waitingFor.remove(shard) != nil else { return nil }
+        let bit: UInt128 = 1 << UInt128(shard)
+        guard var entry = entries[key], entry.waitingFor & bit != 0 else { return nil }
+        entry.waitingFor &= ~bit
         switch (entry.gathered, reply) {
-        case (.nothing, .receipt(let delivery)): entry.gathered = .receipt(delivery)
-        case (.nothing, .shard(let statistics)): entry.gathered = .statistics([statistics])
         case (.receipt(var sum), .receipt(let delivery)):
             sum.merge(delivery)
             entry.gathered = .receipt(sum)
         case (.statistics(let list), .shard(let statistics)): entry.gathered = .statistics(list + [statistics])
-        default: return fail(key, entry, .failed(failure(of: reply)))
+        case (_, .failed(let failure)): return answer(key, .failed(failure))
+        default: return answer(key, .failed(.malformed))
         }
-        guard entry.waitingFor.isEmpty else {
-            entries[key] = entry
-            return nil
-        }
-        forget(key)
-        return Answer(key: key, reply: entry.gathered.reply)
+        return settle(key, entry)
     }
 
-    /// A shard is gone: everything that still waits for it fails.
+    /// A shard is gone: what still waits for it fails, or goes without it.
     package mutating func shardFailed(_ shard: Int) -> [Answer] {
-        let affected = entries.filter { $0.value.waitingFor.contains(shard) }
-        return affected.map { key, entry in fail(key, entry, .failed(.shardUnavailable(partial: entry.partial))) }
+        let bit: UInt128 = 1 << UInt128(shard)
+        var answers: [Answer] = []
+        for (key, entry) in entries where entry.waitingFor & bit != 0 {
+            guard entry.mode == .statistics else {
+                answers.append(answer(key, entry.failure))
+                continue
+            }
+            var entry = entry
+            entry.waitingFor &= ~bit
+            if let answer = settle(key, entry) { answers.append(answer) }
+        }
+        return answers
     }
 
     /// Requests whose deadline has passed.
@@ -102,7 +123,7 @@ package struct PendingRequests: Sendable {
             let key = order[orderStart].key
             orderStart += 1
             guard let entry = entries[key], entry.deadline <= now else { continue }
-            answers.append(fail(key, entry, .failed(.shardUnavailable(partial: entry.partial))))
+            answers.append(answer(key, entry.failure))
         }
         compact()
         return answers
@@ -114,14 +135,18 @@ package struct PendingRequests: Sendable {
         compact()
     }
 
-    private mutating func fail(_ key: Key, _ entry: Entry, _ reply: CommandReply) -> Answer {
-        forget(key)
-        return Answer(key: key, reply: reply)
+    /// Keeps a request that still waits, or answers it.
+    private mutating func settle(_ key: Key, _ entry: Entry) -> Answer? {
+        guard entry.waitingFor == 0 else {
+            entries[key] = entry
+            return nil
+        }
+        return answer(key, entry.gathered.reply)
     }
 
-    private func failure(of reply: CommandReply) -> CommandFailure {
-        if case .failed(let failure) = reply { return failure }
-        return .malformed
+    private mutating func answer(_ key: Key, _ reply: CommandReply) -> Answer {
+        forget(key)
+        return Answer(key: key, reply: reply)
     }
 
     private mutating func forget(_ key: Key) {
@@ -143,17 +168,19 @@ package struct PendingRequests: Sendable {
 }
 
 extension PendingRequests.Entry {
-    /// What the shards that answered have done.
-    fileprivate var partial: Delivery? {
-        if case .receipt(let delivery) = gathered { return delivery }
-        return nil
+    /// The answer where some shard will not answer; what the others did is said.
+    fileprivate var failure: CommandReply {
+        switch (mode, gathered) {
+        case (.statistics, _): gathered.reply
+        case (.receipts, .receipt(let delivery)): .failed(.shardUnavailable(partial: delivery))
+        default: .failed(.shardUnavailable(partial: nil))
+        }
     }
 }
 
 extension PendingRequests.Gathered {
     fileprivate var reply: CommandReply {
         switch self {
-        case .nothing: .failed(.malformed)
         case .receipt(let delivery): .receipt(delivery)
         case .statistics(let list):
             .node(NodeStatistics(shards: list.sorted { $0.shard < $1.shard }, uptimeNanoseconds: 0))

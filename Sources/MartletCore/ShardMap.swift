@@ -2,7 +2,8 @@
 ///
 /// A user id hashes to one of 1,024 slots, and the map gives each slot to a shard. The hash is CRC-32 (IEEE 802.3, as
 /// in zlib) of the id's UTF-8 bytes, modulo 1,024, so that another program can compute it:
-/// `zlib.crc32(user.encode()) % 1024`.
+/// `zlib.crc32(user.encode()) % 1024`. Neighbouring slots go to different shards, because ids that count upwards differ in
+/// the low bits of that hash most evenly.
 package struct ShardMap: Equatable, Sendable {
     /// Slots that users hash to; a promise, because other programs compute it.
     package static let slotCount = 1024
@@ -14,11 +15,11 @@ package struct ShardMap: Equatable, Sendable {
     /// The owner of each slot.
     package let owners: [UInt16]
 
-    /// A map that gives each of so many shards an equal, contiguous range of slots.
+    /// A map that deals the slots out to so many shards, one after the other.
     package init(shardCount: Int, generation: UInt32 = 1) {
         precondition((1...Self.largestShardCount).contains(shardCount), "a node has 1 to 128 shards")
         self.generation = generation
-        owners = (0..<Self.slotCount).map { UInt16($0 * shardCount / Self.slotCount) }
+        owners = (0..<Self.slotCount).map { UInt16($0 % shardCount) }
     }
 
     package var shardCount: Int { Int(owners.max() ?? 0) + 1 }

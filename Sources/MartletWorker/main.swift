@@ -1,1 +1,17 @@
-print("placeholder")
+internal import MartletLinux
+internal import MartletWire
+
+// A worker is born, never started: its supervisor hands it descriptors and a contract, and it runs until the supervisor
+// says stop or is gone. In reading order: Worker (one turn of the loop), Door (strangers come in), Router (whose is it?),
+// Link (words to the other processes), Shard (what a command does), Sockets (the WebSockets themselves).
+
+guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) else {
+    CurrentProcess.printError("martlet-worker is started by martletd only: run martletd, which starts one for each CPU.")
+    CurrentProcess.exit(2)
+}
+do {
+    try Worker.run()
+} catch {
+    CurrentProcess.printError("martlet-worker: \(error)")
+    CurrentProcess.exit(1)
+}

@@ -6,6 +6,11 @@ package enum Handshake {
         package let acceptValue: String
         /// The subprotocol that was chosen, if the client offered ours.
         package let subprotocol: String?
+
+        package init(acceptValue: String, subprotocol: String?) {
+            self.acceptValue = acceptValue
+            self.subprotocol = subprotocol
+        }
     }
 
     /// The subprotocol that Martlet's own messages have.

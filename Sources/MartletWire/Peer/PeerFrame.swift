@@ -142,10 +142,10 @@ package struct PeerStream {
         output.append(copying: text)
     }
 
-    /// Appends a frame as it came in, with another head.
-    package mutating func append(_ header: PeerHeader, copying payload: Range<Int>, of stream: borrowing PeerStream) {
+    /// Appends a frame whose payload came in elsewhere.
+    package mutating func append(_ header: PeerHeader, copying payload: Range<Int>, of input: [UInt8]) {
         header.write(to: &output)
-        output.append(contentsOf: stream.input[payload])
+        output.append(copying: input.span.extracting(payload))
     }
 
     /// So many bytes were sent.

@@ -1,0 +1,55 @@
+# Martlet. `make run` and `make test` set up everything they need; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BUILD := .build
+# The Swift runtime is linked into the binaries, so that they run where no Swift is installed.
+RELEASE := -c release --static-swift-stdlib
+PYTHON := $(BUILD)/clients/bin/python
+# The Swift Testing runner finds the programs under test beside itself.
+TEST_FLAGS ?=
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help run test test-tsan deps build lint format bench autobahn clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+run: build ## Build, then serve in development mode: demo page on http://127.0.0.1:8000/
+	$(BUILD)/release/martletd --dev $(ARGS)
+
+test: deps $(PYTHON) ## Build and run every test
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test $(TEST_FLAGS)
+
+test-tsan: deps $(PYTHON) ## The tests once more under ThreadSanitizer (minutes)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --sanitize=thread --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
+
+deps: ## Check the toolchain, install the libraries of Debian that are missing
+	@command -v swift >/dev/null || { echo "Martlet needs a Swift 6.3 toolchain: https://www.swift.org/install/linux/"; exit 1; }
+	@swift --version 2>/dev/null | grep -qE 'Swift version (6\.([3-9]|[1-9][0-9])|[7-9]|[1-9][0-9])' || \
+	  { echo "Martlet needs Swift 6.3 or later, this is: $$(swift --version 2>/dev/null | head -1)"; \
+	    echo "Get it from https://www.swift.org/install/linux/"; exit 1; }
+	@for package in libsystemd-dev zlib1g-dev pkg-config python3 python3-venv curl; do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+	done; if [ -n "$$missing" ]; then \
+	  echo "Installing$$missing"; \
+	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+# WebSocket clients that are not ours, for the end-to-end tests.
+$(PYTHON):
+	python3 -m venv $(BUILD)/clients
+	$(BUILD)/clients/bin/pip install -q 'websockets==15.0.1'
+
+build: deps ## Build the release binaries into .build/release
+	swift build $(RELEASE)
+
+lint: ## Check formatting and style
+	swift format lint --strict --recursive Sources Tests Package.swift
+
+format: ## Format the sources in place
+	swift format --in-place --recursive Sources Tests Package.swift
+
+bench: build ## Measure, beside a C loop of send(2), on this machine
+	Tests/Benchmarks/run
+
+clean: ## Remove everything that was built
+	rm -rf $(BUILD)

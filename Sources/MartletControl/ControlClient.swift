@@ -1,0 +1,110 @@
+internal import MartletLinux
+internal import MartletWire
+
+/// Why an operator's command failed, in words, with the exit code it ends with.
+enum ControlFailure: Error, CustomStringConvertible {
+    case notRunning(String)
+    case refused(status: Int, String)
+    case broken(String)
+
+    var exitCode: Int32 {
+        if case .notRunning = self { return 3 }
+        return 1
+    }
+
+    var description: String {
+        switch self {
+        case .notRunning(let why): why
+        case .refused(let status, let why): "\(why) (\(status))"
+        case .broken(let why): why
+        }
+    }
+}
+
+/// Speaks HTTP over the control socket; blocking, one request after the other.
+struct ControlClient: ~Copyable {
+    struct Answer {
+        let status: Int
+        let body: [UInt8]
+
+        func json() throws(ControlFailure) -> JSONValue {
+            do throws(JSONFailure) {
+                return try JSONValue(body)
+            } catch {
+                throw .broken("the service sent something that is no JSON: \(error.why)")
+            }
+        }
+
+        func printBody() { print(String(decoding: body, as: UTF8.self)) }
+    }
+
+    private let socket: OwnedDescriptor
+
+    /// Connects to the path given, or else to the first service that is there: the system's, then this user's.
+    init(path: String?) throws(ControlFailure) {
+        let development = ControlAddress.development(
+            runtimeDirectory: CurrentProcess.environment("XDG_RUNTIME_DIR"),
+            temporaryDirectory: CurrentProcess.environment("TMPDIR"),
+            user: CurrentProcess.effectiveUser
+        )
+        let candidates = path.map { [$0] } ?? [ControlAddress.service, development.socket]
+        var failures: [String] = []
+        for candidate in candidates {
+            do throws(SystemCallError) {
+                socket = try Listener.connect(to: .unix(path: candidate))
+                return
+            } catch {
+                if error.isDenied { throw .broken("\(candidate): permission denied (are you in the service's group?)") }
+                failures.append(candidate)
+            }
+        }
+        throw .notRunning("no Martlet is running here (no answer at \(failures.joined(separator: " or ")))")
+    }
+
+    mutating func get(_ path: String) throws(ControlFailure) -> Answer { try request("GET", path) }
+
+    /// Sends a request and waits for its answer; a refusal is thrown with the service's own words.
+    mutating func request(_ method: String, _ path: String, body: [UInt8] = []) throws(ControlFailure) -> Answer {
+        var head = "\(method) \(path) HTTP/1.1\r\nHost: martlet\r\n"
+        if method == "POST" { head += "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n" }
+        try send(Array((head + "\r\n").utf8) + body)
+        let answer = try receive()
+        guard answer.status < 300 else {
+            let detail = try? answer.json()["detail"]?.string
+            throw .refused(status: answer.status, (detail ?? nil) ?? "the service refused")
+        }
+        return answer
+    }
+
+    private func send(_ bytes: [UInt8]) throws(ControlFailure) {
+        do throws(SystemCallError) {
+            try BlockingStream.write(socket.number, bytes)
+        } catch {
+            throw .broken("\(error)")
+        }
+    }
+
+    private func receive() throws(ControlFailure) -> Answer {
+        var bytes: [UInt8] = []
+        var head: (status: Int, end: Int, length: Int)?
+        while true {
+            if head == nil, let end = HTTPHeadParser.endOfHead(bytes, from: 0, searchedTo: 0) {
+                guard let parsed = try? HTTPHeadParser.response(bytes[..<end]) else {
+                    throw .broken("the service sent something that is no HTTP")
+                }
+                head = (parsed.status, end, parsed.contentLength ?? 0)
+            }
+            if let head, bytes.count >= head.end + head.length {
+                return Answer(status: head.status, body: Array(bytes[head.end..<head.end + head.length]))
+            }
+            let piece: [UInt8]
+            do throws(SystemCallError) {
+                piece = try BlockingStream.read(socket.number, atMost: 65536)
+            } catch {
+                throw .broken("\(error)")
+            }
+            if piece.isEmpty { throw .broken("the service closed the connection") }
+            bytes += piece
+        }
+    }
+}

@@ -1,0 +1,187 @@
+internal import ArgumentParser
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// The operator's command line. Exit 0: done; 1: failed; 2: wrong usage; 3: the service is not running.
+@main
+struct Martletctl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "martletctl",
+        abstract: "Looks into a running Martlet, and acts on it.",
+        version: Martlet.version,
+        subcommands: [Status.self, Stats.self, Send.self, Connections.self, Disconnect.self]
+    )
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let failure as ControlFailure {
+            CurrentProcess.printError("martletctl: \(failure)")
+            CurrentProcess.exit(failure.exitCode)
+        } catch {
+            let code = exitCode(for: error)
+            let message = fullMessage(for: error)
+            if code == .success { print(message) } else { CurrentProcess.printError(message) }
+            CurrentProcess.exit(code == .validationFailure ? 2 : code.rawValue)
+        }
+    }
+}
+
+/// What every subcommand takes.
+struct ControlOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The supervisor's control socket (or MARTLET_CONTROL_SOCKET).", valueName: "path"))
+    var controlSocket: String?
+
+    @Flag(help: "Print JSON, for scripts.")
+    var json = false
+
+    func client() throws(ControlFailure) -> ControlClient {
+        try ControlClient(path: controlSocket ?? CurrentProcess.environment("MARTLET_CONTROL_SOCKET"))
+    }
+}
+
+struct Status: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Says whether every shard serves (exit 1 if not).")
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        var client = try options.client()
+        let answer = try client.get("/v1/stats")
+        if options.json { answer.printBody() } else { print(Report.status(try answer.json())) }
+        let shards = try answer.json()["shards"]?.array ?? []
+        if shards.isEmpty || shards.contains(where: { $0["state"]?.string != "serving" }) { throw ExitCode(1) }
+    }
+}
+
+struct Stats: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Prints the statistics of the node or of a shard.")
+
+    @OptionGroup var options: ControlOptions
+
+    @Option(help: "One shard only.")
+    var shard: Int?
+
+    @Flag(help: "How many connections each user has.")
+    var byUser = false
+
+    @Flag(help: "Print again every second, until interrupted.")
+    var watch = false
+
+    func run() throws {
+        var client = try options.client()
+        repeat {
+            let path = shard.map { "/v1/stats/shards/\($0)" } ?? "/v1/stats\(byUser ? "?by_user=true" : "")"
+            let answer = try client.get(path)
+            if options.json {
+                answer.printBody()
+            } else {
+                let json = try answer.json()
+                print(shard == nil ? Report.statistics(json) : Report.shards([json]))
+            }
+            if watch { Pause.seconds(1) }
+        } while watch
+    }
+}
+
+struct Send: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Sends a JSON message (exit 1 if it was delivered to nobody)."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    @Option(help: "To every connection of a user.")
+    var user: String?
+
+    @Option(help: ArgumentHelp("To one connection.", valueName: "id"))
+    var connection: String?
+
+    @Flag(help: "To everybody.")
+    var all = false
+
+    @Argument(help: "The message, as JSON; - reads it from standard input.")
+    var message: String
+
+    func validate() throws {
+        if [user != nil, connection != nil, all].count(where: { $0 }) != 1 {
+            throw ValidationError("Give exactly one of --user, --connection and --all.")
+        }
+    }
+
+    func run() throws {
+        let path: String
+        if let user {
+            path = "/v1/users/\(HTTPSyntax.percentEncoded(user))/messages"
+        } else if let connection {
+            path = "/v1/connections/\(HTTPSyntax.percentEncoded(connection))/messages"
+        } else {
+            path = "/v1/broadcast"
+        }
+        var client = try options.client()
+        let body = message == "-" ? try StandardInput.readAll() : Array(message.utf8)
+        let answer = try client.request("POST", path, body: body)
+        if options.json { answer.printBody() } else { print(Report.receipt(try answer.json())) }
+        if try answer.json()["delivered"]?.int == 0 { throw ExitCode(1) }
+    }
+}
+
+struct Connections: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Lists a user's connections, or every user with the number of theirs."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    @Option(help: "Whose connections.")
+    var user: String?
+
+    func run() throws {
+        var client = try options.client()
+        guard let user else {
+            let answer = try client.get("/v1/stats?by_user=true")
+            if options.json { answer.printBody() } else { print(Report.users(try answer.json())) }
+            return
+        }
+        let answer = try client.get("/v1/users/\(HTTPSyntax.percentEncoded(user))/connections")
+        if options.json { answer.printBody() } else { print(Report.connections(try answer.json())) }
+    }
+}
+
+struct Disconnect: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Closes a user's connections, or one connection.")
+
+    @OptionGroup var options: ControlOptions
+
+    @Option(help: "All connections of a user.")
+    var user: String?
+
+    @Option(help: ArgumentHelp("One connection.", valueName: "id"))
+    var connection: String?
+
+    @Option(help: "The close code: 1000, 1001, 1008 or 3000 to 4999.")
+    var code: Int?
+
+    @Option(help: ArgumentHelp("The reason in the close frame.", valueName: "text"))
+    var reason: String?
+
+    func validate() throws {
+        if (user == nil) == (connection == nil) { throw ValidationError("Give either --user or --connection.") }
+    }
+
+    func run() throws {
+        var path = user.map { "/v1/users/\(HTTPSyntax.percentEncoded($0))/connections" }
+            ?? "/v1/connections/\(HTTPSyntax.percentEncoded(connection ?? ""))"
+        var parameters: [String] = []
+        if let code { parameters.append("code=\(code)") }
+        if let reason { parameters.append("reason=\(HTTPSyntax.percentEncoded(reason))") }
+        if !parameters.isEmpty { path += "?" + parameters.joined(separator: "&") }
+        var client = try options.client()
+        let answer = try client.request("DELETE", path)
+        let closed = try answer.json()["closed"]?.int ?? 0
+        if options.json { answer.printBody() } else { print("closed \(closed)") }
+        if closed == 0 { throw ExitCode(1) }
+    }
+}

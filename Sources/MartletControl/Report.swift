@@ -1,0 +1,92 @@
+internal import MartletWire
+
+/// The tables that people read.
+enum Report {
+    static func status(_ node: JSONValue) -> String {
+        let shards = node["shards"]?.array ?? []
+        let serving = shards.count { $0["state"]?.string == "serving" }
+        let summary = "Martlet \(text(node["version"])), up \(uptime(node["uptime_seconds"])): "
+            + "\(serving) of \(shards.count) shards serve \(text(node["total_connections"])) connections "
+            + "of \(text(node["unique_users"])) users"
+        return summary + "\n" + self.shards(shards)
+    }
+
+    static func statistics(_ node: JSONValue) -> String {
+        var rows = [
+            ["connections", text(node["total_connections"])],
+            ["users", text(node["unique_users"])],
+        ]
+        for kind in ["messages", "bytes"] {
+            for member in node[kind]?.members ?? [] { rows.append(["\(kind) \(member.key)", text(member.value)]) }
+        }
+        rows.append(["uptime", uptime(node["uptime_seconds"])])
+        var result = table(rows) + "\n\n" + shards(node["shards"]?.array ?? [])
+        if node["connections_by_user"] != nil { result += "\n\n" + users(node) }
+        return result
+    }
+
+    static func shards(_ shards: [JSONValue]) -> String {
+        let header = ["SHARD", "STATE", "PID", "CONNECTIONS", "USERS", "SENT", "QUEUED", "RSS", "CPU", "RESTARTS", "LAST"]
+        let rows = shards.map { shard in
+            [
+                text(shard["shard"]), text(shard["state"]), text(shard["pid"]), text(shard["connections"]),
+                text(shard["users"]), text(shard["messages_sent"]), size(shard["queue_bytes"]),
+                size(shard["rss_bytes"]), "\(text(shard["cpu_seconds"])) s", text(shard["restarts"]),
+                shard["last_restart"]?["reason"]?.string ?? "-",
+            ]
+        }
+        return table([header] + rows)
+    }
+
+    static func users(_ node: JSONValue) -> String {
+        let rows = (node["connections_by_user"]?.members ?? []).map { [$0.key, text($0.value)] }
+        return table([["USER", "CONNECTIONS"]] + rows)
+    }
+
+    static func connections(_ answer: JSONValue) -> String {
+        let rows = (answer["connections"]?.array ?? []).map { connection in
+            [
+                text(connection["connection_id"]), text(connection["shard"]), text(connection["connected_at"]),
+                connection["thread_id"]?.string ?? "-", size(connection["queue_bytes"]),
+            ]
+        }
+        return table([["CONNECTION", "SHARD", "CONNECTED", "THREAD", "QUEUED"]] + rows)
+    }
+
+    static func receipt(_ receipt: JSONValue) -> String {
+        "matched \(text(receipt["matched"])), delivered \(text(receipt["delivered"])), failed \(text(receipt["failed"]))"
+    }
+
+    /// Columns as wide as their widest cell.
+    private static func table(_ rows: [[String]]) -> String {
+        let columns = rows.map(\.count).max() ?? 0
+        let widths = (0..<columns).map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
+        return rows.map { row in
+            row.enumerated().map { index, cell in
+                index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
+            }.joined(separator: "  ")
+        }.joined(separator: "\n")
+    }
+
+    private static func text(_ value: JSONValue?) -> String {
+        switch value {
+        case .string(let text): text
+        case .number(let number): Int(exactly: number).map(String.init) ?? String(number)
+        case .bool(let flag): flag ? "yes" : "no"
+        default: "-"
+        }
+    }
+
+    private static func uptime(_ value: JSONValue?) -> String {
+        let seconds = value?.int ?? 0
+        if seconds < 120 { return "\(seconds) s" }
+        if seconds < 7200 { return "\(seconds / 60) min" }
+        return seconds < 172_800 ? "\(seconds / 3600) h" : "\(seconds / 86400) d"
+    }
+
+    private static func size(_ value: JSONValue?) -> String {
+        let bytes = value?.int ?? 0
+        if bytes < 10240 { return "\(bytes) B" }
+        return bytes < 10_485_760 ? "\(bytes / 1024) KiB" : "\(bytes / 1_048_576) MiB"
+    }
+}

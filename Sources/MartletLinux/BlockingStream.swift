@@ -1,0 +1,49 @@
+internal import Glibc
+
+/// Blocking reads and writes, for command-line tools.
+package enum BlockingStream {
+    /// Writes everything.
+    package static func write(_ descriptor: Int32, _ bytes: [UInt8]) throws(SystemCallError) {
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe Glibc.send(
+                    descriptor, buffer.baseAddress.map { unsafe $0 + written }, buffer.count - written,
+                    Int32(MSG_NOSIGNAL)
+                )
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw .last("send") }
+            written += count
+        }
+    }
+
+    /// Reads what is there, waiting for the first byte; empty at the end.
+    package static func read(_ descriptor: Int32, atMost limit: Int) throws(SystemCallError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: limit)
+        while true {
+            let count = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw .last("read") }
+            bytes.removeLast(limit - count)
+            return bytes
+        }
+    }
+}
+
+/// Standard input, whole.
+package enum StandardInput {
+    package static func readAll() throws(SystemCallError) -> [UInt8] {
+        var all: [UInt8] = []
+        while true {
+            let piece = try BlockingStream.read(0, atMost: 65536)
+            if piece.isEmpty { return all }
+            all += piece
+        }
+    }
+}
+
+/// Waiting of a command-line tool that shows something again and again.
+package enum Pause {
+    package static func seconds(_ count: UInt32) { _ = sleep(count) }
+}

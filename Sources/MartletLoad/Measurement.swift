@@ -1,0 +1,78 @@
+internal import ArgumentParser
+internal import Foundation
+internal import NIOCore
+internal import NIOPosix
+
+/// The surroundings of a run: one event loop on one thread, the addresses, and the server's cost before and after.
+final class Measurement: @unchecked Sendable {
+    // Unchecked: the loop writes the report while the main thread waits for it, and the other way round, never both.
+    struct Failed: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    let options: LoadOptions
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    var report = LoadReport()
+    private(set) var serverPid: Int?
+
+    var loop: any EventLoop { group.any() }
+
+    init(_ options: LoadOptions) {
+        self.options = options
+    }
+
+    /// Performs a run and prints what it found; exit 1 where a promise was broken.
+    func run(_ body: (Measurement) throws -> Void) throws {
+        serverPid = try options.serverPid ?? findServer()
+        try body(self)
+        if options.json { report.printJSON() } else { report.printTable() }
+        if !report.broken.isEmpty { throw ExitCode(1) }
+    }
+
+    /// Host and port of `host:port`.
+    static func split(_ address: String) throws -> (String, Int) {
+        guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]) else {
+            throw ValidationError("'\(address)' is no host:port")
+        }
+        return (String(address[..<colon]), port)
+    }
+
+    func crowd(_ count: Int, users: Int, concurrency: Int = 64, path: String? = nil) throws -> Crowd.Settings {
+        let (host, port) = try Self.split(options.client)
+        return Crowd.Settings(
+            host: host, port: port, path: path ?? options.path, count: count, users: users, concurrency: concurrency
+        )
+    }
+
+    func publisher() throws -> NIOLoopBound<Publisher> {
+        let (host, port) = try Self.split(options.api)
+        return try Publisher.connect(host: host, port: port, on: loop).wait()
+    }
+
+    /// Runs something on the loop until its promise is kept, or the time is over.
+    func wait(_ start: @escaping @Sendable (any EventLoop, EventLoopPromise<Void>) -> Void) throws {
+        let loop = loop
+        let promise = loop.makePromise(of: Void.self)
+        let limit = loop.scheduleTask(in: .seconds(Int64(options.limit))) {
+            promise.fail(Failed(description: "nothing came of it in time (--limit)"))
+        }
+        loop.execute { start(loop, promise) }
+        defer { limit.cancel() }
+        try promise.futureResult.wait()
+    }
+
+    func cost() -> ServerCost? { serverPid.map { ServerCost.read(of: $0) } }
+
+    /// Asks the API for a worker's pid; its parent is the supervisor, whose whole family is the server.
+    private func findServer() throws -> Int? {
+        guard let bound = try? publisher() else { return nil }
+        let promise = loop.makePromise(of: String.self)
+        let found = NIOLoopBound(promise, eventLoop: loop)
+        loop.execute { bound.value.get("/v1/stats") { _, body in found.value.succeed(body) } }
+        let body = try promise.futureResult.wait()
+        guard let mark = body.range(of: "\"pid\":"),
+            let pid = Int(body[mark.upperBound...].prefix { $0.isNumber })
+        else { return nil }
+        return ServerCost.parent(of: pid)
+    }
+}

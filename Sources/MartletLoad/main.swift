@@ -1,4 +1,0 @@
-import NIOPosix
-import NIOWebSocket
-import NIOHTTP1
-print("placeholder")

@@ -1,0 +1,140 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// The control socket: the HTTP API for operators, answered by the supervisor.
+final class ControlServer {
+    /// An operator's connection.
+    final class Peer {
+        let index: Int
+        let descriptor: Int32
+        var exchange: HTTPExchange
+        var unsent: [UInt8] = []
+        var isClosed = false
+
+        init(index: Int, descriptor: Int32, bodyBytes: Int) {
+            self.index = index
+            self.descriptor = descriptor
+            exchange = HTTPExchange(limits: .init(bodyBytes: bodyBytes))
+        }
+    }
+
+    private static let mostPeers = 64
+
+    private let loop: EventLoop
+    private let switchboard: Switchboard
+    private let bodyBytes: Int
+    private let token: (Int) -> UInt64
+    private var peers: [Int: Peer] = [:]
+    private var nextIndex = 0
+
+    /// - Parameter token: the loop's token for the peer of an index.
+    init(loop: EventLoop, switchboard: Switchboard, bodyBytes: Int, token: @escaping (Int) -> UInt64) {
+        self.loop = loop
+        self.switchboard = switchboard
+        self.bodyBytes = bodyBytes
+        self.token = token
+    }
+
+    func accept(_ listener: Int32) {
+        while let descriptor = (try? Listener.accept(listener)) ?? nil {
+            nextIndex += 1
+            let peer = Peer(index: nextIndex, descriptor: descriptor, bodyBytes: bodyBytes)
+            guard peers.count < Self.mostPeers,
+                (try? loop.register(descriptor, token: token(nextIndex), interest: .readable)) != nil
+            else {
+                closeDescriptor(descriptor)
+                continue
+            }
+            peers[nextIndex] = peer
+        }
+    }
+
+    func ready(_ index: Int, _ event: EventLoop.Event) {
+        guard let peer = peers[index] else { return }
+        if event.isWritable { flush(peer) }
+        guard event.isReadable, !peer.isClosed else { return }
+        switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: 65536) {
+        case .wouldBlock: return
+        case .ended, .failed: close(peer)
+        case .moved: read(peer)
+        }
+    }
+
+    private func read(_ peer: Peer) {
+        while case .request(let request, let number, let body) = peer.exchange.next() {
+            do throws(HTTPProblem) {
+                try carryOut(request, peer.exchange.input, body) { [weak self, weak peer] response in
+                    guard let self, let peer, !peer.isClosed else { return }
+                    peer.exchange.respond(to: number, response)
+                    self.flush(peer)
+                }
+            } catch {
+                peer.exchange.respond(to: number, error.response)
+            }
+        }
+        flush(peer)
+    }
+
+    private func carryOut(
+        _ request: HTTPRequest,
+        _ input: [UInt8],
+        _ body: Range<Int>,
+        _ respond: @escaping (HTTPResponse) -> Void
+    ) throws(HTTPProblem) {
+        let call = try APICall.parse(request)
+        let command: Command
+        switch call {
+        case .health:
+            respond(APIAnswer.healthy)
+            return
+        case .node(let byUser): command = .statistics(byUser: byUser)
+        case .shards, .shard, .readiness: command = .statistics(byUser: false)
+        case .command(let asked):
+            command = asked
+            if asked.carriesText { try checkJSON(input, body) }
+        }
+        let text = input.span.extracting(command.carriesText ? body : body.lowerBound..<body.lowerBound)
+        unsafe switchboard.ask(command, text: text, now: loop.now) { reply in
+            respond(APIAnswer.response(to: call, reply))
+        }
+    }
+
+    private func checkJSON(_ input: [UInt8], _ body: Range<Int>) throws(HTTPProblem) {
+        do throws(JSONFailure) {
+            try JSONScanner.validate(input.span.extracting(body))
+        } catch {
+            throw APIAnswer.problem(error)
+        }
+    }
+
+    private func flush(_ peer: Peer) {
+        guard !peer.isClosed else { return }
+        peer.unsent += peer.exchange.takeOutput()
+        while !peer.unsent.isEmpty {
+            switch StreamSocket.send(peer.descriptor, peer.unsent.span) {
+            case .moved(let count): peer.unsent.removeFirst(count)
+            case .wouldBlock:
+                try? loop.modify(peer.descriptor, token: token(peer.index), interest: [.readable, .writable])
+                return
+            case .ended, .failed:
+                close(peer)
+                return
+            }
+        }
+        try? loop.modify(peer.descriptor, token: token(peer.index), interest: .readable)
+        if peer.exchange.isOver { close(peer) }
+    }
+
+    private func close(_ peer: Peer) {
+        peer.isClosed = true
+        loop.deregister(peer.descriptor)
+        closeDescriptor(peer.descriptor)
+        peers.removeValue(forKey: peer.index)
+    }
+
+    /// Ends every connection.
+    func stop() {
+        for peer in peers.values { close(peer) }
+    }
+}

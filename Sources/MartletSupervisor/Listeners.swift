@@ -1,0 +1,73 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletSystemd
+
+/// The listening sockets of the node: the service manager's, or our own. The supervisor holds them for as long as it
+/// lives, so that no connection is refused while workers come and go.
+struct Listeners {
+    private(set) var client: [Int32] = []
+    private(set) var api: [Int32] = []
+    private(set) var control: Int32 = -1
+    /// Where clients and backends connect, for people.
+    private(set) var clientAddress = ""
+    private(set) var apiAddress = ""
+    /// A socket file of ours, to be removed at the end.
+    private(set) var ownedPaths: [String] = []
+
+    /// Takes inherited sockets by their names (`client`, `api`, `control`) and opens what was not inherited.
+    init(_ configuration: Configuration) throws {
+        for inherited in try Systemd.inheritedDescriptors() {
+            guard Listener.isListening(inherited.number) else {
+                closeDescriptor(inherited.number)
+                continue
+            }
+            Listener.setNonBlocking(inherited.number)
+            switch inherited.name {
+            case "client": client.append(inherited.number)
+            case "api": api.append(inherited.number)
+            case "control" where control < 0: control = inherited.number
+            default: closeDescriptor(inherited.number)
+            }
+        }
+        clientAddress = "inherited"
+        apiAddress = "inherited"
+        if client.isEmpty {
+            let listener = try open(configuration.client.listen, "client.listen")
+            client = [listener.descriptor]
+            clientAddress = "\(listener.bound)"
+        }
+        if api.isEmpty {
+            let listener = try open(configuration.api.listen, "api.listen")
+            api = [listener.descriptor]
+            apiAddress = "\(listener.bound)"
+        }
+        if control < 0 {
+            control = try open("unix:\(configuration.controlSocket)", "control_socket").descriptor
+        }
+    }
+
+    private mutating func open(
+        _ text: String,
+        _ key: String
+    ) throws(ConfigurationError) -> (descriptor: Int32, bound: ListenAddress) {
+        guard let address = ListenAddress(text) else { throw ConfigurationError(key: key, why: "'\(text)' is no address") }
+        do throws(SystemCallError) {
+            let listener = try Listener.open(address)
+            if case .unix(let path) = address { ownedPaths.append(path) }
+            return listener
+        } catch {
+            let hint = error.isAddressInUse ? " (is another martletd running?)" : ""
+            throw ConfigurationError(key: key, why: "\(error)\(hint)")
+        }
+    }
+
+    /// Stops listening for clients and backends; workers hold their own numbers of the same sockets until they exit.
+    mutating func close() {
+        for descriptor in client + api + [control] where descriptor >= 0 { closeDescriptor(descriptor) }
+        client = []
+        api = []
+        control = -1
+        for path in ownedPaths { File.remove(path) }
+        ownedPaths = []
+    }
+}

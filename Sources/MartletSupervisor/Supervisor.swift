@@ -1,0 +1,328 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletSystemd
+internal import MartletWire
+
+/// The process that owns the listening sockets, starts and watches a worker for each shard, and connects them.
+actor Supervisor {
+    private enum Source: UInt8 {
+        case signals = 1
+        case control, controlPeer, process, link, post, timer
+
+        func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
+    }
+
+    nonisolated let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
+
+    private let configuration: Configuration
+    private let map: ShardMap
+    private let signals: SignalSource
+    private let workerPath: String
+    private let log: Logger
+    private var listeners: Listeners
+    private let workers: [WorkerProcess]
+    private let switchboard: Switchboard
+    private let control: ControlServer
+    private var timerDeadline: UInt64?
+    private var wasReady = false
+    private var stopDeadline: UInt64?
+
+    /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
+    static func run(_ configuration: Configuration) throws {
+        let supervisor = try Supervisor(configuration)
+        let loop = supervisor.loop
+        try supervisor.assumeIsolated { try $0.begin() }
+        loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
+    }
+
+    private init(_ configuration: Configuration) throws {
+        signals = try SignalSource([.hangup, .interrupt, .terminate])
+        CurrentProcess.raiseDescriptorLimit()
+        loop = try EventLoop()
+        self.configuration = configuration
+        let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
+        map = ShardMap(shardCount: count)
+        log = Logger(label: "martletd", factory: { _ in SupervisorLog() })
+        listeners = try Listeners(configuration)
+        let program = CurrentProcess.executablePath
+        workerPath = program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
+        let supervision = configuration.supervision
+        let policy = WorkerLifecycle.Policy(
+            readyTimeout: supervision.handoverTimeout.nanoseconds,
+            livenessTimeout: supervision.livenessTimeout.nanoseconds,
+            backoffMinimum: supervision.restartBackoffMinimum.nanoseconds,
+            backoffMaximum: supervision.restartBackoffMaximum.nanoseconds
+        )
+        let workers = (0..<count).map { WorkerProcess(shard: $0, policy: policy) }
+        self.workers = workers
+        switchboard = unsafe Switchboard(workers: workers, map: map, holdBytes: supervision.holdBytes, startedAt: loop.now)
+        control = ControlServer(loop: loop, switchboard: switchboard, bodyBytes: configuration.api.maxBodyBytes) {
+            Source.controlPeer.token($0)
+        }
+    }
+
+    private func begin() throws {
+        try loop.register(signals.descriptor.number, token: Source.signals.token(), interest: .readable)
+        try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
+        if configuration.isDevelopment {
+            log.warning("Development mode: nobody is checked, anyone on this machine may connect and publish")
+        }
+        housekeeping()
+        flush()
+    }
+
+    // MARK: A turn
+
+    private func turn(_ events: [EventLoop.Event]) {
+        for event in events {
+            let index = Int(event.token & 0xFFFF_FFFF)
+            switch Source(rawValue: UInt8(event.token >> 56)) {
+            case .signals: while let signal = signals.next() { received(signal) }
+            case .control: control.accept(listeners.control)
+            case .controlPeer: control.ready(index, event)
+            case .process: processReady(workers[index])
+            case .link: linkReady(workers[index], event)
+            case .post: postReady(workers[index])
+            case .timer: timerDeadline = nil
+            case nil: break
+            }
+        }
+        housekeeping()
+        flush()
+    }
+
+    /// Does what time asks for, and sets the timer for the next thing.
+    private func housekeeping() {
+        let now = unsafe loop.now
+        switchboard.expire(now: now)
+        for worker in workers {
+            switch worker.lifecycle.checked(at: now) {
+            case .none: break
+            case .start: start(worker)
+            case .kill(let reason):
+                log.error("Killing a worker", metadata: metadata(worker, ["why": "\(reason.rawValue)"]))
+                worker.end(reason.rawValue)
+            }
+        }
+        if let stopDeadline, now >= stopDeadline {
+            for worker in workers where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
+            self.stopDeadline = now + 1_000_000_000
+        }
+        let deadlines = workers.compactMap(\.lifecycle.deadline) + [switchboard.nextDeadline, stopDeadline].compactMap { $0 }
+        if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
+            timerDeadline = earliest
+            loop.setTimer(deadline: earliest, token: Source.timer.token())
+        }
+    }
+
+    /// Writes what this turn queued for the workers.
+    private func flush() {
+        for worker in workers {
+            flushLink(worker)
+            guard let post = worker.post else { continue }
+            post.flush()
+            if post.wantsToWrite != worker.postWatchesWritable {
+                worker.postWatchesWritable = post.wantsToWrite
+                let interest: EventLoop.Interest = post.wantsToWrite ? [.readable, .writable] : .readable
+                try? loop.modify(post.descriptor, token: Source.post.token(worker.shard), interest: interest)
+            }
+        }
+    }
+
+    private func flushLink(_ worker: WorkerProcess) {
+        guard worker.link >= 0 else { return }
+        var isBlocked = false
+        while let stream = worker.stream, stream.queuedBytes > 0, !isBlocked {
+            switch StreamSocket.send(worker.link, stream.output.span.extracting(stream.outputStart...)) {
+            case .moved(let count): worker.stream?.didSend(count)
+            case .wouldBlock: isBlocked = true
+            case .ended, .failed: return  // its end is learned from the process
+            }
+        }
+        guard isBlocked != worker.linkWatchesWritable else { return }
+        worker.linkWatchesWritable = isBlocked
+        let interest: EventLoop.Interest = isBlocked ? [.readable, .writable] : .readable
+        try? loop.modify(worker.link, token: Source.link.token(worker.shard), interest: interest)
+    }
+
+    // MARK: Workers
+
+    private func start(_ worker: WorkerProcess) {
+        do throws(SystemCallError) {
+            unsafe try worker.start(
+                path: workerPath, listeners: listeners, map: map, configuration: configuration, now: loop.now
+            )
+            try loop.register(worker.handle, token: Source.process.token(worker.shard), interest: .readable)
+            try loop.register(worker.link, token: Source.link.token(worker.shard), interest: .readable)
+            if let post = worker.post {
+                try loop.register(post.descriptor, token: Source.post.token(worker.shard), interest: .readable)
+            }
+        } catch {
+            log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
+            if worker.pid > 0 { worker.end("\(error)") } else { unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter()) }
+        }
+    }
+
+    private func processReady(_ worker: WorkerProcess) {
+        guard let end = worker.reaped() else { return }
+        // What it said before it ended counts.
+        receive(from: worker)
+        if let post = worker.post { loop.deregister(post.descriptor) }
+        loop.deregister(worker.link)
+        loop.deregister(worker.handle)
+        let lost = worker.reported.connections
+        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
+        worker.forget(end)
+        switchboard.workerEnded(worker.shard)
+        if stopDeadline == nil {
+            log.error("A worker has ended", metadata: metadata(worker, ["why": "\(end)", "connections_lost": "\(lost)"]))
+            announceStates()
+        } else if !workers.contains(where: \.lifecycle.hasProcess) {
+            finish()
+        }
+    }
+
+    private func linkReady(_ worker: WorkerProcess, _ event: EventLoop.Event) {
+        guard worker.link >= 0 else { return }
+        if event.isReadable, !receive(from: worker) {
+            // End of file without an end of the process: the pidfd will tell; do not spin until then.
+            loop.deregister(worker.link)
+        }
+    }
+
+    /// Takes what a worker has said; false at the end of its words.
+    @discardableResult
+    private func receive(from worker: WorkerProcess) -> Bool {
+        while var stream = worker.stream {
+            worker.stream = nil
+            let outcome = StreamSocket.receive(worker.link, appendingTo: &stream.input, room: 262_144)
+            worker.stream = stream
+            guard case .moved(let count) = outcome else { return outcome == .wouldBlock }
+            do throws(WireError) {
+                while let frame = try worker.stream?.next() { try heard(frame, from: worker) }
+            } catch {
+                log.error("A worker speaks nonsense", metadata: metadata(worker, ["error": "\(error)"]))
+                worker.end("it sent a frame that cannot be read")
+                return false
+            }
+            if count < 262_144 { return true }
+        }
+        return false
+    }
+
+    private func heard(_ frame: PeerStream.Frame, from worker: WorkerProcess) throws(WireError) {
+        guard let input = worker.stream?.input else { return }
+        switch frame.header.kind {
+        case .command: unsafe switchboard.command(frame, from: worker, now: loop.now)
+        case .reply: switchboard.reply(frame, from: worker)
+        case .ready: becameReady(worker)
+        case .alive:
+            unsafe worker.lifecycle.saidAlive(at: loop.now)
+            guard case .shard(let statistics) = try CommandCoding.decodeReply(input, in: frame.payload) else {
+                throw .unknownValue
+            }
+            worker.reported = statistics
+        case .log:
+            let line = try LogLine(input, in: frame.payload)
+            log.log(level: line.level, "\(line.message)", metadata: ["shard": "\(worker.shard)"])
+        case .stop, .shardStates: throw .unknownValue
+        }
+    }
+
+    private func becameReady(_ worker: WorkerProcess) {
+        guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
+        log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
+        announceStates()
+        guard !wasReady, workers.allSatisfy(\.isServing) else { return }
+        wasReady = true
+        log.info(
+            "Martlet \(Martlet.version) serves",
+            metadata: [
+                "workers": "\(workers.count)", "client": "\(listeners.clientAddress)", "api": "\(listeners.apiAddress)",
+                "control": "\(configuration.controlSocket)",
+            ]
+        )
+        if configuration.isDevelopment { log.info("Demo page: http://\(listeners.clientAddress)/") }
+        Systemd.notify("READY=1\nSTATUS=\(workers.count) shards serve")
+    }
+
+    /// Tells every worker how every shard is.
+    private func announceStates() {
+        let payload = ShardStates(workers.map(\.lifecycle.shardState)).bytes
+        for worker in workers where worker.isServing {
+            let header = PeerHeader(
+                kind: .shardStates, source: PeerAddress.supervisor, destination: UInt16(worker.shard),
+                payloadLength: payload.count
+            )
+            worker.stream?.append(header, payload)
+        }
+    }
+
+    /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
+    private func postReady(_ worker: WorkerProcess) {
+        while let post = worker.post, let packet = post.receive() {
+            guard let descriptor = packet.descriptor else { continue }
+            guard var ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
+                closeDescriptor(descriptor)
+                continue
+            }
+            if workers.indices.contains(Int(ticket.destination)) {
+                let owner = workers[Int(ticket.destination)]
+                if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil { continue }
+            }
+            ticket.isReturned = true
+            if (try? post.send(ticket.bytes, descriptor: descriptor)) == nil { closeDescriptor(descriptor) }
+        }
+    }
+
+    // MARK: Stopping
+
+    private func received(_ signal: Signal) {
+        guard signal != .hangup else { return }
+        if stopDeadline != nil {
+            log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
+            for worker in workers where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
+            return
+        }
+        log.info("Stopping", metadata: ["signal": "\(signal.name)"])
+        Systemd.notify("STOPPING=1")
+        stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
+        loop.deregister(listeners.control)
+        listeners.close()
+        for worker in workers {
+            let header = PeerHeader(
+                kind: .stop, source: PeerAddress.supervisor, destination: UInt16(worker.shard), payloadLength: 0
+            )
+            worker.stream?.append(header, [])
+            worker.lifecycle.stopRequested()
+        }
+        if !workers.contains(where: \.lifecycle.hasProcess) { finish() }
+    }
+
+    private func finish() {
+        control.stop()
+        log.info("Stopped")
+        loop.stop()
+    }
+
+    private func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
+
+    private func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
+        more.merging(["shard": "\(worker.shard)", "generation": "\(worker.generation)"]) { $1 }
+    }
+}
+
+extension LogLine {
+    fileprivate var level: Logger.Level {
+        switch priority {
+        case ...2: .critical
+        case 3: .error
+        case 4: .warning
+        case 5: .notice
+        case 6: .info
+        default: .debug
+        }
+    }
+}

@@ -1,0 +1,342 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// Where strangers come in: it accepts, reads HTTP, and says what each request wants.
+///
+/// Everything hostile is parsed here, under bounds, and every state before the upgrade has a deadline. What a request
+/// means is for its owner (``Worker``), which gets it by ``requests`` and answers by ``respond(_:number:_:)``.
+final class Door {
+    struct Settings {
+        var clientListeners: [Int32]
+        var apiListeners: [Int32]
+        var maxBodyBytes: Int
+        var isDevelopment: Bool
+        var handshakeTimeout: UInt64
+    }
+
+    /// Something that a peer asked for.
+    typealias OnRequest = (HTTPPeer, HTTPRequest, _ number: Int, _ body: Range<Int>) -> Void
+
+    /// Connections accepted from one listener in one turn, so that no storm starves those who are connected.
+    private static let acceptsPerTurn = 32
+    private static let receiveSize = 16384
+    /// An answer that a peer does not read is kept up to this.
+    private static let largestUnsent = 16 * 1024 * 1024
+    /// How long acceptance rests when descriptors have run out.
+    private static let acceptPause: UInt64 = 100_000_000
+
+    private let loop: EventLoop
+    private let settings: Settings
+    private let log: Logger
+    private var peers: [HTTPPeer?] = []
+    private var vacant: [Int] = []
+    private var generation: UInt32 = 0
+    private var dirty: [HTTPPeer] = []
+    private var isAccepting = false
+    /// Peers whose first request is not complete, oldest first.
+    private var handshakes = DeadlineQueue()
+    private var isSweepSet = false
+
+    /// Peers that are connected now.
+    private(set) var count = 0
+    /// Connections that were cut for taking too long over their head.
+    private(set) var timedOut = 0
+    /// Times that acceptance rested for want of descriptors.
+    private(set) var acceptPauses = 0
+
+    init(loop: EventLoop, settings: Settings, log: Logger) {
+        self.loop = loop
+        self.settings = settings
+        self.log = log
+    }
+
+    // MARK: Accepting
+
+    private var listeners: [Int32] { settings.clientListeners + settings.apiListeners }
+
+    /// Opens the door.
+    func startAccepting() {
+        guard !isAccepting else { return }
+        isAccepting = true
+        for (index, listener) in listeners.enumerated() {
+            let token = Token(.listener, index: index)
+            do throws(SystemCallError) {
+                try loop.register(listener, token: token.rawValue, interest: [.readable, .exclusive])
+            } catch {
+                log.error("Cannot watch a listener", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    func stopAccepting() {
+        guard isAccepting else { return }
+        isAccepting = false
+        for listener in listeners { loop.deregister(listener) }
+    }
+
+    /// Accepts what waits at a listener.
+    func accept(_ listenerIndex: Int, _ onRequest: OnRequest) {
+        let isClient = listenerIndex < settings.clientListeners.count
+        guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
+        for _ in 0..<Self.acceptsPerTurn {
+            do throws(SystemCallError) {
+                guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return }
+                welcome(descriptor, isClient ? .client : .api, onRequest)
+            } catch {
+                // The table of descriptors is full: rest, instead of being woken at once for the same connection.
+                stopAccepting()
+                acceptPauses += 1
+                loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
+                log.warning("Cannot accept; trying again in 100 ms", metadata: ["error": "\(error)"])
+                return
+            }
+        }
+    }
+
+    private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onRequest: OnRequest) {
+        StreamSocket.setNoDelay(descriptor)
+        generation &+= 1
+        let index = vacant.popLast() ?? peers.count
+        let limits = HTTPExchange.Limits(
+            bodyBytes: kind == .api || settings.isDevelopment ? settings.maxBodyBytes : 0
+        )
+        let peer = HTTPPeer(
+            kind: kind, index: index, generation: generation, descriptor: descriptor, limits: limits
+        )
+        if index == peers.count { peers.append(peer) } else { peers[index] = peer }
+        count += 1
+        // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
+        readable(peer, onRequest)
+        guard peer.descriptor >= 0 else { return }
+        register(peer)
+        if peer.kind == .client || peer.exchange.isMidRequest { addDeadline(peer) }
+    }
+
+    private func register(_ peer: HTTPPeer) {
+        guard !peer.isRegistered else { return }
+        do throws(SystemCallError) {
+            try loop.register(peer.descriptor, token: peer.token, interest: .readable)
+            peer.isRegistered = true
+        } catch {
+            close(peer)
+        }
+    }
+
+    // MARK: Deadlines
+
+    private func addDeadline(_ peer: HTTPPeer) {
+        unsafe handshakes.append(peer.index, peer.generation, deadline: loop.now + settings.handshakeTimeout)
+        setSweep()
+    }
+
+    private func setSweep() {
+        guard !isSweepSet, let earliest = handshakes.earliest else { return }
+        isSweepSet = true
+        // Not for each connection: whoever is late by less than a quarter second is in time.
+        loop.setTimer(deadline: earliest + 250_000_000, token: Token.timer(.sweep).rawValue)
+    }
+
+    /// Answers 408 to those who did not send a whole head in time.
+    func sweep() {
+        isSweepSet = false
+        while let (index, generation) = unsafe handshakes.popDue(now: loop.now) {
+            guard let peer = peer(index, generation: generation & 0xFF_FFFF), !peer.exchange.isWaiting else { continue }
+            timedOut += 1
+            if peer.exchange.isMidRequest {
+                peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
+                flush(peer)
+            } else {
+                close(peer)
+            }
+        }
+        setSweep()
+    }
+
+    // MARK: Reading and writing
+
+    func peer(_ index: Int, generation: UInt32) -> HTTPPeer? {
+        guard peers.indices.contains(index), let peer = peers[index], peer.generation & 0xFF_FFFF == generation else {
+            return nil
+        }
+        return peer
+    }
+
+    /// Epoll has something for a peer.
+    func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, _ onRequest: OnRequest) {
+        if event.isWritable { flush(peer) }
+        if event.isReadable, peer.descriptor >= 0 { readable(peer, onRequest) }
+    }
+
+    private func readable(_ peer: HTTPPeer, _ onRequest: OnRequest) {
+        guard peer.exchange.wantsInput, !peer.hasEnded else {
+            // It sends although it was refused, or does not read its answers: nothing more is taken from it.
+            if peer.exchange.isOver || peer.hasEnded { drainOrClose(peer) } else { pauseReading(peer) }
+            return
+        }
+        switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: Self.receiveSize) {
+        case .wouldBlock: return
+        case .failed: close(peer)
+        case .ended:
+            peer.hasEnded = true
+            peer.exchange.stopReading()
+            if !peer.exchange.isWaiting, peer.unsentCount == 0 { close(peer) } else { pauseReading(peer) }
+        case .moved(let count):
+            peer.bytesRead += UInt64(count)
+            read(peer, onRequest)
+        }
+    }
+
+    private func read(_ peer: HTTPPeer, _ onRequest: OnRequest) {
+        while peer.descriptor >= 0 {
+            switch peer.exchange.next() {
+            case .needsMore:
+                markDirty(peer)
+                return
+            case .request(let request, let number, let body):
+                onRequest(peer, request, number, body)
+            }
+        }
+    }
+
+    /// A peer that was answered for the last time is closed when it has read that; until then its bytes are dropped.
+    private func drainOrClose(_ peer: HTTPPeer) {
+        var dropped: [UInt8] = []
+        switch StreamSocket.receive(peer.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
+        case .moved, .wouldBlock: return
+        case .ended, .failed: close(peer)
+        }
+    }
+
+    private func pauseReading(_ peer: HTTPPeer) {
+        guard peer.isRegistered else { return }
+        loop.deregister(peer.descriptor)
+        peer.isRegistered = false
+        peer.watchesWritable = false
+    }
+
+    /// Answers a request, whenever the answer is known; a peer that is gone by then gets none.
+    func respond(_ peer: HTTPPeer, number: Int, _ response: HTTPResponse) {
+        guard peer.descriptor >= 0 else { return }
+        peer.exchange.respond(to: number, response)
+        markDirty(peer)
+    }
+
+    private func markDirty(_ peer: HTTPPeer) {
+        if peer.isDirty { return }
+        peer.isDirty = true
+        dirty.append(peer)
+    }
+
+    /// Writes this turn's answers, and reads on where answers made room.
+    func flushDirty(_ onRequest: OnRequest) {
+        while !dirty.isEmpty {
+            let batch = dirty
+            dirty = []
+            for peer in batch {
+                peer.isDirty = false
+                guard peer.descriptor >= 0 else { continue }
+                flush(peer)
+                if peer.descriptor >= 0, !peer.isRegistered, peer.exchange.wantsInput, !peer.hasEnded {
+                    register(peer)
+                    read(peer, onRequest)
+                }
+            }
+        }
+    }
+
+    private func flush(_ peer: HTTPPeer) {
+        peer.unsent += peer.exchange.takeOutput()
+        while peer.unsentStart < peer.unsent.count {
+            switch StreamSocket.send(peer.descriptor, peer.unsent.span.extracting(peer.unsentStart...)) {
+            case .moved(let count): peer.unsentStart += count
+            case .wouldBlock, .ended:
+                if peer.unsentCount > Self.largestUnsent { close(peer) } else { watchWritable(peer) }
+                return
+            case .failed:
+                close(peer)
+                return
+            }
+        }
+        peer.unsent.removeAll(keepingCapacity: peer.unsent.capacity <= 65536)
+        peer.unsentStart = 0
+        if peer.exchange.isOver || (peer.hasEnded && !peer.exchange.isWaiting) {
+            finish(peer)
+        } else if peer.watchesWritable {
+            peer.watchesWritable = false
+            try? loop.modify(peer.descriptor, token: peer.token, interest: .readable)
+        }
+    }
+
+    private func watchWritable(_ peer: HTTPPeer) {
+        guard !peer.watchesWritable else { return }
+        peer.watchesWritable = true
+        let interest: EventLoop.Interest = peer.hasEnded ? .writable : [.readable, .writable]
+        do throws(SystemCallError) {
+            if peer.isRegistered {
+                try loop.modify(peer.descriptor, token: peer.token, interest: interest)
+            } else {
+                try loop.register(peer.descriptor, token: peer.token, interest: interest)
+                peer.isRegistered = true
+            }
+        } catch {
+            close(peer)
+        }
+    }
+
+    /// Everything is said. Our end of file goes first, so that the answer is read before the connection breaks.
+    private func finish(_ peer: HTTPPeer) {
+        if peer.hasEnded {
+            close(peer)
+            return
+        }
+        StreamSocket.shutdownWriting(peer.descriptor)
+        peer.hasEnded = true
+        register(peer)
+        addDeadline(peer)
+    }
+
+    // MARK: Leaving
+
+    /// Takes the socket out of the door, for a WebSocket or another worker; the caller owns it from now on.
+    func takeSocket(of peer: HTTPPeer) -> Int32 {
+        let descriptor = peer.descriptor
+        if peer.isRegistered { loop.deregister(descriptor) }
+        forget(peer)
+        return descriptor
+    }
+
+    private func close(_ peer: HTTPPeer) {
+        guard peer.descriptor >= 0 else { return }
+        if peer.isRegistered { loop.deregister(peer.descriptor) }
+        closeDescriptor(peer.descriptor)
+        forget(peer)
+    }
+
+    private func forget(_ peer: HTTPPeer) {
+        peer.descriptor = -1
+        peer.isRegistered = false
+        peers[peer.index] = nil
+        vacant.append(peer.index)
+        count -= 1
+    }
+
+    /// Refuses a socket that came back, or came from elsewhere, with an answer of HTTP; the socket is closed.
+    func refuse(_ descriptor: Int32, _ problem: HTTPProblem) {
+        var bytes: [UInt8] = []
+        problem.response.write(to: &bytes, isHead: false, keepsAlive: false)
+        _ = StreamSocket.send(descriptor, bytes.span)
+        StreamSocket.shutdownWriting(descriptor)
+        closeDescriptor(descriptor)
+    }
+
+    /// Closes whoever has nothing under way; the others are closed when they are answered.
+    func beginStopping() {
+        stopAccepting()
+        for peer in peers.compactMap({ $0 }) {
+            peer.exchange.stopReading()
+            if !peer.exchange.isWaiting, peer.unsentCount == 0 { close(peer) }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+internal import MartletLinux
+internal import MartletWire
+
+/// One connection that speaks HTTP: a backend's, or a browser's before its upgrade is answered.
+final class HTTPPeer {
+    enum Kind {
+        case client
+        case api
+    }
+
+    let kind: Kind
+    let index: Int
+    let generation: UInt32
+    /// -1 once the socket went to a WebSocket, or to another worker.
+    var descriptor: Int32
+    var exchange: HTTPExchange
+    /// Bytes of the peer's stream that were read.
+    var bytesRead: UInt64 = 0
+    var isRegistered = false
+    var watchesWritable = false
+    var isDirty = false
+    /// What could not be written yet.
+    var unsent: [UInt8] = []
+    var unsentStart = 0
+    /// The peer has ended its side; answers may still be owed.
+    var hasEnded = false
+
+    init(kind: Kind, index: Int, generation: UInt32, descriptor: Int32, limits: HTTPExchange.Limits) {
+        self.kind = kind
+        self.index = index
+        self.generation = generation
+        self.descriptor = descriptor
+        exchange = HTTPExchange(limits: limits)
+    }
+
+    var token: UInt64 { Token(.peer, index: index, generation: generation).rawValue }
+    var unsentCount: Int { unsent.count - unsentStart }
+}

@@ -1,0 +1,82 @@
+internal import MartletCore
+internal import MartletWire
+
+/// Decides where a command is carried out: here, by another shard, by all, or by nobody. Only it knows shard numbers.
+final class Router {
+    /// Who waits for an answer from elsewhere.
+    struct Asker {
+        let peer: HTTPPeer
+        let number: Int
+        let call: APICall
+    }
+
+    enum Route: Equatable {
+        case here
+        /// It was sent; the answer comes by ``answered(_:)``.
+        case elsewhere
+        /// The answer is known already.
+        case answered(CommandReply)
+    }
+
+    /// Requests that may wait for other shards.
+    private static let mostWaiting = 100_000
+
+    private let shard: Int
+    private let map: ShardMap
+    private let link: Link
+    private var states: [ShardState]
+    private var waiting: [UInt64: Asker] = [:]
+    private var nextCorrelation: UInt64 = 0
+
+    init(shard: Int, map: ShardMap, link: Link) {
+        self.shard = shard
+        self.map = map
+        self.link = link
+        states = Array(repeating: .serving, count: map.shardCount)
+    }
+
+    /// The supervisor said how the shards are.
+    func update(_ states: ShardStates) {
+        if states.states.count == map.shardCount { self.states = states.states }
+    }
+
+    /// The shard that a client belongs to, and whether it serves now.
+    func owner(ofUser user: String) -> (shard: Int, isServing: Bool) {
+        let owner = map.shard(ofUser: user)
+        return (owner, owner == shard || states[owner] == .serving)
+    }
+
+    func isMine(_ destination: UInt16) -> Bool { Int(destination) == shard }
+
+    /// Sends a command on its way, or says that this shard must carry it out.
+    func route(_ command: Command, text: Span<UInt8>, for asker: Asker) -> Route {
+        switch command.destination(in: map) {
+        case .nobody: return .answered(command.replyOfNobody)
+        case .shard(shard): return .here
+        case .shard(let owner):
+            guard states[owner] == .serving else { return .answered(.failed(.shardUnavailable(partial: nil))) }
+            return ask(command, text, UInt16(owner), asker)
+        case .everyShard:
+            // Statistics are completed by the supervisor; everything else a lone shard can do by itself.
+            if case .statistics = command { return ask(command, text, PeerAddress.everyShard, asker) }
+            if map.shardCount == 1 { return .here }
+            return ask(command, text, PeerAddress.everyShard, asker)
+        }
+    }
+
+    private func ask(_ command: Command, _ text: Span<UInt8>, _ destination: UInt16, _ asker: Asker) -> Route {
+        guard !link.isFull, waiting.count < Self.mostWaiting else { return .answered(.failed(.overloaded)) }
+        nextCorrelation += 1
+        waiting[nextCorrelation] = asker
+        link.request(
+            CommandCoding.encode(command), text: text, to: destination, correlation: nextCorrelation,
+            mapGeneration: map.generation
+        )
+        return .elsewhere
+    }
+
+    /// The asker of a reply that came; nil where nobody waits for it.
+    func asker(of correlation: UInt64) -> Asker? {
+        waiting.removeValue(forKey: correlation)
+    }
+}

@@ -1,0 +1,26 @@
+/// Things with the same patience, in the order in which they came: the first one is always the first to be due.
+struct DeadlineQueue {
+    private var entries: [(index: Int, generation: UInt32, deadline: UInt64)] = []
+    private var start = 0
+
+    var earliest: UInt64? { start < entries.count ? entries[start].deadline : nil }
+
+    mutating func append(_ index: Int, _ generation: UInt32, deadline: UInt64) {
+        entries.append((index, generation, deadline))
+    }
+
+    /// The first entry if its time has come. It may have been overtaken: the caller compares generations.
+    mutating func popDue(now: UInt64) -> (index: Int, generation: UInt32)? {
+        guard start < entries.count, entries[start].deadline <= now else { return nil }
+        let entry = entries[start]
+        start += 1
+        if start == entries.count {
+            entries.removeAll(keepingCapacity: entries.capacity <= 4096)
+            start = 0
+        } else if start > 4096, start * 2 > entries.count {
+            entries.removeFirst(start)
+            start = 0
+        }
+        return (entry.index, entry.generation)
+    }
+}

@@ -1,0 +1,271 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// The worker's WebSockets: descriptors on one side, slots of the arena on the other.
+///
+/// It is the ``Transport`` that the manager sends through. Sending only queues; everything that a socket gets in one turn
+/// of the loop leaves in one write at the turn's end (``flushDirty()``). A socket that breaks or finishes is listed in
+/// ``gone`` and keeps its slot until ``release(_:)``, so that nothing disappears under a caller's feet.
+final class SocketTable: Transport {
+    /// What this process knows of a slot beside the arena.
+    struct Local {
+        var descriptor: Int32 = -1
+        var generation: UInt32 = 0
+        var id = ConnectionID("")
+        /// Waits in the list of slots to flush.
+        var isDirty = false
+        /// Epoll watches for room to write.
+        var watchesWritable = false
+        var isGone = false
+    }
+
+    struct Limits {
+        var messageBytes: Int
+        var queueBytes: Int
+        /// How long a peer gets to answer our close frame.
+        var closeTimeout: UInt64 = 5_000_000_000
+        /// `/echo` is for conformance suites, which send up to 16 MiB.
+        static let echoMessageBytes = 16 * 1024 * 1024
+        static let echoQueueBytes = 256 * 1024 * 1024
+    }
+
+    let loop: EventLoop
+    let arena: Arena
+    let limits: Limits
+    var locals: [Local] = []
+    /// Slots whose queues got something in this turn.
+    var dirty: [Int] = []
+    /// Slots whose sockets are over, in the order in which that was found.
+    var gone: [Int] = []
+    /// Slots that are closing, oldest first, with the time at which they are cut.
+    var closing = DeadlineQueue()
+    /// Bytes in all queues.
+    var queuedBytes = 0
+    /// Frames that were accepted and thrown away with their connection.
+    var droppedFrames = 0
+    /// Where messages are unmasked; grows to the largest and shrinks again.
+    var scratch = Scratch()
+    /// Reused for every write of several frames.
+    var gather = Gather()
+
+    init(loop: EventLoop, arena: Arena, limits: Limits) {
+        self.loop = loop
+        self.arena = arena
+        self.limits = limits
+    }
+
+    /// Sockets that have a slot, closing ones included.
+    var count: Int { arena.slotsInUse }
+
+    /// True where an event belongs to the connection that has the slot now.
+    func isCurrent(_ slot: Int, generation: UInt32) -> Bool {
+        locals.indices.contains(slot) && locals[slot].descriptor >= 0
+            && locals[slot].generation & 0xFF_FFFF == generation
+    }
+
+    // MARK: Coming and going
+
+    /// The one way in: an accepted socket becomes a connection. The 101 answer is the first thing in its queue.
+    ///
+    /// - Returns: the slot, or nil where there is no room; the caller keeps the descriptor then.
+    func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, id: ConnectionID, now: Int64) -> Int? {
+        guard let index = arena.claimSlot() else { return nil }
+        let slot = arena.slot(index)
+        slot.cookie = StreamSocket.cookie(descriptor)
+        slot.connectedAt = now
+        slot.readPosition = ticket.bytesRead
+        if ticket.service == .echo { slot.flags.insert(.echo) }
+        let identity = ArenaIdentity(connection: id.text, user: ticket.user, thread: ticket.thread)
+        let answer = Handshake.answer(.init(acceptValue: ticket.acceptValue, subprotocol: ticket.subprotocol))
+        guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
+        else {
+            arena.vacate(index)
+            return nil
+        }
+        while locals.count <= index { locals.append(Local()) }
+        locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
+        slot.state = .open
+        guard queue(raw: answer, to: index) else {
+            locals[index] = Local()
+            loop.deregister(descriptor)
+            arena.vacate(index)
+            return nil
+        }
+        return index
+    }
+
+    private func keepLeftover(_ bytes: [UInt8], _ slot: ArenaSlot) -> Bool {
+        if bytes.isEmpty { return true }
+        guard let chunk = arena.allocate(bytes.count) else { return false }
+        let capacity = arena.capacity(of: chunk)
+        unsafe arena.bytes(of: chunk, count: capacity).copyBytes(from: bytes)
+        slot.receiveChunk = chunk
+        slot.receiveCapacity = UInt32(capacity)
+        slot.receiveLength = UInt32(bytes.count)
+        return true
+    }
+
+    private func watch(_ descriptor: Int32, _ index: Int, _ slot: ArenaSlot) -> Bool {
+        let token = Token(.socket, index: index, generation: slot.generation)
+        return (try? loop.register(descriptor, token: token.rawValue, interest: .readable)) != nil
+    }
+
+    /// Marks a socket as over; its slot is released at the turn's end.
+    func markGone(_ slot: Int) {
+        guard !locals[slot].isGone else { return }
+        locals[slot].isGone = true
+        gone.append(slot)
+    }
+
+    /// Takes the list of sockets that are over.
+    func takeGone() -> [Int] {
+        guard !gone.isEmpty else { return [] }
+        defer { gone = [] }
+        return gone
+    }
+
+    /// Closes a socket and frees its slot.
+    func release(_ index: Int) {
+        let slot = arena.slot(index)
+        queuedBytes -= Int(slot.queuedBytes)
+        if slot.state == .open { droppedFrames += arena.queueCount(of: slot) }
+        loop.deregister(locals[index].descriptor)
+        closeDescriptor(locals[index].descriptor)
+        locals[index] = Local()
+        arena.vacate(index)
+    }
+
+    /// Cuts connections whose closing handshake takes too long; returns when to look again.
+    func sweep(now: UInt64) -> UInt64? {
+        while let (slot, generation) = closing.popDue(now: now) {
+            if isCurrent(slot, generation: generation & 0xFF_FFFF) { markGone(slot) }
+        }
+        return closing.earliest
+    }
+
+    // MARK: Transport
+
+    func isOpen(_ handle: Int) -> Bool {
+        locals[handle].descriptor >= 0 && !locals[handle].isGone && arena.slot(handle).state == .open
+    }
+
+    func queuedBytes(_ handle: Int) -> Int { Int(arena.slot(handle).queuedBytes) }
+
+    func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
+        try prepare(.text, text)
+    }
+
+    func release(_ frame: PreparedFrame) {
+        arena.release(frame.reference)
+    }
+
+    func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure? {
+        let slot = arena.slot(handle)
+        guard slot.state == .open, !locals[handle].isGone else { return .closed }
+        let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
+        if Int(slot.queuedBytes) + Int(frame.byteCount) > limit { return .queueFull }
+        guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else { return .outOfMemory }
+        queuedBytes += Int(frame.byteCount)
+        markDirty(handle)
+        return nil
+    }
+
+    func close(_ handle: Int, code: UInt16, reason: String) {
+        let slot = arena.slot(handle)
+        guard slot.state == .open, !locals[handle].isGone else { return }
+        // A queue that overflowed will not drain: what can still be taken back is, so that the client learns why.
+        if code == CloseReason.tooSlow.code { dropQueue(of: slot) }
+        beginClosing(handle, slot, payload: FrameEncoder.closePayload(code: code, reason: reason))
+    }
+
+    // MARK: Queueing
+
+    /// Frames a message once, in the arena.
+    func prepare(_ opcode: Opcode, _ payload: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
+        let headLength = FrameEncoder.headLength(payloadLength: payload.count)
+        guard let frame = arena.makeFrame(headLength + payload.count) else { throw .outOfMemory }
+        let target = unsafe arena.frameBytes(frame)
+        unsafe FrameEncoder.writeHead(opcode, payloadLength: payload.count, to: target)
+        unsafe payload.withUnsafeBytes { source in
+            unsafe UnsafeMutableRawBufferPointer(rebasing: target[headLength...]).copyMemory(from: source)
+        }
+        return PreparedFrame(reference: frame, byteCount: UInt32(headLength + payload.count))
+    }
+
+    /// Queues one frame for one socket; a socket that cannot take it is closed.
+    func queue(_ opcode: Opcode, _ payload: Span<UInt8>, to handle: Int) {
+        guard let frame = try? prepare(opcode, payload) else {
+            markGone(handle)
+            return
+        }
+        defer { release(frame) }
+        if let failure = send(frame, to: handle), failure != .closed {
+            close(handle, code: CloseReason.tooSlow.code, reason: CloseReason.tooSlow.advice)
+        }
+    }
+
+    /// Starts the closing handshake with this payload behind what is queued.
+    func beginClosing(_ handle: Int, _ slot: ArenaSlot, payload: [UInt8]) {
+        slot.state = .closing
+        slot.flags.insert(.closeQueued)
+        unsafe closing.append(handle, locals[handle].generation, deadline: loop.now + limits.closeTimeout)
+        guard let frame = try? prepare(.close, payload.span) else {
+            markGone(handle)
+            return
+        }
+        defer { release(frame) }
+        guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else {
+            markGone(handle)
+            return
+        }
+        queuedBytes += Int(frame.byteCount)
+        markDirty(handle)
+    }
+
+    private func queue(raw bytes: [UInt8], to handle: Int) -> Bool {
+        guard let frame = arena.makeFrame(bytes.count) else { return false }
+        unsafe arena.frameBytes(frame).copyBytes(from: bytes)
+        let slot = arena.slot(handle)
+        let isQueued = arena.append(frame, byteCount: UInt32(bytes.count), to: slot)
+        arena.release(frame)
+        guard isQueued else { return false }
+        queuedBytes += bytes.count
+        markDirty(handle)
+        return true
+    }
+
+    /// Throws queued frames away, all but one that was begun.
+    private func dropQueue(of slot: ArenaSlot) {
+        var kept: Arena.QueueEntry?
+        if slot.sentPosition > slot.headPosition { kept = arena.first(of: slot) }
+        let position = slot.headPosition
+        if let kept { arena.retain(kept.frame) }
+        while let entry = arena.first(of: slot) {
+            arena.pop(slot)
+            queuedBytes -= Int(entry.byteCount)
+            arena.release(entry.frame)
+            droppedFrames += 1
+        }
+        slot.headPosition = position
+        guard let kept else { return }
+        droppedFrames -= 1
+        if arena.append(kept.frame, byteCount: kept.byteCount, to: slot) { queuedBytes += Int(kept.byteCount) }
+        arena.release(kept.frame)
+    }
+
+    private func markDirty(_ slot: Int) {
+        if locals[slot].isDirty { return }
+        locals[slot].isDirty = true
+        dirty.append(slot)
+    }
+}
+
+extension SocketTable {
+    /// Closes every socket, those that no manager knows (echoes) included.
+    func closeAll(_ reason: CloseReason) {
+        for handle in locals.indices where locals[handle].descriptor >= 0 {
+            close(handle, code: reason.code, reason: reason.advice)
+        }
+    }
+}

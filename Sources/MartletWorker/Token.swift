@@ -1,0 +1,53 @@
+/// What an event of the loop belongs to, in the 64 bits that the kernel keeps for us.
+///
+/// Slots and door connections carry a generation, so that an event which was fetched before its descriptor was closed is
+/// not taken for one of a newer connection in the same place.
+struct Token: Equatable {
+    enum Kind: UInt8 {
+        /// A WebSocket; the index is its slot.
+        case socket = 1
+        /// A connection that speaks HTTP.
+        case peer = 2
+        /// A listening socket.
+        case listener = 3
+        case link = 4
+        case post = 5
+        /// A timer; the index says which (``Timer``).
+        case timer = 6
+    }
+
+    enum Timer: UInt32 {
+        /// Tell the supervisor that we live.
+        case beat = 1
+        /// Close connections whose handshake or closing takes too long.
+        case sweep = 2
+        /// Accept again after descriptors had run out.
+        case acceptAgain = 3
+        /// Stop, whoever has not answered.
+        case stopDeadline = 4
+    }
+
+    let kind: Kind
+    let index: Int
+    /// The low 24 bits of a generation.
+    let generation: UInt32
+
+    init(_ kind: Kind, index: Int = 0, generation: UInt32 = 0) {
+        self.kind = kind
+        self.index = index
+        self.generation = generation & 0xFF_FFFF
+    }
+
+    static func timer(_ timer: Timer) -> Token { Token(.timer, index: Int(timer.rawValue)) }
+
+    init?(_ rawValue: UInt64) {
+        guard let kind = Kind(rawValue: UInt8(rawValue >> 56)) else { return nil }
+        self.kind = kind
+        index = Int(rawValue & 0xFFFF_FFFF)
+        generation = UInt32(rawValue >> 32) & 0xFF_FFFF
+    }
+
+    var rawValue: UInt64 {
+        UInt64(kind.rawValue) << 56 | UInt64(generation) << 32 | UInt64(UInt32(index))
+    }
+}
