@@ -18,10 +18,10 @@ run: build ## Build, then serve in development mode: demo page on http://127.0.0
 	$(BUILD)/release/martletd --dev $(ARGS)
 
 test: deps $(PYTHON) ## Build and run every test
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test $(TEST_FLAGS)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --no-parallel $(TEST_FLAGS)
 
 test-tsan: deps $(PYTHON) ## The tests once more under ThreadSanitizer (minutes)
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --sanitize=thread --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
 
 deps: ## Check the toolchain, install the libraries of Debian that are missing
 	@command -v swift >/dev/null || { echo "Martlet needs a Swift 6.3 toolchain: https://www.swift.org/install/linux/"; exit 1; }

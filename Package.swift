@@ -84,5 +84,33 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+
+        // Tests.
+        .target(name: "Support", path: "Tests/Support", exclude: ["Clients"], swiftSettings: strict),
+        .testTarget(name: "MartletCoreTests", dependencies: ["MartletCore"], swiftSettings: strict),
+        .testTarget(name: "MartletWireTests", dependencies: ["MartletCore", "MartletWire"], swiftSettings: strict),
+        .testTarget(name: "MartletLinuxTests", dependencies: ["MartletLinux"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletSupervisorTests",
+            dependencies: ["MartletCore", "MartletSupervisor"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MartletWorkerTests",
+            dependencies: ["MartletCore", "MartletWire", "MartletLinux", "MartletWorker"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "MartletCore", "Support", "MartletSupervisor", "MartletWorker", "MartletControl", "MartletLoad",
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "TidyTests",
+            dependencies: ["MartletSupervisor", "MartletWorker"],
+            swiftSettings: strict
+        ),
     ]
 )

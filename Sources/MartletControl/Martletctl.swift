@@ -3,7 +3,9 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// The operator's command line. Exit 0: done; 1: failed; 2: wrong usage; 3: the service is not running.
+/// The operator's command line.
+///
+/// Exit 0: done; 1: failed; 2: wrong usage; 3: the service is not running.
 @main
 struct Martletctl: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -172,7 +174,8 @@ struct Disconnect: ParsableCommand {
     }
 
     func run() throws {
-        var path = user.map { "/v1/users/\(HTTPSyntax.percentEncoded($0))/connections" }
+        var path =
+            user.map { "/v1/users/\(HTTPSyntax.percentEncoded($0))/connections" }
             ?? "/v1/connections/\(HTTPSyntax.percentEncoded(connection ?? ""))"
         var parameters: [String] = []
         if let code { parameters.append("code=\(code)") }

@@ -5,7 +5,8 @@ enum Report {
     static func status(_ node: JSONValue) -> String {
         let shards = node["shards"]?.array ?? []
         let serving = shards.count { $0["state"]?.string == "serving" }
-        let summary = "Martlet \(text(node["version"])), up \(uptime(node["uptime_seconds"])): "
+        let summary =
+            "Martlet \(text(node["version"])), up \(uptime(node["uptime_seconds"])): "
             + "\(serving) of \(shards.count) shards serve \(text(node["total_connections"])) connections "
             + "of \(text(node["unique_users"])) users"
         return summary + "\n" + self.shards(shards)
@@ -26,7 +27,9 @@ enum Report {
     }
 
     static func shards(_ shards: [JSONValue]) -> String {
-        let header = ["SHARD", "STATE", "PID", "CONNECTIONS", "USERS", "SENT", "QUEUED", "RSS", "CPU", "RESTARTS", "LAST"]
+        let header = [
+            "SHARD", "STATE", "PID", "CONNECTIONS", "USERS", "SENT", "QUEUED", "RSS", "CPU", "RESTARTS", "LAST",
+        ]
         let rows = shards.map { shard in
             [
                 text(shard["shard"]), text(shard["state"]), text(shard["pid"]), text(shard["connections"]),

@@ -1,4 +1,6 @@
-/// What a backend or an operator asks of the shards. The text of a publish travels beside it, as opaque bytes.
+/// What a backend or an operator asks of the shards.
+///
+/// The text of a publish travels beside it, as opaque bytes.
 package enum Command: Equatable, Sendable {
     case sendToUser(String)
     case sendToConnection(ConnectionID)
@@ -84,7 +86,9 @@ package enum CommandReply: Equatable, Sendable {
     case failed(CommandFailure)
 }
 
-/// Why a command was not, or not wholly, carried out. Crosses processes as a code.
+/// Why a command was not, or not wholly, carried out.
+///
+/// Crosses processes as a code.
 package enum CommandFailure: Equatable, Sendable {
     /// A shard that owns part of the address does not serve now; what the others did is in the receipt.
     case shardUnavailable(partial: Delivery?)

@@ -1,4 +1,6 @@
-/// Everything that can be configured, with its default. Only the supervisor reads files; workers are born with values.
+/// Everything that can be configured, with its default.
+///
+/// Only the supervisor reads files; workers are born with values.
 package struct Configuration: Equatable, Sendable {
     package struct Client: Equatable, Sendable {
         /// `ADDRESS:PORT` where browsers connect.
@@ -73,7 +75,11 @@ package struct Configuration: Equatable, Sendable {
             "client.path",
             "is taken, or has a query"
         )
-        try require((125...16_777_216).contains(client.maxMessageBytes), "client.max_message_bytes", "must be 125 to 16777216")
+        try require(
+            (125...16_777_216).contains(client.maxMessageBytes),
+            "client.max_message_bytes",
+            "must be 125 to 16777216"
+        )
         try require((4096...268_435_456).contains(client.queueBytes), "client.queue_bytes", "must be 4096 to 268435456")
         try require((1024...16_777_216).contains(api.maxBodyBytes), "api.max_body_bytes", "must be 1024 to 16777216")
         try require((1...1_000_000).contains(limits.connections), "limits.connections", "must be 1 to 1000000")

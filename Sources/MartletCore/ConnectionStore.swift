@@ -116,7 +116,9 @@ struct ConnectionStore {
         byUser = [:]
     }
 
-    /// Compares every index with the table; returns what disagrees. For tests.
+    /// Compares every index with the table; returns what disagrees.
+    ///
+    /// For tests.
     var inconsistencies: [String] {
         var found: [String] = []
         var counts: [String: Int] = [:]

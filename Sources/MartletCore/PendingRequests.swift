@@ -65,7 +65,9 @@ package struct PendingRequests: Sendable {
         orderStart < order.count ? order[orderStart].deadline : nil
     }
 
-    /// Remembers a request. Deadlines must not decrease from call to call.
+    /// Remembers a request.
+    ///
+    /// Deadlines must not decrease from call to call.
     package mutating func add(_ key: Key, to shards: [Int], mode: Mode, deadline: UInt64) {
         precondition(!shards.isEmpty, "a request goes to somebody")
         let bits = shards.reduce(UInt128(0)) { $0 | 1 << UInt128($1) }

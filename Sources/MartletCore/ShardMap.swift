@@ -28,7 +28,9 @@ package struct ShardMap: Equatable, Sendable {
 
     package func shard(ofUser user: String) -> Int { shard(ofSlot: Self.slot(ofUser: user)) }
 
-    /// The owner of a connection: the id carries its user's slot. Nil for text that is no id of ours.
+    /// The owner of a connection: the id carries its user's slot.
+    ///
+    /// Nil for text that is no id of ours.
     package func shard(of connection: ConnectionID) -> Int? { connection.slot.map(shard(ofSlot:)) }
 
     package static func slot(ofUser user: String) -> Int {

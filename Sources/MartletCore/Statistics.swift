@@ -74,7 +74,9 @@ package struct ShardStatistics: Equatable, Sendable {
     package init() {}
 }
 
-/// The whole node. The totals are computed from the shards, so the sums always agree.
+/// The whole node.
+///
+/// The totals are computed from the shards, so the sums always agree.
 package struct NodeStatistics: Equatable, Sendable {
     package var shards: [ShardStatistics]
     package var uptimeNanoseconds: UInt64

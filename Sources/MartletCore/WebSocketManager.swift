@@ -20,7 +20,9 @@ package actor WebSocketManager {
 
     // MARK: Connections
 
-    /// Registers a connection. Of two with the same id the newer wins; the older one is closed with 4409.
+    /// Registers a connection.
+    ///
+    /// Of two with the same id the newer wins; the older one is closed with 4409.
     package func add(_ connection: WebSocketConnection) {
         if let older = store.remove(connection.id), older.handle != connection.handle {
             close(older, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
@@ -145,6 +147,8 @@ package actor WebSocketManager {
         )
     }
 
-    /// What the indexes disagree about: nothing, ever. For tests.
+    /// What the indexes disagree about: nothing, ever.
+    ///
+    /// For tests.
     package var inconsistencies: [String] { store.inconsistencies }
 }

@@ -8,7 +8,9 @@ package enum BlockingStream {
         while written < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { buffer in
                 unsafe Glibc.send(
-                    descriptor, buffer.baseAddress.map { unsafe $0 + written }, buffer.count - written,
+                    descriptor,
+                    buffer.baseAddress.map { unsafe $0 + written },
+                    buffer.count - written,
                     Int32(MSG_NOSIGNAL)
                 )
             }

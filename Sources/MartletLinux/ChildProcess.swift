@@ -20,16 +20,17 @@ package struct ChildProcess: ~Copyable {
     /// Readable once the process has ended; register it with an ``EventLoop``.
     package let handle: OwnedDescriptor
 
-    /// Starts a program. Call it on the main thread.
+    /// Starts a program.
+    ///
+    /// Call it on the main thread.
     ///
     /// In the child, `descriptors[i]` is number `3 + i`; 0, 1 and 2 are inherited, everything else is closed; no signal
     /// is blocked and every disposition is the default.
     ///
-    /// - Parameters:
-    ///   - path: the program's file.
-    ///   - arguments: the arguments after the program's name.
-    ///   - environment: `NAME=value` strings: the whole environment of the child.
-    ///   - descriptors: numbers that the caller keeps owning.
+    /// * `path`: the program's file.
+    /// * `arguments`: the arguments after the program's name.
+    /// * `environment`: `NAME=value` strings: the whole environment of the child.
+    /// * `descriptors`: numbers that the caller keeps owning.
     package init(
         path: String,
         arguments: [String],
@@ -62,9 +63,7 @@ package struct ChildProcess: ~Copyable {
 
         var argumentPointers = unsafe ([path] + arguments).map { unsafe strdup($0) } + [nil]
         var environmentPointers = unsafe environment.map { unsafe strdup($0) } + [nil]
-        defer {
-            for unsafe pointer in unsafe argumentPointers + environmentPointers { unsafe free(pointer) }
-        }
+        defer { unsafe (argumentPointers + environmentPointers).forEach { unsafe free($0) } }
         var pid: pid_t = 0
         let result = unsafe posix_spawn(&pid, path, &actions, &attributes, &argumentPointers, &environmentPointers)
         guard result == 0 else { throw SystemCallError("start \(path)", result) }

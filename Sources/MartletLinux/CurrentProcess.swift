@@ -82,7 +82,9 @@ package enum File {
         var bytes: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 16384)
         while true {
-            let count = unsafe piece.withUnsafeMutableBytes { unsafe Glibc.read(descriptor.number, $0.baseAddress, $0.count) }
+            let count = unsafe piece.withUnsafeMutableBytes {
+                unsafe Glibc.read(descriptor.number, $0.baseAddress, $0.count)
+            }
             if count < 0 { throw .last("read \(path)") }
             if count == 0 { return bytes }
             bytes += piece[..<count]

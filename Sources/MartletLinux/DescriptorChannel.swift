@@ -7,7 +7,9 @@ internal import Glibc
 /// channel owns a descriptor from the moment ``send(_:descriptor:)`` accepted it, and closes its own number once the
 /// kernel has it. Lives on one event loop; the owner calls ``flush()`` when the socket is writable or credits came.
 package final class DescriptorChannel {
-    /// A packet that arrived. The receiver owns the descriptor.
+    /// A packet that arrived.
+    ///
+    /// The receiver owns the descriptor.
     package struct Packet {
         package let bytes: [UInt8]
         package let descriptor: Int32?
@@ -63,7 +65,9 @@ package final class DescriptorChannel {
     /// True where the owner must watch for writability.
     package var wantsToWrite: Bool { queued > 0 && !isClosed }
 
-    /// Sends a packet, or queues it. On a refusal the caller keeps the descriptor.
+    /// Sends a packet, or queues it.
+    ///
+    /// On a refusal the caller keeps the descriptor.
     package func send(_ bytes: [UInt8], descriptor passed: Int32?) throws(Refusal) {
         if isClosed { throw .closed }
         if bytes.count > Self.largestPacket { throw .tooLarge }
@@ -115,7 +119,13 @@ package final class DescriptorChannel {
             var truncated: Int32 = 0
             let length = unsafe buffer.withUnsafeMutableBytes { bytes in
                 unsafe martlet_receive_descriptors(
-                    descriptor, bytes.baseAddress, bytes.count, &passed, 1, &count, &truncated
+                    descriptor,
+                    bytes.baseAddress,
+                    bytes.count,
+                    &passed,
+                    1,
+                    &count,
+                    &truncated
                 )
             }
             if length < 0 {

@@ -82,7 +82,9 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         try control(EPOLL_CTL_MOD, descriptor, token, interest)
     }
 
-    /// Stops watching. Needed before a descriptor leaves this process: the kernel watches the open file, not the number.
+    /// Stops watching.
+    ///
+    /// Needed before a descriptor leaves this process: the kernel watches the open file, not the number.
     package func deregister(_ descriptor: Int32) {
         var unused = unsafe epoll_event()
         _ = unsafe epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &unused)

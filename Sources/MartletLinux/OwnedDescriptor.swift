@@ -2,7 +2,9 @@ internal import Glibc
 
 /// A file descriptor with one owner: it cannot be copied, and it is closed exactly once, when its owner lets go of it.
 package struct OwnedDescriptor: ~Copyable {
-    /// The kernel's number. Valid for as long as this value lives.
+    /// The kernel's number.
+    ///
+    /// Valid for as long as this value lives.
     package let number: Int32
 
     /// Takes over a descriptor that nobody else will close.

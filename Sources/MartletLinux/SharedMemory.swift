@@ -18,7 +18,12 @@ package enum SharedMemory {
         var written = 0
         while written < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe pwrite(descriptor.number, buffer.baseAddress.map { unsafe $0 + written }, bytes.count - written, written)
+                unsafe pwrite(
+                    descriptor.number,
+                    buffer.baseAddress.map { unsafe $0 + written },
+                    bytes.count - written,
+                    written
+                )
             }
             guard count > 0 else { throw .last("pwrite") }
             written += count

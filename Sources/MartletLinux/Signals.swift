@@ -16,7 +16,9 @@ package enum Signal: Int32, Sendable, CaseIterable {
     }
 }
 
-/// Signals read as bytes of a descriptor (signalfd(2)). Make it before any other thread exists.
+/// Signals read as bytes of a descriptor (signalfd(2)).
+///
+/// Make it before any other thread exists.
 package struct SignalSource: ~Copyable {
     /// Readable when a signal waits; register it with an ``EventLoop``.
     package let descriptor: OwnedDescriptor

@@ -58,7 +58,9 @@ package enum StreamSocket {
         _ = shutdown(socket, Int32(SHUT_WR))
     }
 
-    /// Sends small writes at once (TCP_NODELAY). No effect, and no error, on a Unix socket.
+    /// Sends small writes at once (TCP_NODELAY).
+    ///
+    /// No effect, and no error, on a Unix socket.
     package static func setNoDelay(_ socket: Int32) {
         _ = martlet_set_no_delay(socket)
     }

@@ -36,16 +36,21 @@ package struct TimerHeap {
     /// Forgets a timer; one that has fired already is no error.
     package mutating func cancel(_ id: ID) {
         pending.remove(id.number)
-        while let first = heap.first, !pending.contains(first.id) { removeFirst() }
+        dropCancelled()
     }
 
     /// The token of a timer whose deadline is not after `now`, earliest first; nil when none is due.
     package mutating func popDue(now: UInt64) -> UInt64? {
-        while let first = heap.first, first.deadline <= now {
-            removeFirst()
-            if pending.remove(first.id) != nil { return first.token }
-        }
-        return nil
+        guard let first = heap.first, first.deadline <= now else { return nil }
+        removeFirst()
+        pending.remove(first.id)
+        dropCancelled()
+        return first.token
+    }
+
+    /// Keeps a pending timer in front, so that ``earliest`` is true.
+    private mutating func dropCancelled() {
+        while let first = heap.first, !pending.contains(first.id) { removeFirst() }
     }
 
     private mutating func removeFirst() {

@@ -20,7 +20,9 @@ final class ConnectRun: @unchecked Sendable {
         let ownBefore = ServerCost.own()
         let started = NIODeadline.now()
         let settings = try measurement.crowd(
-            command.connections, users: command.users, concurrency: command.concurrency
+            command.connections,
+            users: command.users,
+            concurrency: command.concurrency
         )
         try measurement.wait { loop, done in
             self.done = done
@@ -38,8 +40,18 @@ final class ConnectRun: @unchecked Sendable {
         measurement.report.add("failed", "failed", failed)
         measurement.report.add("handshakes_per_second", "handshakes", count / seconds, "per second")
         if let before, let after {
-            measurement.report.add("server_cpu_per_handshake_us", "server CPU", (after.cpu - before.cpu) / count, "us per handshake")
-            measurement.report.add("server_memory_per_connection", "server memory", Double(after.memory - before.memory) / count, "bytes per connection (PSS)")
+            measurement.report.add(
+                "server_cpu_per_handshake_us",
+                "server CPU",
+                (after.cpu - before.cpu) / count,
+                "us per handshake"
+            )
+            measurement.report.add(
+                "server_memory_per_connection",
+                "server memory",
+                Double(after.memory - before.memory) / count,
+                "bytes per connection (PSS)"
+            )
             measurement.report.add("server_memory", "server memory in all", after.memory, "bytes (PSS)")
         }
         measurement.report.add("own_cpu_per_handshake_us", "own CPU", own / count, "us per handshake")
@@ -60,7 +72,9 @@ final class ConnectRun: @unchecked Sendable {
         let measurement = measurement
         let failed = try measurement.loop.submit { () -> Int in
             guard let crowd = self.crowd else { return 0 }
-            for (why, count) in crowd.failures { measurement.report.breakPromise("\(count) connections failed: \(why)") }
+            for (why, count) in crowd.failures {
+                measurement.report.breakPromise("\(count) connections failed: \(why)")
+            }
             if crowd.dropped > 0 { measurement.report.breakPromise("\(crowd.dropped) connections were dropped") }
             crowd.close()
             return crowd.failures.values.reduce(0, +)

@@ -37,7 +37,9 @@ final class Crowd {
     /// The user that a connection belongs to.
     static func user(_ number: Int, of count: Int) -> String { "load-\(number % max(1, count))" }
 
-    /// Opens all; succeeds when each is open or has failed. Call it on the loop.
+    /// Opens all; succeeds when each is open or has failed.
+    ///
+    /// Call it on the loop.
     func open() -> EventLoopFuture<Void> {
         for _ in 0..<min(settings.concurrency, settings.count) { openNext() }
         if settings.count == 0 { allDone.succeed() }

@@ -42,13 +42,22 @@ final class EchoRun: @unchecked Sendable {
         measurement.report.add("round_trips_per_second", "rate", count / seconds, "per second")
         measurement.report.add("latency", "round trip", latencies)
         if let before, let after {
-            measurement.report.add("server_cpu_per_echo_us", "server CPU", (after.cpu - before.cpu) / count, "us per round trip")
+            measurement.report.add(
+                "server_cpu_per_echo_us",
+                "server CPU",
+                (after.cpu - before.cpu) / count,
+                "us per round trip"
+            )
         }
         measurement.report.add("own_cpu_per_echo_us", "own CPU", own / count, "us per round trip")
         measurement.report.add("wrong", "wrong", wrong)
-        for (why, count) in crowd?.failures ?? [:] { measurement.report.breakPromise("\(count) connections failed: \(why)") }
+        for (why, count) in crowd?.failures ?? [:] {
+            measurement.report.breakPromise("\(count) connections failed: \(why)")
+        }
         if wrong > 0 { measurement.report.breakPromise("\(wrong) messages came back changed") }
-        if let dropped = crowd?.dropped, dropped > 0 { measurement.report.breakPromise("\(dropped) connections were dropped") }
+        if let dropped = crowd?.dropped, dropped > 0 {
+            measurement.report.breakPromise("\(dropped) connections were dropped")
+        }
         try measurement.loop.submit { self.crowd?.close() }.wait()
     }
 

@@ -1,8 +1,10 @@
 internal import ArgumentParser
 internal import MartletCore
 
-/// Loads a server and measures it. Its client is built on SwiftNIO, apart from everything the server is made of, so that
-/// the two read the RFC independently.
+/// Loads a server and measures it.
+///
+/// Its client is built on SwiftNIO, apart from everything the server is made of, so that the two read the RFC
+/// independently.
 @main
 struct MartletLoad: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -24,7 +26,12 @@ struct LoadOptions: ParsableArguments {
     @Option(help: "Path and query of the WebSocket; {user} becomes the user's name.")
     var path = "/ws?user={user}"
 
-    @Option(help: ArgumentHelp("The server's process (its children count too); found by itself for Martlet.", valueName: "pid"))
+    @Option(
+        help: ArgumentHelp(
+            "The server's process (its children count too); found by itself for Martlet.",
+            valueName: "pid"
+        )
+    )
     var serverPid: Int?
 
     @Flag(help: "Print JSON, for scripts.")

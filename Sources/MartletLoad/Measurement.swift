@@ -40,7 +40,12 @@ final class Measurement: @unchecked Sendable {
     func crowd(_ count: Int, users: Int, concurrency: Int = 64, path: String? = nil) throws -> Crowd.Settings {
         let (host, port) = try Self.split(options.client)
         return Crowd.Settings(
-            host: host, port: port, path: path ?? options.path, count: count, users: users, concurrency: concurrency
+            host: host,
+            port: port,
+            path: path ?? options.path,
+            count: count,
+            users: users,
+            concurrency: concurrency
         )
     }
 
@@ -67,8 +72,7 @@ final class Measurement: @unchecked Sendable {
     private func findServer() throws -> Int? {
         guard let bound = try? publisher() else { return nil }
         let promise = loop.makePromise(of: String.self)
-        let found = NIOLoopBound(promise, eventLoop: loop)
-        loop.execute { bound.value.get("/v1/stats") { _, body in found.value.succeed(body) } }
+        loop.execute { bound.value.get("/v1/stats") { _, body in promise.succeed(body) } }
         let body = try promise.futureResult.wait()
         guard let mark = body.range(of: "\"pid\":"),
             let pid = Int(body[mark.upperBound...].prefix { $0.isNumber })

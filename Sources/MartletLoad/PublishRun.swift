@@ -94,14 +94,17 @@ final class PublishRun: @unchecked Sendable {
             published += 1
             let sentAt = NIODeadline.now().uptimeNanoseconds
             // A user's messages are numbered by user, so that each connection can check its own sequence.
-            let path = isFanout ? "/v1/broadcast" : "/v1/users/\(Crowd.user(number % connections, of: connections))/messages"
+            let path =
+                isFanout ? "/v1/broadcast" : "/v1/users/\(Crowd.user(number % connections, of: connections))/messages"
             let body = message(isFanout ? number : number / connections, sentAt)
             publisher.post(path, body) { status, receipt in
                 self.answered += 1
                 self.receiptLatencies.add(NIODeadline.now().uptimeNanoseconds - sentAt)
                 if status != 200 {
                     self.refused += 1
-                    if self.refused == 1 { self.measurement.report.breakPromise("publish refused: \(status) \(receipt)") }
+                    if self.refused == 1 {
+                        self.measurement.report.breakPromise("publish refused: \(status) \(receipt)")
+                    }
                 } else if !receipt.contains("\"delivered\":\(self.perMessage),") {
                     self.receiptMismatches += 1
                 }
@@ -182,7 +185,12 @@ final class PublishRun: @unchecked Sendable {
         measurement.report.add("latency", "latency", latencies)
         measurement.report.add("receipt", "receipt", receiptLatencies)
         if let before, let after {
-            measurement.report.add("server_cpu_per_delivery_us", "server CPU", (after.cpu - before.cpu) / count, "us per delivery")
+            measurement.report.add(
+                "server_cpu_per_delivery_us",
+                "server CPU",
+                (after.cpu - before.cpu) / count,
+                "us per delivery"
+            )
         }
         measurement.report.add("own_cpu_per_delivery_us", "own CPU", own / count, "us per delivery")
         let lost = deliveries - received - refused * perMessage

@@ -15,16 +15,18 @@ final class Publisher: ChannelInboundHandler {
 
     /// Connects; succeeds with a publisher that belongs to `loop`.
     static func connect(host: String, port: Int, on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<Publisher>> {
-        let publisher = NIOLoopBound(Publisher(), eventLoop: loop)
-        return ClientBootstrap(group: loop)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(publisher.value)
+        loop.flatSubmit {
+            let publisher = NIOLoopBound(Publisher(), eventLoop: loop)
+            return ClientBootstrap(group: loop)
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(publisher.value)
+                    }
                 }
-            }
-            .connect(host: host, port: port)
-            .map { _ in publisher }
+                .connect(host: host, port: port)
+                .map { _ in publisher }
+        }
     }
 
     /// Posts a body; the answer's status and body come to `onAnswer`.

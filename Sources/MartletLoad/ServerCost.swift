@@ -38,7 +38,9 @@ struct ServerCost {
             try? String(contentsOfFile: "/proc/\(pid)/task/\(task)/schedstat", encoding: .utf8)
         }.compactMap { $0.split(separator: " ").first.flatMap { Double($0) } }
         if !nanoseconds.isEmpty { return nanoseconds.reduce(0, +) / 1000 }
-        guard let fields = fields(of: pid), let user = Double(fields[11]), let system = Double(fields[12]) else { return 0 }
+        guard let fields = fields(of: pid), let user = Double(fields[11]), let system = Double(fields[12]) else {
+            return 0
+        }
         return (user + system) * 1_000_000 / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 

@@ -12,7 +12,9 @@ enum ConfigurationReading {
 
     private static let largestFile = 1_048_576
 
-    /// Every key. An unknown one stops the start, so that no typing error goes unnoticed.
+    /// Every key.
+    ///
+    /// An unknown one stops the start, so that no typing error goes unnoticed.
     private static let keys: [Key] = [
         Key(name: "workers") { configuration, text throws(ConfigurationError) in
             configuration.workers = text == "auto" ? nil : try number(text, "workers")
@@ -89,7 +91,9 @@ enum ConfigurationReading {
     private static func text(of name: String, in file: YAMLSnapshot) throws(ConfigurationError) -> String? {
         let key = AbsoluteConfigKey(name.split(separator: ".").map(String.init))
         do {
-            guard case .string(let text)? = try file.value(forKey: key, type: .string).value?.content else { return nil }
+            guard case .string(let text)? = try file.value(forKey: key, type: .string).value?.content else {
+                return nil
+            }
             return text
         } catch {
             throw ConfigurationError(key: name, why: "must be one value, not a list")
@@ -142,11 +146,15 @@ enum ConfigurationReading {
                 throw ConfigurationError(key: key, why: why)
             }
             if configuration.isDevelopment, !isLoopback(address) {
-                throw ConfigurationError(key: key, why: "'\(text)': with --dev nobody is checked, so it serves loopback only")
+                throw ConfigurationError(
+                    key: key,
+                    why: "'\(text)': with --dev nobody is checked, so it serves loopback only"
+                )
             }
         }
         if !configuration.isDevelopment {
-            let why = "is not set. Without it nobody can prove who they are; for a try-out on this machine start with --dev"
+            let why =
+                "is not set. Without it nobody can prove who they are; for a try-out on this machine start with --dev"
             throw ConfigurationError(key: "auth.hmac_secret_file", why: why)
         }
         guard configuration.controlSocket.hasPrefix("/"), configuration.controlSocket.utf8.count < 108 else {

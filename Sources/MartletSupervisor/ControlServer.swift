@@ -28,7 +28,7 @@ final class ControlServer {
     private var peers: [Int: Peer] = [:]
     private var nextIndex = 0
 
-    /// - Parameter token: the loop's token for the peer of an index.
+    /// `token`: the loop's token for the peer of an index.
     init(loop: EventLoop, switchboard: Switchboard, bodyBytes: Int, token: @escaping (Int) -> UInt64) {
         self.loop = loop
         self.switchboard = switchboard

@@ -2,8 +2,9 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletSystemd
 
-/// The listening sockets of the node: the service manager's, or our own. The supervisor holds them for as long as it
-/// lives, so that no connection is refused while workers come and go.
+/// The listening sockets of the node: the service manager's, or our own.
+///
+/// The supervisor holds them for as long as it lives, so that no connection is refused while workers come and go.
 struct Listeners {
     private(set) var client: [Int32] = []
     private(set) var api: [Int32] = []
@@ -50,7 +51,9 @@ struct Listeners {
         _ text: String,
         _ key: String
     ) throws(ConfigurationError) -> (descriptor: Int32, bound: ListenAddress) {
-        guard let address = ListenAddress(text) else { throw ConfigurationError(key: key, why: "'\(text)' is no address") }
+        guard let address = ListenAddress(text) else {
+            throw ConfigurationError(key: key, why: "'\(text)' is no address")
+        }
         do throws(SystemCallError) {
             let listener = try Listener.open(address)
             if case .unix(let path) = address { ownedPaths.append(path) }

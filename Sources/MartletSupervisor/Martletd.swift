@@ -3,9 +3,11 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// The command line of the supervisor. In reading order of this room: Martletd (what was asked for), ConfigurationReading
-/// (and configured), Listeners (which sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard
-/// (words between them), ControlServer (what operators ask).
+/// The command line of the supervisor.
+///
+/// In reading order of this room: Martletd (what was asked for), ConfigurationReading (and configured), Listeners
+/// (which sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (words between them),
+/// ControlServer (what operators ask).
 @main
 struct Martletd: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -57,7 +57,12 @@ actor Supervisor {
         )
         let workers = (0..<count).map { WorkerProcess(shard: $0, policy: policy) }
         self.workers = workers
-        switchboard = unsafe Switchboard(workers: workers, map: map, holdBytes: supervision.holdBytes, startedAt: loop.now)
+        switchboard = unsafe Switchboard(
+            workers: workers,
+            map: map,
+            holdBytes: supervision.holdBytes,
+            startedAt: loop.now
+        )
         control = ControlServer(loop: loop, switchboard: switchboard, bodyBytes: configuration.api.maxBodyBytes) {
             Source.controlPeer.token($0)
         }
@@ -110,7 +115,8 @@ actor Supervisor {
             for worker in workers where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
             self.stopDeadline = now + 1_000_000_000
         }
-        let deadlines = workers.compactMap(\.lifecycle.deadline) + [switchboard.nextDeadline, stopDeadline].compactMap { $0 }
+        let deadlines =
+            workers.compactMap(\.lifecycle.deadline) + [switchboard.nextDeadline, stopDeadline].compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
             loop.setTimer(deadline: earliest, token: Source.timer.token())
@@ -152,7 +158,11 @@ actor Supervisor {
     private func start(_ worker: WorkerProcess) {
         do throws(SystemCallError) {
             unsafe try worker.start(
-                path: workerPath, listeners: listeners, map: map, configuration: configuration, now: loop.now
+                path: workerPath,
+                listeners: listeners,
+                map: map,
+                configuration: configuration,
+                now: loop.now
             )
             try loop.register(worker.handle, token: Source.process.token(worker.shard), interest: .readable)
             try loop.register(worker.link, token: Source.link.token(worker.shard), interest: .readable)
@@ -161,7 +171,11 @@ actor Supervisor {
             }
         } catch {
             log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
-            if worker.pid > 0 { worker.end("\(error)") } else { unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter()) }
+            if worker.pid > 0 {
+                worker.end("\(error)")
+            } else {
+                unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
+            }
         }
     }
 
@@ -177,7 +191,10 @@ actor Supervisor {
         worker.forget(end)
         switchboard.workerEnded(worker.shard)
         if stopDeadline == nil {
-            log.error("A worker has ended", metadata: metadata(worker, ["why": "\(end)", "connections_lost": "\(lost)"]))
+            log.error(
+                "A worker has ended",
+                metadata: metadata(worker, ["why": "\(end)", "connections_lost": "\(lost)"])
+            )
             announceStates()
         } else if !workers.contains(where: \.lifecycle.hasProcess) {
             finish()
@@ -253,7 +270,9 @@ actor Supervisor {
         let payload = ShardStates(workers.map(\.lifecycle.shardState)).bytes
         for worker in workers where worker.isServing {
             let header = PeerHeader(
-                kind: .shardStates, source: PeerAddress.supervisor, destination: UInt16(worker.shard),
+                kind: .shardStates,
+                source: PeerAddress.supervisor,
+                destination: UInt16(worker.shard),
                 payloadLength: payload.count
             )
             worker.stream?.append(header, payload)
@@ -293,7 +312,10 @@ actor Supervisor {
         listeners.close()
         for worker in workers {
             let header = PeerHeader(
-                kind: .stop, source: PeerAddress.supervisor, destination: UInt16(worker.shard), payloadLength: 0
+                kind: .stop,
+                source: PeerAddress.supervisor,
+                destination: UInt16(worker.shard),
+                payloadLength: 0
             )
             worker.stream?.append(header, [])
             worker.lifecycle.stopRequested()

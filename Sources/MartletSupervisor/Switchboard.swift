@@ -35,7 +35,8 @@ final class Switchboard {
         var header = frame.header
         header.source = UInt16(worker.shard)
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
-        let decoded = header.destination == PeerAddress.everyShard
+        let decoded =
+            header.destination == PeerAddress.everyShard
             ? try? CommandCoding.decode(input, in: frame.payload).0 : nil
         send(key, to: header.destination, isStatistics: decoded?.isStatistics ?? false, now: now) { target in
             target.append(header, copying: frame.payload, of: input)
@@ -55,8 +56,12 @@ final class Switchboard {
         nextCorrelation += 1
         let payload = CommandCoding.encode(command)
         let header = PeerHeader(
-            kind: .command, source: PeerAddress.supervisor, destination: destination,
-            correlation: nextCorrelation, mapGeneration: map.generation, payloadLength: payload.count + text.count
+            kind: .command,
+            source: PeerAddress.supervisor,
+            destination: destination,
+            correlation: nextCorrelation,
+            mapGeneration: map.generation,
+            payloadLength: payload.count + text.count
         )
         ownAskers[nextCorrelation] = onReply
         let bytes = Array(copying: text)
@@ -146,8 +151,11 @@ final class Switchboard {
         }
         let payload = CommandCoding.encode(reply)
         let header = PeerHeader(
-            kind: .reply, source: PeerAddress.supervisor, destination: answer.key.source,
-            correlation: answer.key.correlation, payloadLength: payload.count
+            kind: .reply,
+            source: PeerAddress.supervisor,
+            destination: answer.key.source,
+            correlation: answer.key.correlation,
+            payloadLength: payload.count
         )
         if let asker = asker(answer.key.source) { asker.stream?.append(header, payload) }
     }

@@ -35,9 +35,8 @@ final class WorkerProcess {
 
     /// Starts the next worker, born with a new arena.
     ///
-    /// - Parameters:
-    ///   - path: the worker's program.
-    ///   - listeners: the clients' and the backends' listening sockets.
+    /// * `path`: the worker's program.
+    /// * `listeners`: the clients' and the backends' listening sockets.
     func start(
         path: String,
         listeners: Listeners,
@@ -47,12 +46,19 @@ final class WorkerProcess {
     ) throws(SystemCallError) {
         generation += 1
         let contract = BirthContract(
-            shard: shard, generation: generation, map: map, clientListeners: listeners.client.count,
-            apiListeners: listeners.api.count, configuration: configuration
+            shard: shard,
+            generation: generation,
+            map: map,
+            clientListeners: listeners.client.count,
+            apiListeners: listeners.api.count,
+            configuration: configuration
         )
         let layout = ArenaLayout(connections: configuration.limits.connections)
         let arena = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
-        try Self.write(ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes, to: arena.number)
+        try Self.write(
+            ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
+            to: arena.number
+        )
         let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
         let (ourLink, theirLink) = try SocketPair(.stream).split()
         let ours = OwnedDescriptor(owning: ourLink)
@@ -65,7 +71,9 @@ final class WorkerProcess {
         let child = try ChildProcess(
             path: path,
             arguments: [BirthContract.argument],
-            environment: CurrentProcess.environment.filter { $0.hasPrefix("SWIFT_BACKTRACE=") || $0.hasPrefix("TSAN_") },
+            environment: CurrentProcess.environment.filter {
+                $0.hasPrefix("SWIFT_BACKTRACE=") || $0.hasPrefix("TSAN_")
+            },
             descriptors: [theirs.number, theirPostEnd.number, arena.number, contractMemory.number]
                 + listeners.client + listeners.api
         )
@@ -127,7 +135,7 @@ final class WorkerProcess {
 
     /// Statistics with all that only the supervisor knows.
     ///
-    /// - Parameter fresh: what the worker says now; nil: take what it said last.
+    /// `fresh`: what the worker says now; nil: take what it said last.
     func statistics(fresh: ShardStatistics?) -> ShardStatistics {
         var statistics = fresh ?? reported
         statistics.shard = shard

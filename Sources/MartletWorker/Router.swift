@@ -1,7 +1,9 @@
 internal import MartletCore
 internal import MartletWire
 
-/// Decides where a command is carried out: here, by another shard, by all, or by nobody. Only it knows shard numbers.
+/// Decides where a command is carried out: here, by another shard, by all, or by nobody.
+///
+/// Only it knows shard numbers.
 final class Router {
     /// Who waits for an answer from elsewhere.
     struct Asker {
@@ -69,7 +71,10 @@ final class Router {
         nextCorrelation += 1
         waiting[nextCorrelation] = asker
         link.request(
-            CommandCoding.encode(command), text: text, to: destination, correlation: nextCorrelation,
+            CommandCoding.encode(command),
+            text: text,
+            to: destination,
+            correlation: nextCorrelation,
             mapGeneration: map.generation
         )
         return .elsewhere

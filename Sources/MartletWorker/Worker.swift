@@ -36,7 +36,9 @@ final class Worker {
         let header = unsafe try ArenaHeader(unsafe Array(mapping.bytes.prefix(4096)), memorySize: mapping.bytes.count)
         let memory = ArenaMapping(mapping)
         let arena = unsafe try Arena(
-            formatting: memory.mapping.bytes, layout: header.layout, shard: contract.shard,
+            formatting: memory.mapping.bytes,
+            layout: header.layout,
+            shard: contract.shard,
             generation: contract.generation
         ) { memory.mapping.discard(offset: $0, count: $1) }
         let worker = try Worker(contract: contract, arena: arena)
@@ -48,24 +50,31 @@ final class Worker {
         let limit = CurrentProcess.raiseDescriptorLimit()
         loop = try EventLoop()
         sockets = SocketTable(
-            loop: loop, arena: arena,
+            loop: loop,
+            arena: arena,
             limits: .init(messageBytes: Int(contract.maxMessageBytes), queueBytes: Int(contract.queueBytes))
         )
         // The manager and the turn share the sockets; both run on the loop's thread only.
         nonisolated(unsafe) let transport: any Transport = sockets
         manager = unsafe WebSocketManager(executor: loop, transport: transport)
         shard = Shard(
-            number: Int(contract.shard), sockets: sockets, heartbeatInterval: contract.heartbeatInterval
+            number: Int(contract.shard),
+            sockets: sockets,
+            heartbeatInterval: contract.heartbeatInterval
         )
         let sink = logSink
         log = Logger(label: "martlet-worker", factory: { _ in LinkLogHandler(sink: sink) })
         link = try Link(
-            descriptor: BirthContract.Descriptor.link, shard: contract.shard, bound: Int(contract.linkBytes),
+            descriptor: BirthContract.Descriptor.link,
+            shard: contract.shard,
+            bound: Int(contract.linkBytes),
             loop: loop
         )
         router = Router(shard: Int(contract.shard), map: contract.map, link: link)
         post = DescriptorChannel(
-            owning: BirthContract.Descriptor.post, window: max(8, min(1024, limit / 8)), bound: 4096
+            owning: BirthContract.Descriptor.post,
+            window: max(8, min(1024, limit / 8)),
+            bound: 4096
         )
         let first = BirthContract.Descriptor.firstListener
         let clients = (0..<Int32(contract.clientListeners)).map { first + $0 }
@@ -73,8 +82,11 @@ final class Worker {
         door = Door(
             loop: loop,
             settings: .init(
-                clientListeners: clients, apiListeners: apis, maxBodyBytes: Int(contract.maxBodyBytes),
-                isDevelopment: contract.isDevelopment, handshakeTimeout: contract.handshakeTimeout
+                clientListeners: clients,
+                apiListeners: apis,
+                maxBodyBytes: Int(contract.maxBodyBytes),
+                isDevelopment: contract.isDevelopment,
+                handshakeTimeout: contract.handshakeTimeout
             ),
             log: log
         )
@@ -169,9 +181,15 @@ final class Worker {
                 return
             case .upgrade(let user, let thread, let service, let accepted):
                 let ticket = AdoptionTicket(
-                    destination: contract.shard, source: contract.shard, service: service, user: user,
-                    thread: thread, acceptValue: accepted.acceptValue, subprotocol: accepted.subprotocol,
-                    bytesRead: peer.bytesRead, leftover: Array(peer.exchange.remainder)
+                    destination: contract.shard,
+                    source: contract.shard,
+                    service: service,
+                    user: user,
+                    thread: thread,
+                    acceptValue: accepted.acceptValue,
+                    subprotocol: accepted.subprotocol,
+                    bytesRead: peer.bytesRead,
+                    leftover: Array(peer.exchange.remainder)
                 )
                 upgrade(peer, number, ticket, manager)
                 return
@@ -246,7 +264,9 @@ final class Worker {
         _ manager: isolated WebSocketManager
     ) {
         var ticket = ticket
-        let owner = ticket.service == .echo ? (shard: Int(contract.shard), isServing: true)
+        let owner =
+            ticket.service == .echo
+            ? (shard: Int(contract.shard), isServing: true)
             : router.owner(ofUser: ticket.user)
         let refusal: HTTPProblem? =
             if isStopping || !owner.isServing {

@@ -6,7 +6,9 @@ internal import MartletWire
 // Link (words to the other processes), Shard (what a command does), Sockets (the WebSockets themselves).
 
 guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) else {
-    CurrentProcess.printError("martlet-worker is started by martletd only: run martletd, which starts one for each CPU.")
+    CurrentProcess.printError(
+        "martlet-worker is started by martletd only: run martletd, which starts one for each CPU."
+    )
     CurrentProcess.exit(2)
 }
 do {

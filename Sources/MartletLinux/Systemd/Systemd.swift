@@ -2,7 +2,9 @@ internal import CSystemd
 internal import Glibc
 package import MartletLinux
 
-/// What a service manager gives us and hears from us (sd-daemon(3)). Without one every call is harmless.
+/// What a service manager gives us and hears from us (sd-daemon(3)).
+///
+/// Without one every call is harmless.
 package enum Systemd {
     /// A socket that the service manager opened for us.
     package struct InheritedDescriptor: Sendable {

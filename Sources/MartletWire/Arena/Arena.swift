@@ -30,9 +30,8 @@ package final class Arena {
 
     /// Lays out memory that is all zero.
     ///
-    /// - Parameters:
-    ///   - memory: `layout.byteCount` bytes, shared, all zero.
-    ///   - discard: called with page-aligned ranges whose contents are not needed any more.
+    /// * `memory`: `layout.byteCount` bytes, shared, all zero.
+    /// * `discard`: called with page-aligned ranges whose contents are not needed any more.
     @unsafe
     package init(
         formatting memory: UnsafeMutableRawBufferPointer,
@@ -92,8 +91,9 @@ package final class Arena {
         if slotsInUse == 0 { becameEmpty() }
     }
 
-    /// A great wave of connections is over: its memory goes back to the system. Generations go on counting, so that an
-    /// event of the past cannot be taken for one of a new connection.
+    /// A great wave of connections is over: its memory goes back to the system.
+    ///
+    /// Generations go on counting, so that an event of the past cannot be taken for one of a new connection.
     private func becameEmpty() {
         guard highestSlots > 1024 else { return }
         let start = layout.slotsOffset / 4096 * 4096 + 4096
@@ -137,7 +137,9 @@ package final class Arena {
 
     // MARK: Frames
 
-    /// Room for a frame of that many bytes; the caller holds it once. Nil when there is no memory.
+    /// Room for a frame of that many bytes; the caller holds it once.
+    ///
+    /// Nil when there is no memory.
     package func makeFrame(_ byteCount: Int) -> UInt32? {
         guard let chunk = allocator.allocate(Self.frameHead + byteCount) else { return nil }
         let head = unsafe chunks + Int(chunk) * ArenaLayout.chunkUnit

@@ -31,8 +31,9 @@ extension Arena {
     /// An identity's bytes are never more.
     private static let largestIdentity = 1024
 
-    /// Writes a slot's identity and its checksum; cookie, generation and connected-at must be set before. False when
-    /// there is no memory.
+    /// Writes a slot's identity and its checksum; cookie, generation and connected-at must be set before.
+    ///
+    /// False when there is no memory.
     package func setIdentity(_ identity: ArenaIdentity, of slot: ArenaSlot) -> Bool {
         let bytes = identity.bytes
         guard bytes.count <= Self.largestIdentity, let chunk = allocate(bytes.count) else { return false }

@@ -7,7 +7,9 @@ package import MartletCore
 package struct BirthContract: Equatable, Sendable {
     /// Descriptor numbers in the worker.
     package enum Descriptor {
-        /// SOCK_STREAM: words (``PeerStream``) to and from the supervisor. Its end of file means: the supervisor is gone.
+        /// SOCK_STREAM: words (``PeerStream``) to and from the supervisor.
+        ///
+        /// Its end of file means: the supervisor is gone.
         package static let link: Int32 = 3
         /// SOCK_SEQPACKET: clients' sockets, each with an ``AdoptionTicket``.
         package static let post: Int32 = 4

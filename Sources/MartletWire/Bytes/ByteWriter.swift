@@ -71,7 +71,8 @@ package struct ByteReader {
 
     package var remaining: Int { end - position }
 
-    package mutating func integer<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) throws(WireError) -> Value {
+    package mutating func integer<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) throws(WireError) -> Value
+    {
         let size = Value.bitWidth / 8
         guard remaining >= size else { throw .truncated }
         var value: Value = 0

@@ -31,7 +31,9 @@ package struct FrameHeader: Equatable, Sendable {
         case malformed
     }
 
-    /// Reads the head that begins at `offset`. Any bit or length that RFC 6455 forbids is malformed.
+    /// Reads the head that begins at `offset`.
+    ///
+    /// Any bit or length that RFC 6455 forbids is malformed.
     package static func parse(_ bytes: RawSpan, at offset: Int) -> Parsed {
         let available = bytes.byteCount - offset
         guard available >= 2 else { return .incomplete }
@@ -48,7 +50,9 @@ package struct FrameHeader: Equatable, Sendable {
         var payloadLength = UInt64(shortLength)
         if lengthBytes > 0 {
             payloadLength = 0
-            for index in 0..<lengthBytes { payloadLength = payloadLength << 8 | UInt64(byte(bytes, offset + 2 + index)) }
+            for index in 0..<lengthBytes {
+                payloadLength = payloadLength << 8 | UInt64(byte(bytes, offset + 2 + index))
+            }
             // The shortest form is demanded, and the top bit must be 0.
             if payloadLength < (lengthBytes == 2 ? 126 : 65536) || payloadLength > UInt64(Int.max) { return .malformed }
         }
@@ -58,7 +62,11 @@ package struct FrameHeader: Equatable, Sendable {
         }
         return .header(
             FrameHeader(
-                opcode: opcode, isFinal: isFinal, mask: mask, payloadLength: Int(payloadLength), length: length
+                opcode: opcode,
+                isFinal: isFinal,
+                mask: mask,
+                payloadLength: Int(payloadLength),
+                length: length
             )
         )
     }
@@ -87,7 +95,9 @@ package enum FrameEncoder {
             unsafe target[3] = UInt8(truncatingIfNeeded: payloadLength)
         default:
             unsafe target[1] = 127
-            for index in 0..<8 { unsafe target[2 + index] = UInt8(truncatingIfNeeded: payloadLength >> (56 - 8 * index)) }
+            for index in 0..<8 {
+                unsafe target[2 + index] = UInt8(truncatingIfNeeded: payloadLength >> (56 - 8 * index))
+            }
         }
     }
 

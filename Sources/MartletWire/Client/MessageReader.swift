@@ -50,9 +50,8 @@ package struct MessageReader: Equatable, Sendable {
 
     /// Reads on; call it until it needs more bytes.
     ///
-    /// - Parameters:
-    ///   - bytes: everything received and not dropped.
-    ///   - maximum: the largest message that is accepted.
+    /// * `bytes`: everything received and not dropped.
+    /// * `maximum`: the largest message that is accepted.
     package mutating func next(_ bytes: RawSpan, maximum: Int) -> Event {
         precondition(!isComplete, "the message before was not taken")
         while true {
@@ -171,7 +170,7 @@ package struct MessageReader: Equatable, Sendable {
 
     /// Copies the complete message's payload, unmasked, and goes on behind it; false where a text is not UTF-8.
     ///
-    /// - Parameter target: has room for the byte count that was reported.
+    /// `target`: has room for the byte count that was reported.
     package mutating func copyMessage(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) -> Bool {
         precondition(isComplete, "no message is complete")
         let isFragmented = unsafe copyPayload(bytes, into: target) > 1
@@ -224,7 +223,7 @@ package struct MessageReader: Equatable, Sendable {
 
     /// Writes the fragments so far as one fragment with an empty mask, and goes on behind it.
     ///
-    /// - Parameter target: has room for ``mergedLength`` bytes; the rest of the received bytes belongs right behind.
+    /// `target`: has room for ``mergedLength`` bytes; the rest of the received bytes belongs right behind.
     package mutating func merge(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) {
         let headLength = mergedHeadLength
         unsafe FrameEncoder.writeHead(messageOpcode ?? .text, payloadLength: messageLength, to: target)

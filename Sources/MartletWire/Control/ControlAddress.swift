@@ -7,10 +7,9 @@ package enum ControlAddress {
 
     /// The folder and socket of a development server of this user.
     ///
-    /// - Parameters:
-    ///   - runtimeDirectory: `$XDG_RUNTIME_DIR`, where set.
-    ///   - temporaryDirectory: `$TMPDIR`, where set.
-    ///   - user: the numeric user id.
+    /// * `runtimeDirectory`: `$XDG_RUNTIME_DIR`, where set.
+    /// * `temporaryDirectory`: `$TMPDIR`, where set.
+    /// * `user`: the numeric user id.
     package static func development(
         runtimeDirectory: String?,
         temporaryDirectory: String?,

@@ -26,7 +26,9 @@ package enum APIAnswer {
         switch failure {
         case .shardUnavailable(let partial):
             var problem = HTTPProblem(
-                503, "shard_unavailable", "a worker that owns part of the address is being replaced: try again"
+                503,
+                "shard_unavailable",
+                "a worker that owns part of the address is being replaced: try again"
             )
             .with("Retry-After", "1")
             if let partial {

@@ -16,15 +16,17 @@ package enum APICall: Equatable, Sendable {
 
     /// Reads a request; throws the answer where it is none of ours.
     ///
-    /// - Parameters:
-    ///   - request: the head.
-    ///   - hasBody: whether a body came with it.
+    /// * `request`: the head.
+    /// * `hasBody`: whether a body came with it.
     package static func parse(_ request: HTTPRequest) throws(HTTPProblem) -> APICall {
         guard let segments = request.segments, let parameters = request.parameters else {
             throw .badRequest("the path or query is not percent-encoded UTF-8")
         }
         let routes = try routes(segments, parameters)
-        guard let route = routes.first(where: { $0.method == request.method || (request.method == "HEAD" && $0.method == "GET") })
+        guard
+            let route = routes.first(where: {
+                $0.method == request.method || (request.method == "HEAD" && $0.method == "GET")
+            })
         else {
             throw .methodNotAllowed(routes.map { $0.method == "GET" ? "GET, HEAD" : $0.method }.joined(separator: ", "))
         }
@@ -69,10 +71,13 @@ package enum APICall: Equatable, Sendable {
         case "connections":
             return [
                 get(.command(.listConnections(user: user))),
-                ("DELETE", { () throws(HTTPProblem) -> APICall in
-                    let (code, reason) = try closing(parameters)
-                    return .command(.disconnectUser(user, code: code, reason: reason))
-                }),
+                (
+                    "DELETE",
+                    { () throws(HTTPProblem) -> APICall in
+                        let (code, reason) = try closing(parameters)
+                        return .command(.disconnectUser(user, code: code, reason: reason))
+                    }
+                ),
             ]
         default: throw .notFound
         }
@@ -85,10 +90,13 @@ package enum APICall: Equatable, Sendable {
         guard path.count == 2 else { throw .notFound }
         return [
             get(.command(.describe(id))),
-            ("DELETE", { () throws(HTTPProblem) -> APICall in
-                let (code, reason) = try closing(parameters)
-                return .command(.disconnectConnection(id, code: code, reason: reason))
-            }),
+            (
+                "DELETE",
+                { () throws(HTTPProblem) -> APICall in
+                    let (code, reason) = try closing(parameters)
+                    return .command(.disconnectConnection(id, code: code, reason: reason))
+                }
+            ),
         ]
     }
 

@@ -62,7 +62,9 @@ package struct HTTPExchange {
     /// The bytes behind the head that was read last: what a client sent early after an upgrade request.
     package var remainder: ArraySlice<UInt8> { input[start...] }
 
-    /// The next request. Malformed input is answered here, and ends the connection.
+    /// The next request.
+    ///
+    /// Malformed input is answered here, and ends the connection.
     package mutating func next() -> Event {
         dropConsumed()
         guard !isReadingOver, waiting.count < limits.pipelined else { return .needsMore }

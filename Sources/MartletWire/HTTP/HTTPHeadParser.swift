@@ -107,7 +107,9 @@ package enum HTTPHeadParser {
                 throw .badRequest("a header field has a control character")
             }
             let name = line[..<colon].map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
-            fields.append(.init(name: String(decoding: name, as: UTF8.self), value: String(decoding: value, as: UTF8.self)))
+            fields.append(
+                .init(name: String(decoding: name, as: UTF8.self), value: String(decoding: value, as: UTF8.self))
+            )
         }
         return fields
     }

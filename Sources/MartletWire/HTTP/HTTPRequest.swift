@@ -4,6 +4,11 @@ package struct HTTPRequest: Equatable, Sendable {
         /// In lower case.
         package let name: String
         package let value: String
+
+        package init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     package let method: String
@@ -39,8 +44,9 @@ package struct HTTPRequest: Equatable, Sendable {
 
     package var expectsContinue: Bool { self["expect"]?.lowercased() == "100-continue" }
 
-    /// The path's segments, decoded; nil where one is not UTF-8 or badly encoded. A slash that is part of a segment
-    /// is sent as `%2F`.
+    /// The path's segments, decoded; nil where one is not UTF-8 or badly encoded.
+    ///
+    /// A slash that is part of a segment is sent as `%2F`.
     package var segments: [String]? {
         var segments: [String] = []
         for part in path.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {

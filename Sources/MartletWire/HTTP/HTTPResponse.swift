@@ -27,9 +27,8 @@ package struct HTTPResponse: Equatable, Sendable {
 
     /// Writes the response behind what `output` holds.
     ///
-    /// - Parameters:
-    ///   - isHead: it answers a HEAD request: everything but the body.
-    ///   - keepsAlive: another request may follow on the connection.
+    /// * `isHead`: it answers a HEAD request: everything but the body.
+    /// * `keepsAlive`: another request may follow on the connection.
     package func write(to output: inout [UInt8], isHead: Bool, keepsAlive: Bool) {
         output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
         for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }

@@ -4,6 +4,11 @@ package struct JSONFailure: Error, Equatable, Sendable {
     package let offset: Int
     /// What is wrong there.
     package let why: String
+
+    package init(offset: Int, why: String) {
+        self.offset = offset
+        self.why = why
+    }
 }
 
 /// Checks that bytes are one JSON value (RFC 8259), and builds nothing.

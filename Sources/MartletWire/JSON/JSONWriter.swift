@@ -99,7 +99,7 @@ package struct JSONWriter {
 package enum Timestamp {
     /// ISO 8601 in UTC with milliseconds: `2026-11-22T22:57:30.278Z`.
     ///
-    /// - Parameter unixMilliseconds: since 1970, not negative.
+    /// `unixMilliseconds`: since 1970, not negative.
     package static func text(unixMilliseconds: Int64) -> String {
         let milliseconds = max(0, unixMilliseconds)
         let (days, inDay) = (milliseconds / 86_400_000, milliseconds % 86_400_000)

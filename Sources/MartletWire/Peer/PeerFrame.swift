@@ -112,7 +112,9 @@ package struct PeerStream {
 
     package init() {}
 
-    /// The next frame; nil when more bytes are needed. Throws where the peer speaks another language.
+    /// The next frame; nil when more bytes are needed.
+    ///
+    /// Throws where the peer speaks another language.
     package mutating func next() throws(WireError) -> Frame? {
         guard let header = try PeerHeader.parse(input, at: start) else {
             dropConsumed()

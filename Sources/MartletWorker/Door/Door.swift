@@ -103,7 +103,11 @@ final class Door {
             bodyBytes: kind == .api || settings.isDevelopment ? settings.maxBodyBytes : 0
         )
         let peer = HTTPPeer(
-            kind: kind, index: index, generation: generation, descriptor: descriptor, limits: limits
+            kind: kind,
+            index: index,
+            generation: generation,
+            descriptor: descriptor,
+            limits: limits
         )
         if index == peers.count { peers.append(peer) } else { peers[index] = peer }
         count += 1
@@ -285,7 +289,9 @@ final class Door {
         }
     }
 
-    /// Everything is said. Our end of file goes first, so that the answer is read before the connection breaks.
+    /// Everything is said.
+    ///
+    /// Our end of file goes first, so that the answer is read before the connection breaks.
     private func finish(_ peer: HTTPPeer) {
         if peer.hasEnded {
             close(peer)

@@ -13,7 +13,7 @@ final class Link {
     private var stream = PeerStream()
     private var watchesWritable = false
 
-    /// - Parameter bound: bytes that may wait for the supervisor before requests are refused.
+    /// `bound`: bytes that may wait for the supervisor before requests are refused.
     init(descriptor: Int32, shard: UInt16, bound: Int, loop: EventLoop) throws(SystemCallError) {
         self.descriptor = descriptor
         self.shard = shard
@@ -27,7 +27,10 @@ final class Link {
 
     func send(_ kind: PeerKind, _ payload: [UInt8] = []) {
         let header = PeerHeader(
-            kind: kind, source: shard, destination: PeerAddress.supervisor, payloadLength: payload.count
+            kind: kind,
+            source: shard,
+            destination: PeerAddress.supervisor,
+            payloadLength: payload.count
         )
         stream.append(header, payload)
     }
@@ -41,15 +44,22 @@ final class Link {
         mapGeneration: UInt32
     ) {
         let header = PeerHeader(
-            kind: .command, source: shard, destination: destination, correlation: correlation,
-            mapGeneration: mapGeneration, payloadLength: command.count + text.count
+            kind: .command,
+            source: shard,
+            destination: destination,
+            correlation: correlation,
+            mapGeneration: mapGeneration,
+            payloadLength: command.count + text.count
         )
         stream.append(header, command, text: text)
     }
 
     func reply(_ reply: [UInt8], to request: PeerHeader) {
         let header = PeerHeader(
-            kind: .reply, source: shard, destination: request.source, correlation: request.correlation,
+            kind: .reply,
+            source: shard,
+            destination: request.source,
+            correlation: request.correlation,
             payloadLength: reply.count
         )
         stream.append(header, reply)

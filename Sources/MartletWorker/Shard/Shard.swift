@@ -74,7 +74,9 @@ final class Shard {
 
     // MARK: Clients
 
-    /// A socket becomes a connection of ours: registered, greeted, heard. False where there is no room for it.
+    /// A socket becomes a connection of ours: registered, greeted, heard.
+    ///
+    /// False where there is no room for it.
     func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, on manager: isolated WebSocketManager) -> Bool {
         let now = Clock.unixMilliseconds()
         let id = ConnectionID(slot: ShardMap.slot(ofUser: ticket.user), random: CurrentProcess.random())
@@ -82,11 +84,18 @@ final class Shard {
         if ticket.service == .messages {
             manager.add(
                 WebSocketConnection(
-                    id: id, user: ticket.user, handle: slot, connectedAt: now, thread: ticket.thread
+                    id: id,
+                    user: ticket.user,
+                    handle: slot,
+                    connectedAt: now,
+                    thread: ticket.thread
                 )
             )
             let greeting = ServerMessage.connectionEstablished(
-                connection: id.text, user: ticket.user, heartbeatMilliseconds: heartbeatMilliseconds, now: now
+                connection: id.text,
+                user: ticket.user,
+                heartbeatMilliseconds: heartbeatMilliseconds,
+                now: now
             )
             sockets.queue(.text, greeting.span, to: slot)
         }
@@ -121,7 +130,12 @@ final class Shard {
         }
     }
 
-    private func received(_ opcode: Opcode, _ payload: Span<UInt8>, from slot: Int, on manager: isolated WebSocketManager) {
+    private func received(
+        _ opcode: Opcode,
+        _ payload: Span<UInt8>,
+        from slot: Int,
+        on manager: isolated WebSocketManager
+    ) {
         if sockets.arena.slot(slot).flags.contains(.echo) {
             sockets.queue(opcode, payload, to: slot)
             return

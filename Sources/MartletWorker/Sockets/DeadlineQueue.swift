@@ -9,7 +9,9 @@ struct DeadlineQueue {
         entries.append((index, generation, deadline))
     }
 
-    /// The first entry if its time has come. It may have been overtaken: the caller compares generations.
+    /// The first entry if its time has come.
+    ///
+    /// It may have been overtaken: the caller compares generations.
     mutating func popDue(now: UInt64) -> (index: Int, generation: UInt32)? {
         guard start < entries.count, entries[start].deadline <= now else { return nil }
         let entry = entries[start]

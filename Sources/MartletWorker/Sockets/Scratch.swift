@@ -5,7 +5,9 @@ struct Scratch: ~Copyable {
 
     private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16384, alignment: 16)
 
-    /// At least `count` bytes, valid until the next call. What a rare giant needed is given back by the next message.
+    /// At least `count` bytes, valid until the next call.
+    ///
+    /// What a rare giant needed is given back by the next message.
     @unsafe
     mutating func room(for count: Int) -> UnsafeMutableRawBufferPointer {
         if unsafe buffer.count < count || (buffer.count > Self.kept && count <= Self.kept) {

@@ -72,7 +72,9 @@ extension SocketTable {
                     break reading
                 }
                 if slot.state == .open {
-                    let payload = unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(rebasing: target[..<byteCount]))
+                    let payload = unsafe Span<UInt8>(
+                        _unsafeBytes: UnsafeRawBufferPointer(rebasing: target[..<byteCount])
+                    )
                     deliver(opcode, payload)
                 }
             case .ping(let payload):
@@ -107,7 +109,9 @@ extension SocketTable {
         slot.flags.insert(.discards)
         if slot.state == .open {
             beginClosing(
-                index, slot, payload: FrameEncoder.closePayload(code: reason.code, reason: reason.advice)
+                index,
+                slot,
+                payload: FrameEncoder.closePayload(code: reason.code, reason: reason.advice)
             )
         } else if arena.queueCount(of: slot) == 0 {
             markGone(index)
@@ -142,7 +146,9 @@ extension SocketTable {
             // It fits where it is; move it to the front.
             if consumed > 0 {
                 let chunk = unsafe arena.bytes(of: slot.receiveChunk, count: have)
-                unsafe chunk.copyMemory(from: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(chunk)[consumed...]))
+                unsafe chunk.copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(chunk)[consumed...])
+                )
             }
             slot.receiveLength = UInt32(rest)
             return

@@ -66,7 +66,9 @@ final class SocketTable: Transport {
 
     // MARK: Coming and going
 
-    /// The one way in: an accepted socket becomes a connection. The 101 answer is the first thing in its queue.
+    /// The one way in: an accepted socket becomes a connection.
+    ///
+    /// The 101 answer is the first thing in its queue.
     ///
     /// - Returns: the slot, or nil where there is no room; the caller keeps the descriptor then.
     func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, id: ConnectionID, now: Int64) -> Int? {

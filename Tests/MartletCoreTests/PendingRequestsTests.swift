@@ -1,0 +1,99 @@
+import MartletCore
+import Testing
+
+@Suite struct PendingRequestsTests {
+    private var pending = PendingRequests(capacity: 3)
+    private let one = PendingRequests.Key(source: 0, correlation: 1)
+    private let two = PendingRequests.Key(source: 1, correlation: 1)
+
+    @Test mutating func `a request to one shard is answered by that shard, once`() {
+        pending.add(one, to: [1], mode: .single, deadline: 10)
+        #expect(pending.mode(of: one) == .single)
+        expect(!pending.passed(one, from: 0), "another shard cannot answer")
+        expect(pending.passed(one, from: 1))
+        expect(!pending.passed(one, from: 1), "nor the same one twice")
+        #expect(pending.count == 0)
+    }
+
+    @Test mutating func `receipts of all shards become one sum`() {
+        pending.add(one, to: [0, 1, 2], mode: .receipts, deadline: 10)
+        expect(pending.gather(one, from: 2, .receipt(Delivery(matched: 2, delivered: 1, failed: 1))) == nil)
+        expect(pending.gather(one, from: 2, .receipt(Delivery(matched: 9))) == nil, "a second answer does not count")
+        expect(pending.gather(one, from: 0, .receipt(Delivery())) == nil)
+        let last = pending.gather(one, from: 1, .receipt(Delivery(matched: 1, delivered: 1)))
+        #expect(last == .init(key: one, reply: .receipt(Delivery(matched: 3, delivered: 2, failed: 1))))
+    }
+
+    @Test mutating func `a shard that dies fails what waits for it, and says what the others did`() {
+        pending.add(one, to: [0, 1], mode: .receipts, deadline: 10)
+        pending.add(two, to: [1], mode: .single, deadline: 10)
+        _ = pending.gather(one, from: 0, .receipt(Delivery(matched: 4, delivered: 4)))
+        let answers = pending.shardFailed(1)
+        #expect(answers.count == 2)
+        let partial = Delivery(matched: 4, delivered: 4)
+        #expect(answers.contains(.init(key: one, reply: .failed(.shardUnavailable(partial: partial)))))
+        #expect(answers.contains(.init(key: two, reply: .failed(.shardUnavailable(partial: nil)))))
+        #expect(pending.count == 0)
+    }
+
+    @Test mutating func `statistics go on without a shard that dies`() {
+        var statistics = ShardStatistics()
+        statistics.shard = 1
+        pending.add(one, to: [0, 1], mode: .statistics, deadline: 10)
+        expect(pending.gather(one, from: 1, .shard(statistics)) == nil)
+        guard case .node(let node) = pending.shardFailed(0).first?.reply else {
+            Issue.record("no statistics")
+            return
+        }
+        #expect(node.shards == [statistics])
+    }
+
+    @Test mutating func `a request whose time is over is answered once`() {
+        pending.add(one, to: [0], mode: .single, deadline: 10)
+        pending.add(two, to: [0], mode: .single, deadline: 20)
+        #expect(pending.nextDeadline == 10)
+        expect(pending.expire(now: 9).isEmpty)
+        expect(pending.expire(now: 10).map(\.key) == [one])
+        #expect(pending.nextDeadline == 20)
+        expect(!pending.passed(one, from: 0))
+    }
+
+    @Test mutating func `nobody waits for a requester that is gone`() {
+        pending.add(one, to: [1], mode: .single, deadline: 10)
+        pending.add(two, to: [1], mode: .single, deadline: 10)
+        pending.requesterFailed(0)
+        #expect(pending.count == 1)
+        expect(pending.shardFailed(1).map(\.key) == [two])
+    }
+
+    @Test mutating func `its size is bounded`() {
+        for number in 0..<3 {
+            #expect(!pending.isFull)
+            pending.add(.init(source: 0, correlation: UInt64(number)), to: [0], mode: .single, deadline: 1)
+        }
+        #expect(pending.isFull)
+    }
+}
+
+@Suite struct ConfigurationTests {
+    @Test func `the defaults can be used`() throws {
+        try Configuration().validate()
+        try Configuration.development.validate()
+    }
+
+    @Test func `an impossible value names its key`() {
+        var configuration = Configuration()
+        configuration.workers = 0
+        #expect(throws: ConfigurationError(key: "workers", why: "must be `auto` or 1 to 128")) {
+            try configuration.validate()
+        }
+        configuration.workers = 2
+        configuration.client.queueBytes = 1
+        #expect { try configuration.validate() } throws: { ($0 as? ConfigurationError)?.key == "client.queue_bytes" }
+    }
+
+    @Test func `every close reason has advice that fits a close frame, and a code of its own`() {
+        #expect(CloseReason.allCases.allSatisfy { (1...123).contains($0.advice.utf8.count) })
+        #expect(Set(CloseReason.allCases.map(\.code)).count == CloseReason.allCases.count)
+    }
+}

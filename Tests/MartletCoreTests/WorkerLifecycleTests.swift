@@ -1,0 +1,88 @@
+import MartletCore
+import Testing
+
+@Suite struct WorkerLifecycleTests {
+    private let policy = WorkerLifecycle.Policy(
+        readyTimeout: 1000,
+        livenessTimeout: 500,
+        backoffMinimum: 100,
+        backoffMaximum: 800
+    )
+
+    private func serving(at now: UInt64) -> WorkerLifecycle {
+        var lifecycle = WorkerLifecycle(policy: policy)
+        lifecycle.started(at: now)
+        expect(lifecycle.becameReady(at: now))
+        return lifecycle
+    }
+
+    @Test func `a new shard starts its worker at once`() {
+        var lifecycle = WorkerLifecycle(policy: policy)
+        expect(lifecycle.checked(at: 0) == .start)
+        lifecycle.started(at: 0)
+        #expect(lifecycle.shardState == .starting)
+        expect(lifecycle.checked(at: 1) == .none)
+    }
+
+    @Test func `a worker that is not ready in time is killed once`() {
+        var lifecycle = WorkerLifecycle(policy: policy)
+        lifecycle.started(at: 0)
+        expect(lifecycle.checked(at: 999) == .none)
+        expect(lifecycle.checked(at: 1000) == .kill(.notReady))
+        expect(lifecycle.checked(at: 1001) == .none)
+        #expect(lifecycle.shardState == .down)
+        expect(!lifecycle.becameReady(at: 1002), "ready comes too late")
+    }
+
+    @Test func `a worker that stops saying alive is killed, and one that says it is not`() {
+        var lifecycle = serving(at: 0)
+        lifecycle.saidAlive(at: 400)
+        expect(lifecycle.checked(at: 899) == .none)
+        expect(lifecycle.checked(at: 900) == .kill(.notAlive))
+    }
+
+    @Test func `a worker that crashed after serving is replaced at once, however often`() {
+        var lifecycle = serving(at: 0)
+        var now: UInt64 = 0
+        for _ in 0..<10 {
+            now += 2_000_000_000
+            lifecycle.ended(at: now, jitter: 0)
+            expect(lifecycle.checked(at: now) == .start)
+            lifecycle.started(at: now)
+            expect(lifecycle.becameReady(at: now))
+        }
+        #expect(lifecycle.restarts == 10)
+    }
+
+    @Test func `failed starts back off: at once, then the minimum doubling to the maximum`() {
+        var lifecycle = WorkerLifecycle(policy: policy)
+        var delays: [UInt64] = []
+        var now: UInt64 = 0
+        for _ in 0..<7 {
+            lifecycle.started(at: now)
+            lifecycle.ended(at: now, jitter: 0)
+            let until = lifecycle.deadline ?? 0
+            delays.append(until - now)
+            now = until
+        }
+        #expect(delays == [0, 100, 200, 400, 800, 800, 800])
+    }
+
+    @Test func `jitter shortens a delay by at most half`() {
+        var lifecycle = WorkerLifecycle(policy: policy)
+        for _ in 0..<2 {
+            lifecycle.started(at: 0)
+            lifecycle.ended(at: 0, jitter: 0.999)
+        }
+        #expect((50...51).contains(lifecycle.deadline ?? 0))
+    }
+
+    @Test func `after a stop was asked for nothing is started again`() {
+        var lifecycle = serving(at: 0)
+        lifecycle.stopRequested()
+        #expect(lifecycle.shardState == .stopping && lifecycle.hasProcess)
+        lifecycle.ended(at: 10, jitter: 0)
+        #expect(!lifecycle.hasProcess)
+        expect(lifecycle.checked(at: 1_000_000) == .none)
+    }
+}

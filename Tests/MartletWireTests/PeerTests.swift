@@ -1,0 +1,141 @@
+import MartletCore
+import MartletWire
+import Testing
+
+@Suite struct CommandCodingTests {
+    private static let commands: [Command] = [
+        .sendToUser("用户1"), .sendToConnection(ConnectionID("c")), .broadcast(excluding: ["a", ""]),
+        .broadcast(excluding: []),
+        .listConnections(user: "\t\r\n\u{1}"), .describe(ConnectionID("x")),
+        .disconnectUser("u", code: 4000, reason: "why"),
+        .disconnectConnection(ConnectionID("c"), code: 1000, reason: ""), .statistics(byUser: true),
+    ]
+
+    private static let replies: [CommandReply] = [
+        .receipt(Delivery(matched: 3, delivered: 2, failed: 1)), .closed(7), .connections([]),
+        .connections([
+            ConnectionSummary(id: ConnectionID("c"), user: "u", shard: 1, connectedAt: 5, thread: "t", queuedBytes: 9)
+        ]),
+        .shard(statistics), .node(NodeStatistics(shards: [statistics, ShardStatistics()], uptimeNanoseconds: 77)),
+        .failed(.shardUnavailable(partial: nil)), .failed(.shardUnavailable(partial: Delivery(matched: 1))),
+        .failed(.overloaded), .failed(.messageTooLarge), .failed(.unknownConnection), .failed(.malformed),
+    ]
+
+    private static var statistics: ShardStatistics {
+        var statistics = ShardStatistics()
+        statistics.shard = 3
+        statistics.connections = 9
+        statistics.counters.messagesSent = 1 << 40
+        statistics.lastEnd = "signal 9"
+        statistics.connectionsByUser = ["用户": 2, "": 1]
+        return statistics
+    }
+
+    @Test(arguments: commands)
+    func `a command is read back, and its text behind it`(command: Command) throws {
+        let text: [UInt8] = command.carriesText ? [1, 2, 3] : []
+        let bytes = [9, 9] + CommandCoding.encode(command) + text
+        let (read, textStart) = try CommandCoding.decode(bytes, in: 2..<bytes.count)
+        #expect(read == command)
+        #expect(Array(bytes[textStart...]) == text)
+    }
+
+    @Test(arguments: replies)
+    func `a reply is read back, and refused where it is cut or longer`(reply: CommandReply) throws {
+        let bytes = CommandCoding.encode(reply)
+        #expect(try CommandCoding.decodeReply(bytes, in: 0..<bytes.count) == reply)
+        for cut in 0..<bytes.count {
+            #expect(throws: WireError.self) { try CommandCoding.decodeReply(bytes, in: 0..<cut) }
+        }
+        #expect(throws: WireError.trailingBytes) { try CommandCoding.decodeReply(bytes + [0], in: 0..<bytes.count + 1) }
+    }
+
+    @Test func `random bytes are refused or read, and never trap`() {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<20_000 {
+            let bytes = (0..<Int.random(in: 0..<60, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
+            _ = try? CommandCoding.decode(bytes, in: 0..<bytes.count)
+            _ = try? CommandCoding.decodeReply(bytes, in: 0..<bytes.count)
+            _ = try? AdoptionTicket(bytes)
+            _ = try? BirthContract(bytes)
+        }
+    }
+}
+
+@Suite struct PeerStreamTests {
+    @Test func `frames are read back however the stream is cut`() throws {
+        var sender = PeerStream()
+        for number in 0..<3 {
+            let header = PeerHeader(
+                kind: .command,
+                source: 1,
+                destination: 0xFFFF,
+                correlation: UInt64(number),
+                mapGeneration: 7,
+                payloadLength: 5
+            )
+            sender.append(header, [UInt8(number), 9], text: ([1, 2, 3] as [UInt8]).span)
+        }
+        for cut in 0...sender.output.count {
+            var receiver = PeerStream()
+            var payloads: [[UInt8]] = []
+            for piece in [sender.output[..<cut], sender.output[cut...]] {
+                receiver.input += piece
+                while let frame = try receiver.next() {
+                    #expect(frame.header.kind == .command && frame.header.mapGeneration == 7)
+                    payloads.append(Array(receiver.input[frame.payload]))
+                }
+            }
+            #expect(payloads == [[0, 9, 1, 2, 3], [1, 9, 1, 2, 3], [2, 9, 1, 2, 3]])
+        }
+    }
+
+    @Test func `a stream that is not ours is refused`() {
+        for bad in [[0x4E, 1], [0x4D, 2]] as [[UInt8]] {
+            var receiver = PeerStream()
+            receiver.input = bad + Array(repeating: 0, count: 22)
+            #expect(throws: WireError.wrongVersion) { try receiver.next() }
+        }
+        var receiver = PeerStream()
+        receiver.input = [0x4D, 1, 5, 0] + Array(repeating: 0xFF, count: 20)
+        #expect(throws: WireError.tooLong) { try receiver.next() }
+    }
+}
+
+@Suite struct AdoptionTicketTests {
+    @Test func `a ticket is read back, whatever a client put into it`() throws {
+        let evil = "\t\r\n\u{1}{\"user\":\"root\"}"
+        let ticket = AdoptionTicket(
+            destination: 1,
+            source: 0,
+            service: .messages,
+            user: evil,
+            thread: evil,
+            acceptValue: "s3pP",
+            subprotocol: nil,
+            bytesRead: 1 << 40,
+            leftover: Array(evil.utf8)
+        )
+        #expect(try AdoptionTicket(ticket.bytes) == ticket)
+        for cut in 0..<ticket.bytes.count {
+            #expect(throws: WireError.self) { try AdoptionTicket(Array(ticket.bytes[..<cut])) }
+        }
+    }
+
+    @Test func `the contract of a worker's birth is read back, and refused when it is cut`() throws {
+        let contract = BirthContract(
+            shard: 1,
+            generation: 3,
+            map: ShardMap(shardCount: 2),
+            clientListeners: 1,
+            apiListeners: 1,
+            configuration: .development
+        )
+        #expect(try BirthContract(contract.bytes) == contract)
+        for cut in 0..<contract.bytes.count {
+            #expect(throws: WireError.self) { try BirthContract(Array(contract.bytes[..<cut])) }
+        }
+    }
+}

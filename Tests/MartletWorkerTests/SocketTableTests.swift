@@ -1,0 +1,265 @@
+import Foundation
+import MartletCore
+import MartletLinux
+import MartletWire
+import Testing
+
+@testable import MartletWorker
+
+/// The client's end of a connection, closed with its owner.
+private final class ClientEnd {
+    private(set) var number: Int32
+
+    init(_ descriptor: consuming OwnedDescriptor) { number = descriptor.release() }
+
+    func close() {
+        if number >= 0 { closeDescriptor(number) }
+        number = -1
+    }
+
+    deinit { close() }
+}
+
+/// A socket table over real TCP sockets and an arena of a test.
+private final class Fixture {
+    let loop: EventLoop
+    let arena: Arena
+    let table: SocketTable
+    private let memory: UnsafeMutableRawBufferPointer
+
+    init(queueBytes: Int = 100_000, slots: Int = 8) throws {
+        let layout = ArenaLayout(slotCount: slots, pageCount: 64)
+        memory = .allocate(byteCount: layout.byteCount, alignment: 4096)
+        memory.initializeMemory(as: UInt8.self, repeating: 0)
+        loop = try EventLoop()
+        arena = try Arena(formatting: memory, layout: layout, shard: 0, generation: 1) { _, _ in }
+        table = SocketTable(loop: loop, arena: arena, limits: .init(messageBytes: 10_000, queueBytes: queueBytes))
+    }
+
+    deinit { memory.deallocate() }
+
+    /// A connected pair: the slot of ours, and the client's end.
+    func connect(leftover: [UInt8] = []) throws -> (slot: Int, client: ClientEnd) {
+        let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
+        defer { closeDescriptor(listener) }
+        let client = ClientEnd(try Listener.connect(to: bound))
+        let accepted = try #require(try Listener.accept(listener))
+        let ticket = AdoptionTicket(
+            destination: 0,
+            source: 0,
+            service: .messages,
+            user: "u",
+            thread: nil,
+            acceptValue: "x",
+            subprotocol: nil,
+            bytesRead: UInt64(leftover.count),
+            leftover: leftover
+        )
+        let slot = try #require(table.adopt(accepted, ticket, id: ConnectionID("c"), now: 1))
+        table.flushDirty()
+        var answer: [UInt8] = []
+        while !answer.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+            answer += try BlockingStream.read(client.number, atMost: 1)
+        }
+        return (slot, client)
+    }
+
+    /// Queues texts and returns what each send said.
+    func send(_ texts: [String], to slot: Int) throws -> [SendFailure?] {
+        try texts.map { text in
+            let frame = try table.prepare(Array(text.utf8).span)
+            defer { table.release(frame) }
+            return table.send(frame, to: slot)
+        }
+    }
+
+    func receive(_ slot: Int) -> [String] {
+        // One call takes what there is room for; epoll would call again.
+        var texts: [String] = []
+        var position: UInt64
+        repeat {
+            position = arena.slot(slot).readPosition
+            table.receive(slot) { _, payload in
+                texts.append(String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
+            }
+        } while arena.slot(slot).readPosition != position
+        return texts
+    }
+}
+
+private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) -> [UInt8] {
+    var head: [UInt8] = [(isFinal ? 0x80 : 0) | opcode]
+    head +=
+        payload.count < 126
+        ? [0x80 | UInt8(payload.count)] : [0xFE, UInt8(payload.count >> 8), UInt8(payload.count & 255)]
+    return head + [1, 2, 3, 4] + payload.enumerated().map { $1 ^ UInt8($0 & 3 + 1) }
+}
+
+@Suite(.serialized) struct SocketTableTests {
+    @Test func `what is queued in one turn leaves in one write, in order`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        #expect(try fixture.send((0..<20).map { "\($0)" }, to: slot).allSatisfy { $0 == nil })
+        fixture.table.flushDirty()
+        let bytes = try BlockingStream.read(client.number, atMost: 4096)
+        let expected = (0..<20).flatMap { number -> [UInt8] in
+            let text = Array("\(number)".utf8)
+            return [0x81, UInt8(text.count)] + text
+        }
+        #expect(bytes == expected)
+        #expect(fixture.table.queuedBytes == 0)
+        #expect(fixture.arena.slot(slot).sentPosition > UInt64(expected.count), "the 101 answer counts too")
+        #expect(fixture.arena.slot(slot).headPosition == fixture.arena.slot(slot).sentPosition)
+    }
+
+    @Test func `a full socket buffer keeps the rest in the arena, and nothing is torn`() throws {
+        let fixture = try Fixture(queueBytes: 50_000_000)
+        let (slot, client) = try fixture.connect()
+        let text = String(repeating: "x", count: 60_000)
+        #expect(try fixture.send(Array(repeating: text, count: 200), to: slot).allSatisfy { $0 == nil })
+        fixture.table.flushDirty()
+        #expect(fixture.table.queuedBytes > 0 && fixture.table.locals[slot].watchesWritable)
+        var received = 0
+        let total = 200 * 60_004
+        while received < total {
+            received += try BlockingStream.read(client.number, atMost: 1 << 20).count
+            fixture.table.flush(slot)
+        }
+        #expect(received == total)
+        #expect(fixture.table.queuedBytes == 0 && !fixture.table.locals[slot].watchesWritable)
+    }
+
+    @Test func `a queue at its bound refuses, and closing for slowness frees what was not begun`() throws {
+        let fixture = try Fixture(queueBytes: 1_000_000)
+        let (slot, client) = try fixture.connect()
+        let text = String(repeating: "x", count: 60_000)
+        var failure: SendFailure?
+        for _ in 0..<1000 where failure == nil {
+            failure = try fixture.send([text], to: slot).first ?? nil
+            fixture.table.flushDirty()
+        }
+        #expect(failure == .queueFull)
+        fixture.table.close(slot, code: CloseReason.tooSlow.code, reason: "slow")
+        #expect(fixture.table.queuedBytes < 61_000 + 10, "only the frame that was begun, and the close frame")
+        #expect(fixture.table.droppedFrames > 10)
+        #expect(try fixture.send(["late"], to: slot) == [.closed])
+        // The stream ends on a frame's border, with the close frame.
+        var bytes: [UInt8] = []
+        while !bytes.suffix(8).elementsEqual([0x88, 6, 0x11, 0x9C] + Array("slow".utf8)) {
+            bytes += try BlockingStream.read(client.number, atMost: 1 << 20)
+            fixture.table.flush(slot)
+        }
+        #expect((bytes.count - 8) % 60_004 == 0)
+    }
+
+    @Test func `messages arrive the same however their bytes are cut, and an idle connection keeps no buffer`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        let large = String(repeating: "y", count: 5000)
+        let stream =
+            frame(1, Array("one".utf8)) + frame(1, Array(large.utf8)) + frame(1, Array("t".utf8), isFinal: false)
+            + frame(9, [1]) + frame(0, Array("wo".utf8))
+        for size in [1, 2, 7, 100, 4000, stream.count] {
+            var texts: [String] = []
+            for start in stride(from: 0, to: stream.count, by: size) {
+                try BlockingStream.write(client.number, Array(stream[start..<min(start + size, stream.count)]))
+                texts += fixture.receive(slot)
+            }
+            #expect(texts == ["one", large, "two"], "pieces of \(size)")
+            #expect(fixture.arena.slot(slot).receiveChunk == 0)
+        }
+        #expect(fixture.arena.slot(slot).readPosition == UInt64(6 * stream.count))
+    }
+
+    @Test func `what came behind the head is read first`() throws {
+        let fixture = try Fixture()
+        let early = frame(1, Array("early".utf8))
+        let (slot, client) = try fixture.connect(leftover: Array(early.dropLast(2)))
+        var texts: [String] = []
+        fixture.table.receiveLeftover(slot) { _, payload in texts.append("\(payload.count)") }
+        #expect(texts == [])
+        try BlockingStream.write(client.number, Array(early.suffix(2)))
+        #expect(fixture.receive(slot) == ["early"])
+    }
+
+    @Test func `a close is answered with its code, and the socket is over when that has left`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        try BlockingStream.write(client.number, frame(8, [0x0F, 0xA1]))
+        #expect(fixture.receive(slot) == [])
+        #expect(!fixture.table.isOpen(slot))
+        fixture.table.flushDirty()
+        #expect(try BlockingStream.read(client.number, atMost: 100) == [0x88, 2, 0x0F, 0xA1])
+        #expect(fixture.table.takeGone() == [slot])
+        fixture.table.release(slot)
+        #expect(try BlockingStream.read(client.number, atMost: 100) == [], "the connection ends cleanly")
+        #expect(fixture.arena.slotsInUse == 0 && fixture.arena.chunkBytesInUse == 0)
+    }
+
+    @Test func `broken frames are answered with 1002, then everything is ignored until the peer leaves`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        try BlockingStream.write(client.number, [0xFF, 0xFF, 0xFF])
+        #expect(fixture.receive(slot) == [])
+        fixture.table.flushDirty()
+        #expect(try BlockingStream.read(client.number, atMost: 4).starts(with: [0x88]))
+        try BlockingStream.write(client.number, frame(1, Array("still here".utf8)))
+        #expect(fixture.receive(slot) == [])
+        #expect(fixture.table.takeGone() == [])
+        client.close()
+        #expect(fixture.receive(slot) == [])
+        #expect(fixture.table.takeGone() == [slot])
+    }
+
+    @Test func `a peer that does not answer a close frame is cut when its time is over`() throws {
+        let fixture = try Fixture()
+        let (slot, _) = try fixture.connect()
+        fixture.table.close(slot, code: 1000, reason: "")
+        let deadline = try #require(fixture.table.closing.earliest)
+        #expect(fixture.table.sweep(now: deadline - 1) == deadline)
+        #expect(fixture.table.takeGone() == [])
+        #expect(fixture.table.sweep(now: deadline) == nil)
+        #expect(fixture.table.takeGone() == [slot])
+    }
+
+    @Test func `a table without a vacant slot takes nobody, and its caller keeps the socket`() throws {
+        let fixture = try Fixture(slots: 1)
+        let (_, client) = try fixture.connect()
+        let (one, two) = try SocketPair(.stream).split()
+        defer { for end in [one, two] { closeDescriptor(end) } }
+        let ticket = AdoptionTicket(
+            destination: 0,
+            source: 0,
+            service: .messages,
+            user: "u",
+            thread: nil,
+            acceptValue: "x",
+            subprotocol: nil,
+            bytesRead: 0,
+            leftover: []
+        )
+        #expect(fixture.table.adopt(one, ticket, id: ConnectionID("d"), now: 1) == nil)
+        #expect(fcntl(one, F_GETFD) >= 0)
+        _ = client.number
+    }
+}
+
+@Suite struct TokenTests {
+    @Test func `a token survives the kernel, and an older generation is another token`() throws {
+        let token = Token(.socket, index: 0xFFFF_FFFF, generation: 0xAB_CDEF)
+        #expect(try #require(Token(token.rawValue)) == token)
+        #expect(Token(.socket, index: 1, generation: 0x1FF_FFFF).generation == 0xFF_FFFF)
+        #expect(Token(0) == nil && Token(.max) == nil)
+    }
+}
+
+@Suite struct DeadlineQueueTests {
+    @Test func `the first in is the first due`() {
+        var queue = DeadlineQueue()
+        for number in 0..<10_000 { queue.append(number, UInt32(number), deadline: UInt64(number)) }
+        #expect(queue.popDue(now: 0)?.index == 0)
+        #expect(queue.popDue(now: 0) == nil)
+        for number in 1..<10_000 { #expect(queue.popDue(now: 10_000)?.index == number) }
+        #expect(queue.earliest == nil)
+    }
+}

@@ -1,0 +1,51 @@
+import Foundation
+
+/// Events in the order in which they came, and a way to wait until they say something, with a deadline.
+public actor EventLog<Event: Sendable> {
+    /// What was waited for did not come.
+    public struct TimedOut: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    private struct Waiter {
+        let id: Int
+        let condition: ([Event]) -> Bool
+        let continuation: CheckedContinuation<Bool, Never>
+    }
+
+    public private(set) var events: [Event] = []
+    private var waiters: [Waiter] = []
+    private var nextID = 0
+
+    public init() {}
+
+    public func append(_ event: Event) {
+        events.append(event)
+        let met = waiters.filter { $0.condition(events) }
+        waiters.removeAll { waiter in met.contains { $0.id == waiter.id } }
+        for waiter in met { waiter.continuation.resume(returning: true) }
+    }
+
+    /// Returns when the events meet the condition; throws when they have not by the deadline.
+    public func wait(
+        _ what: String,
+        seconds: Double = 20,
+        until condition: @escaping @Sendable ([Event]) -> Bool
+    ) async throws {
+        if condition(events) { return }
+        nextID += 1
+        let id = nextID
+        let isMet = await withCheckedContinuation { continuation in
+            waiters.append(Waiter(id: id, condition: condition, continuation: continuation))
+            DispatchQueue.global().asyncAfter(deadline: .now() + seconds) {
+                Task { await self.giveUp(id) }
+            }
+        }
+        if !isMet { throw TimedOut(description: "no \(what) within \(seconds) s; last events: \(events.suffix(12))") }
+    }
+
+    private func giveUp(_ id: Int) {
+        guard let index = waiters.firstIndex(where: { $0.id == id }) else { return }
+        waiters.remove(at: index).continuation.resume(returning: false)
+    }
+}

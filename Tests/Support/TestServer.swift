@@ -1,0 +1,199 @@
+import Foundation
+
+/// A real martletd with its workers, on ports and in a folder of its own.
+public final class TestServer: Sendable {
+    public struct Shard: Decodable, Sendable {
+        public let shard: Int
+        public let pid: Int32
+        public let generation: Int
+        public let state: String
+        public let connections: Int
+        public let users: Int
+        public let slotsInUse: Int
+        public let restarts: Int
+        public let queueBytes: Int
+    }
+
+    public struct Statistics: Decodable, Sendable {
+        public struct Messages: Decodable, Sendable {
+            public let sent: Int
+            public let received: Int
+            public let failed: Int
+            public let dropped: Int
+        }
+
+        public let totalConnections: Int
+        public let uniqueUsers: Int
+        public let connectionsByUser: [String: Int]?
+        public let messages: Messages
+        public let shards: [Shard]
+    }
+
+    public struct Receipt: Decodable, Equatable, Sendable {
+        public let matched: Int
+        public let delivered: Int
+        public let failed: Int
+
+        public init(matched: Int, delivered: Int, failed: Int = 0) {
+            self.matched = matched
+            self.delivered = delivered
+            self.failed = failed
+        }
+    }
+
+    public struct Answer: Sendable {
+        public let status: Int
+        public let body: String
+        public let headers: String
+
+        public func decoded<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
+            try TestServer.decode(type, from: body)
+        }
+
+        /// The `code` of a problem+json answer.
+        public var code: String? {
+            struct Problem: Decodable { let code: String }
+            return try? decoded(Problem.self).code
+        }
+    }
+
+    /// Decodes the JSON of the API, whose members are in snake case.
+    public static func decode<Value: Decodable>(_ type: Value.Type, from text: String) throws -> Value {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(type, from: Data(text.utf8))
+    }
+
+    /// Where the programs under test are: beside the tests.
+    public static let binaries: String = {
+        let tests = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        return URL(fileURLWithPath: tests ?? "").deletingLastPathComponent().path
+    }()
+
+    public let process: Subprocess
+    public let client: String
+    public let api: String
+    public let controlSocket: String
+    public let folder: String
+
+    /// Starts a server, runs the body, and stops the server; its log is printed when the body fails.
+    public static func with(
+        workers: Int = 2,
+        environment: [String: String] = [:],
+        _ body: (TestServer) async throws -> Void
+    ) async throws {
+        let server = try await TestServer(workers: workers, environment: environment)
+        do {
+            try await body(server)
+        } catch {
+            print("--- log of the server\n" + (await server.log()).joined(separator: "\n") + "\n---")
+            _ = try? await server.stop()
+            throw error
+        }
+        try await server.stop()
+    }
+
+    private init(workers: Int, environment: [String: String]) async throws {
+        folder = FileManager.default.temporaryDirectory.path + "/martlet-test-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        controlSocket = folder + "/control.sock"
+        process = try Subprocess(
+            Self.binaries + "/martletd",
+            [
+                "--dev", "--workers", "\(workers)", "--client-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0",
+                "--control-socket", controlSocket,
+            ],
+            environment: environment
+        )
+        try await process.lines.wait("line that says it serves", seconds: 60) { lines in
+            lines.contains { $0.text.contains(" serves api=") }
+        }
+        let line = await process.lines.events.first { $0.text.contains(" serves api=") }?.text ?? ""
+        func value(_ key: String) -> String {
+            line.split(separator: " ").first { $0.hasPrefix(key + "=") }.map { String($0.dropFirst(key.count + 1)) }
+                ?? ""
+        }
+        client = value("client")
+        api = value("api")
+    }
+
+    public func log() async -> [String] { await process.lines.events.map(\.text) }
+
+    /// SIGTERM, and the exit code.
+    @discardableResult
+    public func stop() async throws -> Int32 {
+        process.signal(SIGTERM)
+        let code = try await process.waitForEnd(seconds: 30)
+        try? FileManager.default.removeItem(atPath: folder)
+        return code
+    }
+
+    // MARK: HTTP, by curl
+
+    /// Asks the API.
+    public func request(
+        _ method: String,
+        _ path: String,
+        body: String? = nil,
+        _ more: [String] = []
+    ) async throws -> Answer {
+        try await curl(["http://\(api)\(path)", "-X", method] + (body.map { ["--data-binary", $0] } ?? []) + more)
+    }
+
+    public func curl(_ arguments: [String]) async throws -> Answer {
+        let run = try await Subprocess.run(
+            "/usr/bin/curl",
+            ["-s", "-g", "-m", "20", "-D", "/dev/stderr", "-w", "\n%{http_code}"] + arguments
+        )
+        let lines = run.output.split(separator: "\n", omittingEmptySubsequences: false)
+        return Answer(
+            status: Int(lines.last ?? "") ?? 0,
+            body: lines.dropLast().joined(separator: "\n"),
+            headers: run.error
+        )
+    }
+
+    public func publish(_ body: String, toUser user: String) async throws -> Receipt {
+        try await request("POST", "/v1/users/\(Self.encoded(user))/messages", body: body).decoded()
+    }
+
+    public func statistics(byUser: Bool = false) async throws -> Statistics {
+        try await request("GET", "/v1/stats?by_user=\(byUser)").decoded()
+    }
+
+    /// Asks again until the statistics say what is expected; each answer is fresh, so no time is guessed.
+    public func waitForStatistics(
+        _ what: String,
+        seconds: Double = 20,
+        until condition: (Statistics) -> Bool
+    ) async throws {
+        let deadline = Date().addingTimeInterval(seconds)
+        var last: Statistics?
+        while Date() < deadline {
+            if let now = try? await statistics() {
+                if condition(now) { return }
+                last = now
+            }
+        }
+        throw EventLog<String>.TimedOut(description: "no \(what) within \(seconds) s: \(String(describing: last))")
+    }
+
+    public static func encoded(_ text: String) -> String {
+        text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text
+    }
+
+    public func webSocket(_ user: String, _ more: String = "") -> String {
+        "ws://\(client)/ws?user=\(Self.encoded(user))\(more)"
+    }
+
+    public func control(
+        _ arguments: [String],
+        input: String? = nil
+    ) async throws -> (code: Int32, output: String, error: String) {
+        try await Subprocess.run(
+            Self.binaries + "/martletctl",
+            arguments + ["--control-socket", controlSocket],
+            input: input
+        )
+    }
+}

@@ -1,0 +1,95 @@
+import Foundation
+import Testing
+
+/// Rules of the house that the compiler does not know.
+@Suite struct TidyTests {
+    private static let root = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+    /// What each target may import: rooms never import rooms, and decisions do no I/O.
+    private static let allowed: [String: Set<String>] = [
+        "MartletCore": ["Synchronization"],
+        "MartletWire": ["MartletCore", "CZlib"],
+        "MartletLinux": ["CMartletLinux", "Glibc", "Synchronization"],
+        "MartletLinux/Systemd": ["CSystemd", "Glibc", "MartletLinux"],
+        "MartletSupervisor": [
+            "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "Logging", "ArgumentParser",
+            "Configuration",
+        ],
+        "MartletWorker": ["MartletCore", "MartletWire", "MartletLinux", "Logging", "Synchronization"],
+        "MartletControl": ["MartletCore", "MartletWire", "MartletLinux", "ArgumentParser"],
+        "MartletLoad": [
+            "MartletCore", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOWebSocket", "ArgumentParser", "Foundation",
+        ],
+    ]
+
+    private static func sources(_ folder: String) throws -> [(path: String, lines: [String])] {
+        let base = root.appendingPathComponent(folder)
+        let paths = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+        return try paths.filter { $0.hasSuffix(".swift") }.sorted().map { path in
+            let text = try String(contentsOf: base.appendingPathComponent(path), encoding: .utf8)
+            return (path, text.components(separatedBy: "\n"))
+        }
+    }
+
+    @Test func `every target imports only what the table allows`() throws {
+        for (path, lines) in try Self.sources("Sources") {
+            let parts = path.split(separator: "/").map(String.init)
+            let folder = path.hasPrefix("MartletLinux/Systemd/") ? "MartletLinux/Systemd" : parts[0]
+            let allowed = try #require(Self.allowed[folder], "\(folder) is not in the table")
+            for line in lines {
+                guard
+                    let match = line.firstMatch(of: /^(?:@\w+ )?(?:(?:package|internal|private|public) )?import (\w+)/)
+                else { continue }
+                #expect(allowed.contains(String(match.1)), "\(path) imports \(match.1)")
+                #expect(!line.hasPrefix("import"), "\(path): an import says its access level")
+            }
+        }
+    }
+
+    @Test func `no file is over 400 lines and no line over 140 columns`() throws {
+        for folder in ["Sources", "Tests"] {
+            for (path, lines) in try Self.sources(folder) {
+                #expect(lines.count <= 401, "\(path) has \(lines.count) lines")
+                for (number, line) in lines.enumerated() where line.count > 140 {
+                    Issue.record("\(path):\(number + 1) has \(line.count) columns")
+                }
+            }
+        }
+    }
+
+    @Test func `nothing is forced, and nothing sleeps to synchronise`() throws {
+        let forbidden = [/\btry!/, /\bas!/, /\bTask\.sleep/, /\bfatalError\(/, /\busleep\(/]
+        for (path, lines) in try Self.sources("Sources") {
+            for (number, line) in lines.enumerated() {
+                for pattern in forbidden where line.firstMatch(of: pattern) != nil {
+                    Issue.record("\(path):\(number + 1): \(line.trimmingCharacters(in: .whitespaces))")
+                }
+            }
+        }
+    }
+
+    @Test func `every unchecked Sendable and unsafe isolation has its reason beside it`() throws {
+        for (path, lines) in try Self.sources("Sources") {
+            for (number, line) in lines.enumerated()
+            where line.contains("@unchecked Sendable") || line.contains("nonisolated(unsafe)") {
+                let near = lines[max(0, number - 12)...min(lines.count - 1, number + 2)].joined(separator: "\n")
+                #expect(
+                    near.contains("nchecked Sendable`") || near.contains("Unchecked:") || near.contains("guarded by")
+                        || near.contains("loop's thread") || line.hasPrefix("///"),
+                    "\(path):\(number + 1) gives no reason"
+                )
+            }
+        }
+    }
+
+    @Test func `a worker is not linked with libsystemd, nor the supervisor with worker code`() throws {
+        let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let binaries = URL(fileURLWithPath: executable).deletingLastPathComponent()
+        let worker = try Data(contentsOf: binaries.appendingPathComponent("martlet-worker"))
+        #expect(worker.range(of: Data("libsystemd.so".utf8)) == nil)
+        let supervisor = try Data(contentsOf: binaries.appendingPathComponent("martletd"))
+        #expect(supervisor.range(of: Data("SocketTable".utf8)) == nil)
+        #expect(supervisor.range(of: Data("libsystemd.so".utf8)) != nil)
+    }
+}
