@@ -76,6 +76,6 @@ import Testing
         #expect(unknown.code == 1 && unknown.error.contains("client.colour: there is no such key"))
         try "client:\n  queueBytes: 12\n".write(toFile: path, atomically: true, encoding: .utf8)
         let small = try await Subprocess.run(TestServer.binaries + "/martletd", ["--dev", "--config", path])
-        #expect(small.code == 1 && small.error.contains("client.queueBytes: must be 4096 to 268435456"))
+        #expect(small.code == 1 && small.error.contains("client.queue_bytes: must be 4096 to 268435456"))
     }
 }

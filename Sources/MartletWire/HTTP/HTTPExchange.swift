@@ -59,6 +59,9 @@ package struct HTTPExchange {
     /// True when everything is answered and nothing more will be: close the connection once ``output`` is sent.
     package var isOver: Bool { isReadingOver && waiting.isEmpty }
 
+    /// True where something must be sent.
+    package var hasOutput: Bool { !output.isEmpty }
+
     /// The bytes behind the head that was read last: what a client sent early after an upgrade request.
     package var remainder: ArraySlice<UInt8> { input[start...] }
 

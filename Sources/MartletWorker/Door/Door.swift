@@ -196,7 +196,7 @@ final class Door {
         while peer.descriptor >= 0 {
             switch peer.exchange.next() {
             case .needsMore:
-                markDirty(peer)
+                if peer.exchange.hasOutput { markDirty(peer) }
                 return
             case .request(let request, let number, let body):
                 onRequest(peer, request, number, body)
@@ -242,10 +242,10 @@ final class Door {
                 peer.isDirty = false
                 guard peer.descriptor >= 0 else { continue }
                 flush(peer)
-                if peer.descriptor >= 0, !peer.isRegistered, peer.exchange.wantsInput, !peer.hasEnded {
-                    register(peer)
-                    read(peer, onRequest)
-                }
+                guard peer.descriptor >= 0, peer.exchange.wantsInput, !peer.hasEnded else { continue }
+                register(peer)
+                // Requests that came together with those just answered may wait in the buffer.
+                if peer.exchange.isMidRequest { read(peer, onRequest) }
             }
         }
     }
