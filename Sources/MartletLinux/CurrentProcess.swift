@@ -53,6 +53,9 @@ package enum CurrentProcess {
         return String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// Gives free memory of the heap back to the system (malloc_trim(3)).
+    package static func trimHeap() { _ = martlet_trim_heap() }
+
     package static var effectiveUser: UInt32 { geteuid() }
 
     /// Random bits from the kernel.

@@ -36,7 +36,7 @@ package enum Listener {
     /// How many finished handshakes the kernel keeps for us to accept.
     private static let backlog: Int32 = 4096
 
-    /// A listening, non-blocking socket, and the address it is bound to (with the port that the kernel chose for 0).
+    /// A listening, non-blocking socket whose connections send small writes at once, and the address it is bound to (with the port that the kernel chose for 0).
     ///
     /// A stale socket file that nobody listens on any more is replaced.
     package static func open(
@@ -48,6 +48,7 @@ package enum Listener {
             var bound: UInt16 = 0
             let descriptor = unsafe martlet_listen_tcp(host, port, backlog, &bound)
             guard descriptor >= 0 else { throw .last("listen on \(address)") }
+            StreamSocket.setNoDelay(descriptor)
             return (descriptor, .tcp(address: host, port: bound))
         case .unix(let path):
             var descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)

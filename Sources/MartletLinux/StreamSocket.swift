@@ -60,7 +60,7 @@ package enum StreamSocket {
 
     /// Sends small writes at once (TCP_NODELAY).
     ///
-    /// No effect, and no error, on a Unix socket.
+    /// Accepted sockets inherit it from their listener. No effect, and no error, on a Unix socket.
     package static func setNoDelay(_ socket: Int32) {
         _ = martlet_set_no_delay(socket)
     }

@@ -23,6 +23,7 @@ struct Listeners {
                 continue
             }
             Listener.setNonBlocking(inherited.number)
+            StreamSocket.setNoDelay(inherited.number)
             switch inherited.name {
             case "client": client.append(inherited.number)
             case "api": api.append(inherited.number)

@@ -19,12 +19,14 @@ struct Token: Equatable {
     enum Timer: UInt32 {
         /// Tell the supervisor that we live.
         case beat = 1
-        /// Close connections whose handshake or closing takes too long.
-        case sweep = 2
+        /// Cut WebSockets whose closing takes too long.
+        case socketSweep = 2
         /// Accept again after descriptors had run out.
         case acceptAgain = 3
         /// Stop, whoever has not answered.
         case stopDeadline = 4
+        /// Close HTTP connections whose request takes too long.
+        case doorSweep = 5
     }
 
     let kind: Kind

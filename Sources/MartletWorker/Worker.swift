@@ -139,6 +139,10 @@ final class Worker {
         link.flush()
         post.flush()
         watchPost()
+        if sockets.shrinkWhenEmpty() {
+            door.shrinkWhenEmpty()
+            CurrentProcess.trimHeap()
+        }
         if link.isBroken { beginStopping(manager) }
         if isStopping, sockets.count == 0, door.count == 0 { loop.stop() }
     }
@@ -146,7 +150,7 @@ final class Worker {
     private func setSweep() {
         guard !isSweepSet, let earliest = sockets.closing.earliest else { return }
         isSweepSet = true
-        loop.setTimer(deadline: earliest, token: Token.timer(.sweep).rawValue)
+        loop.setTimer(deadline: earliest, token: Token.timer(.socketSweep).rawValue)
     }
 
     private func timerFired(_ token: Token, _ manager: isolated WebSocketManager) {
@@ -154,10 +158,10 @@ final class Worker {
         case .beat:
             link.send(.alive, CommandCoding.encode(.shard(shard.statistics(byUser: false, of: manager))))
             loop.setTimer(after: contract.livenessInterval, token: Token.timer(.beat).rawValue)
-        case .sweep:
+        case .socketSweep:
             isSweepSet = false
             _ = unsafe sockets.sweep(now: loop.now)
-            door.sweep()
+        case .doorSweep: door.sweep()
         case .acceptAgain: if !isStopping { door.startAccepting() }
         case .stopDeadline, nil: loop.stop()
         }

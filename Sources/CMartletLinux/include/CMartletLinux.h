@@ -54,5 +54,6 @@ int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);
 int martlet_open_descriptors(void);
+int martlet_trim_heap(void);
 
 #endif

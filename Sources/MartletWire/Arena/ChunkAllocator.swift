@@ -28,10 +28,11 @@ package struct ChunkAllocator {
     private static let sizeCount = 11  // 128 bytes to 128 KiB
 
     private let base: UnsafeMutableRawPointer
+    /// The pages that were ever used; more are added up to `pageCount`.
     private var pages: [Page]
+    private let pageCount: Int
     private var withRoom: [[Int]]
     private var freePages: [Int] = []
-    private var freshPage = 0
     private var idleDirtyPages = 0
     /// Free pages beyond this many are given back to the system.
     private let keptPages = 16
@@ -46,14 +47,14 @@ package struct ChunkAllocator {
     @unsafe
     package init(base: UnsafeMutableRawPointer, pageCount: Int) {
         unsafe self.base = base
-        pages = Array(repeating: Page(), count: pageCount)
+        self.pageCount = pageCount
+        pages = [Page()]
         withRoom = Array(repeating: [], count: Self.sizeCount)
         // The first unit of the region is never given out, so that 0 can mean "no chunk".
         pages[0].use = .chunks(size: 0)
         pages[0].used = 1
         pages[0].fresh = 1
         withRoom[0] = [0]
-        freshPage = 1
     }
 
     /// A piece of at least that many bytes, as its distance from the region's start in units of 128; nil when none is left.
@@ -160,21 +161,21 @@ package struct ChunkAllocator {
             if pages[page].isDirty { idleDirtyPages -= 1 }
             return page
         }
-        guard freshPage < pages.count else { return nil }
-        defer { freshPage += 1 }
-        return freshPage
+        guard pages.count < pageCount else { return nil }
+        pages.append(Page())
+        return pages.count - 1
     }
 
     private mutating func allocateRun(_ byteCount: Int) -> UInt32? {
         let count = (byteCount + ArenaLayout.pageSize - 1) / ArenaLayout.pageSize
         guard let first = findRun(count) else { return nil }
+        while pages.count < first + count { pages.append(Page()) }
         freePages.removeAll { (first..<first + count).contains($0) }
         for page in first..<first + count {
             if pages[page].isDirty { idleDirtyPages -= 1 }
             pages[page].use = page == first ? .run(pages: count) : .insideRun
             pages[page].isDirty = true
         }
-        freshPage = max(freshPage, first + count)
         bytesInUse += count * ArenaLayout.pageSize
         return UInt32(first * ArenaLayout.pageSize / ArenaLayout.chunkUnit)
     }
@@ -186,6 +187,8 @@ package struct ChunkAllocator {
             if case .free = pages[page].use { run += 1 } else { run = 0 }
             if run == count { return page - count + 1 }
         }
-        return nil
+        // What is free at the end goes on into pages that were never used.
+        let first = pages.count - run
+        return first + count <= pageCount ? first : nil
     }
 }

@@ -24,6 +24,10 @@ final class Door {
     private static let receiveSize = 16384
     /// An answer that a peer does not read is kept up to this.
     private static let largestUnsent = 16 * 1024 * 1024
+    /// How long a peer may say nothing between requests, or within the body of one.
+    private static let idlePatience: UInt64 = 75_000_000_000
+    /// How long a peer that was answered for the last time gets to read that and leave.
+    private static let lingering: UInt64 = 2_000_000_000
     /// How long acceptance rests when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
 
@@ -35,8 +39,6 @@ final class Door {
     private var generation: UInt32 = 0
     private var dirty: [HTTPPeer] = []
     private var isAccepting = false
-    /// Peers whose first request is not complete, oldest first.
-    private var handshakes = DeadlineQueue()
     private var isSweepSet = false
 
     /// Peers that are connected now.
@@ -96,18 +98,18 @@ final class Door {
     }
 
     private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onRequest: OnRequest) {
-        StreamSocket.setNoDelay(descriptor)
         generation &+= 1
         let index = vacant.popLast() ?? peers.count
         let limits = HTTPExchange.Limits(
             bodyBytes: kind == .api || settings.isDevelopment ? settings.maxBodyBytes : 0
         )
-        let peer = HTTPPeer(
+        let peer = unsafe HTTPPeer(
             kind: kind,
             index: index,
             generation: generation,
             descriptor: descriptor,
-            limits: limits
+            limits: limits,
+            now: loop.now
         )
         if index == peers.count { peers.append(peer) } else { peers[index] = peer }
         count += 1
@@ -115,7 +117,7 @@ final class Door {
         readable(peer, onRequest)
         guard peer.descriptor >= 0 else { return }
         register(peer)
-        if peer.kind == .client || peer.exchange.isMidRequest { addDeadline(peer) }
+        if deadline(of: peer) != nil { setSweep() }
     }
 
     private func register(_ peer: HTTPPeer) {
@@ -130,32 +132,45 @@ final class Door {
 
     // MARK: Deadlines
 
-    private func addDeadline(_ peer: HTTPPeer) {
-        unsafe handshakes.append(peer.index, peer.generation, deadline: loop.now + settings.handshakeTimeout)
-        setSweep()
+    /// When a peer's patience with us, or ours with it, is over; nil while it owes us nothing.
+    private func deadline(of peer: HTTPPeer) -> UInt64? {
+        if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
+        if peer.hasEnded { return peer.lastReceived + Self.lingering }
+        switch peer.kind {
+        case .client where peer.exchange.isMidRequest || !peer.hasAsked:
+            return peer.since + settings.handshakeTimeout
+        case .client: return peer.lastReceived + Self.idlePatience
+        case .api: return peer.exchange.isMidRequest ? peer.lastReceived + Self.idlePatience : nil
+        }
     }
 
+    /// Looks again soon, for as long as somebody has a deadline.
     private func setSweep() {
-        guard !isSweepSet, let earliest = handshakes.earliest else { return }
+        guard !isSweepSet else { return }
         isSweepSet = true
-        // Not for each connection: whoever is late by less than a quarter second is in time.
-        loop.setTimer(deadline: earliest + 250_000_000, token: Token.timer(.sweep).rawValue)
+        loop.setTimer(
+            after: min(500_000_000, settings.handshakeTimeout / 2),
+            token: Token.timer(.doorSweep).rawValue
+        )
     }
 
-    /// Answers 408 to those who did not send a whole head in time.
+    /// Answers 408 to those whose request did not come in time, and closes those who only stay.
     func sweep() {
         isSweepSet = false
-        while let (index, generation) = unsafe handshakes.popDue(now: loop.now) {
-            guard let peer = peer(index, generation: generation & 0xFF_FFFF), !peer.exchange.isWaiting else { continue }
-            timedOut += 1
-            if peer.exchange.isMidRequest {
+        var isNeeded = false
+        for peer in peers {
+            guard let peer, let deadline = deadline(of: peer) else { continue }
+            if unsafe deadline > loop.now {
+                isNeeded = true
+            } else if peer.exchange.isMidRequest, !peer.hasEnded {
+                timedOut += 1
                 peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
-                flush(peer)
+                markDirty(peer)
             } else {
                 close(peer)
             }
         }
-        setSweep()
+        if isNeeded { setSweep() }
     }
 
     // MARK: Reading and writing
@@ -188,7 +203,10 @@ final class Door {
             if !peer.exchange.isWaiting, peer.unsentCount == 0 { close(peer) } else { pauseReading(peer) }
         case .moved(let count):
             peer.bytesRead += UInt64(count)
+            if !peer.exchange.isMidRequest { peer.since = unsafe loop.now }
+            peer.lastReceived = unsafe loop.now
             read(peer, onRequest)
+            if peer.exchange.isMidRequest { setSweep() }
         }
     }
 
@@ -199,6 +217,7 @@ final class Door {
                 if peer.exchange.hasOutput { markDirty(peer) }
                 return
             case .request(let request, let number, let body):
+                peer.hasAsked = true
                 onRequest(peer, request, number, body)
             }
         }
@@ -299,8 +318,9 @@ final class Door {
         }
         StreamSocket.shutdownWriting(peer.descriptor)
         peer.hasEnded = true
+        peer.lastReceived = unsafe loop.now
         register(peer)
-        addDeadline(peer)
+        setSweep()
     }
 
     // MARK: Leaving
@@ -326,6 +346,14 @@ final class Door {
         peers[peer.index] = nil
         vacant.append(peer.index)
         count -= 1
+    }
+
+    /// Gives back what a storm of connections needed, once all are gone.
+    func shrinkWhenEmpty() {
+        guard count == 0 else { return }
+        peers = []
+        vacant = []
+        dirty = []
     }
 
     /// Refuses a socket that came back, or came from elsewhere, with an answer of HTTP; the socket is closed.

@@ -16,6 +16,11 @@ final class HTTPPeer {
     var exchange: HTTPExchange
     /// Bytes of the peer's stream that were read.
     var bytesRead: UInt64 = 0
+    /// When it came, or when its present request began to arrive (monotonic nanoseconds).
+    var since: UInt64
+    var lastReceived: UInt64
+    /// A whole request of it was read.
+    var hasAsked = false
     var isRegistered = false
     var watchesWritable = false
     var isDirty = false
@@ -25,12 +30,14 @@ final class HTTPPeer {
     /// The peer has ended its side; answers may still be owed.
     var hasEnded = false
 
-    init(kind: Kind, index: Int, generation: UInt32, descriptor: Int32, limits: HTTPExchange.Limits) {
+    init(kind: Kind, index: Int, generation: UInt32, descriptor: Int32, limits: HTTPExchange.Limits, now: UInt64) {
         self.kind = kind
         self.index = index
         self.generation = generation
         self.descriptor = descriptor
         exchange = HTTPExchange(limits: limits)
+        since = now
+        lastReceived = now
     }
 
     var token: UInt64 { Token(.peer, index: index, generation: generation).rawValue }

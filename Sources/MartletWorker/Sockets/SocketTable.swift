@@ -138,6 +138,15 @@ final class SocketTable: Transport {
         arena.vacate(index)
     }
 
+    /// Gives back what a great wave of connections needed, once all are gone; true where there was something.
+    func shrinkWhenEmpty() -> Bool {
+        guard count == 0, locals.count > 1024 else { return false }
+        locals = []
+        dirty = []
+        closing = DeadlineQueue()
+        return true
+    }
+
     /// Cuts connections whose closing handshake takes too long; returns when to look again.
     func sweep(now: UInt64) -> UInt64? {
         while let (slot, generation) = closing.popDue(now: now) {
