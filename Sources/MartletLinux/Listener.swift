@@ -36,9 +36,9 @@ package enum Listener {
     /// How many finished handshakes the kernel keeps for us to accept.
     private static let backlog: Int32 = 4096
 
-    /// A listening, non-blocking socket whose connections send small writes at once, and the address it is bound to (with the port that the kernel chose for 0).
+    /// A listening, non-blocking socket, and the address it is bound to, with the port that the kernel chose for 0.
     ///
-    /// A stale socket file that nobody listens on any more is replaced.
+    /// Its connections send small writes at once. A stale socket file that nobody listens on any more is replaced.
     package static func open(
         _ address: ListenAddress,
         unixMode: UInt32 = 0o660

@@ -54,6 +54,11 @@ final class ControlServer {
         guard let peer = peers[index] else { return }
         if event.isWritable { flush(peer) }
         guard event.isReadable, !peer.isClosed else { return }
+        // Operators ask one thing after the other; who sends a flood of requests and reads no answers is cut.
+        guard peer.exchange.wantsInput else {
+            close(peer)
+            return
+        }
         switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: 65536) {
         case .wouldBlock: return
         case .ended, .failed: close(peer)

@@ -294,6 +294,7 @@ actor Supervisor {
             ticket.isReturned = true
             if (try? post.send(ticket.bytes, descriptor: descriptor)) == nil { closeDescriptor(descriptor) }
         }
+        if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
     }
 
     // MARK: Stopping

@@ -325,6 +325,10 @@ final class Worker {
     }
 
     private func watchPost() {
+        if post.isClosed {
+            loop.deregister(post.descriptor)
+            return
+        }
         guard post.wantsToWrite != isPostWritable else { return }
         isPostWritable = post.wantsToWrite
         let interest: EventLoop.Interest = isPostWritable ? [.readable, .writable] : .readable

@@ -60,15 +60,20 @@ import Testing
     }
 
     @Test func `a client that does not read is closed with 4508 while others get everything`() async throws {
-        try await TestServer.with(environment: ["MARTLET_CLIENT_QUEUE_BYTES": "65536"]) { server in
+        try await TestServer.with { server in
             let clients = try WebSocketClients()
             try await clients.open([("slow", server.webSocket("slow")), ("good", server.webSocket("good"))])
             clients.pause("slow")
-            let body = "\"" + String(repeating: "x", count: 30000) + "\""
+            let body = server.folder + "/body.json"
+            try ("\"" + String(repeating: "x", count: 300_000) + "\"").write(
+                toFile: body,
+                atomically: true,
+                encoding: .utf8
+            )
             var failed = 0
             var count = 0
-            while failed == 0, count < 2000 {
-                let receipt = try await server.request("POST", "/v1/broadcast", body: body).decoded(
+            while failed == 0, count < 200 {
+                let receipt = try await server.request("POST", "/v1/broadcast", body: "@\(body)").decoded(
                     TestServer.Receipt.self
                 )
                 failed += receipt.failed

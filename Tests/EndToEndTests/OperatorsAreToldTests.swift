@@ -74,7 +74,7 @@ import Testing
         try "client: { listen: \"127.0.0.1:0\", colour: red }\n".write(toFile: path, atomically: true, encoding: .utf8)
         let unknown = try await Subprocess.run(TestServer.binaries + "/martletd", ["--dev", "--config", path])
         #expect(unknown.code == 1 && unknown.error.contains("client.colour: there is no such key"))
-        try "client:\n  queueBytes: 12\n".write(toFile: path, atomically: true, encoding: .utf8)
+        try "client:\n  queue_bytes: 12\n".write(toFile: path, atomically: true, encoding: .utf8)
         let small = try await Subprocess.run(TestServer.binaries + "/martletd", ["--dev", "--config", path])
         #expect(small.code == 1 && small.error.contains("client.queue_bytes: must be 4096 to 268435456"))
     }

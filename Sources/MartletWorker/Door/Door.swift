@@ -22,8 +22,8 @@ final class Door {
     /// Connections accepted from one listener in one turn, so that no storm starves those who are connected.
     private static let acceptsPerTurn = 32
     private static let receiveSize = 16384
-    /// An answer that a peer does not read is kept up to this.
-    private static let largestUnsent = 16 * 1024 * 1024
+    /// With so many bytes of answers unread, a peer is not asked for more.
+    private static let mostUnsent = 262_144
     /// How long a peer may say nothing between requests, or within the body of one.
     private static let idlePatience: UInt64 = 75_000_000_000
     /// How long a peer that was answered for the last time gets to read that and leave.
@@ -116,18 +116,8 @@ final class Door {
         // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
         readable(peer, onRequest)
         guard peer.descriptor >= 0 else { return }
-        register(peer)
+        watch(peer)
         if deadline(of: peer) != nil { setSweep() }
-    }
-
-    private func register(_ peer: HTTPPeer) {
-        guard !peer.isRegistered else { return }
-        do throws(SystemCallError) {
-            try loop.register(peer.descriptor, token: peer.token, interest: .readable)
-            peer.isRegistered = true
-        } catch {
-            close(peer)
-        }
     }
 
     // MARK: Deadlines
@@ -135,7 +125,7 @@ final class Door {
     /// When a peer's patience with us, or ours with it, is over; nil while it owes us nothing.
     private func deadline(of peer: HTTPPeer) -> UInt64? {
         if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
-        if peer.hasEnded { return peer.lastReceived + Self.lingering }
+        if peer.isLingering { return peer.lastReceived + Self.lingering }
         switch peer.kind {
         case .client where peer.exchange.isMidRequest || !peer.hasAsked:
             return peer.since + settings.handshakeTimeout
@@ -162,7 +152,7 @@ final class Door {
             guard let peer, let deadline = deadline(of: peer) else { continue }
             if unsafe deadline > loop.now {
                 isNeeded = true
-            } else if peer.exchange.isMidRequest, !peer.hasEnded {
+            } else if peer.exchange.isMidRequest, !peer.isLingering {
                 timedOut += 1
                 peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
                 markDirty(peer)
@@ -189,9 +179,12 @@ final class Door {
     }
 
     private func readable(_ peer: HTTPPeer, _ onRequest: OnRequest) {
-        guard peer.exchange.wantsInput, !peer.hasEnded else {
-            // It sends although it was refused, or does not read its answers: nothing more is taken from it.
-            if peer.exchange.isOver || peer.hasEnded { drainOrClose(peer) } else { pauseReading(peer) }
+        if peer.isLingering {
+            drain(peer)
+            return
+        }
+        guard wantsToRead(peer) else {
+            watch(peer)
             return
         }
         switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: Self.receiveSize) {
@@ -200,7 +193,7 @@ final class Door {
         case .ended:
             peer.hasEnded = true
             peer.exchange.stopReading()
-            if !peer.exchange.isWaiting, peer.unsentCount == 0 { close(peer) } else { pauseReading(peer) }
+            settle(peer)
         case .moved(let count):
             peer.bytesRead += UInt64(count)
             if !peer.exchange.isMidRequest { peer.since = unsafe loop.now }
@@ -224,19 +217,12 @@ final class Door {
     }
 
     /// A peer that was answered for the last time is closed when it has read that; until then its bytes are dropped.
-    private func drainOrClose(_ peer: HTTPPeer) {
+    private func drain(_ peer: HTTPPeer) {
         var dropped: [UInt8] = []
         switch StreamSocket.receive(peer.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
         case .moved, .wouldBlock: return
         case .ended, .failed: close(peer)
         }
-    }
-
-    private func pauseReading(_ peer: HTTPPeer) {
-        guard peer.isRegistered else { return }
-        loop.deregister(peer.descriptor)
-        peer.isRegistered = false
-        peer.watchesWritable = false
     }
 
     /// Answers a request, whenever the answer is known; a peer that is gone by then gets none.
@@ -261,10 +247,8 @@ final class Door {
                 peer.isDirty = false
                 guard peer.descriptor >= 0 else { continue }
                 flush(peer)
-                guard peer.descriptor >= 0, peer.exchange.wantsInput, !peer.hasEnded else { continue }
-                register(peer)
                 // Requests that came together with those just answered may wait in the buffer.
-                if peer.exchange.isMidRequest { read(peer, onRequest) }
+                if peer.descriptor >= 0, wantsToRead(peer), peer.exchange.isMidRequest { read(peer, onRequest) }
             }
         }
     }
@@ -275,7 +259,7 @@ final class Door {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span.extracting(peer.unsentStart...)) {
             case .moved(let count): peer.unsentStart += count
             case .wouldBlock, .ended:
-                if peer.unsentCount > Self.largestUnsent { close(peer) } else { watchWritable(peer) }
+                watch(peer)
                 return
             case .failed:
                 close(peer)
@@ -284,43 +268,54 @@ final class Door {
         }
         peer.unsent.removeAll(keepingCapacity: peer.unsent.capacity <= 65536)
         peer.unsentStart = 0
-        if peer.exchange.isOver || (peer.hasEnded && !peer.exchange.isWaiting) {
-            finish(peer)
-        } else if peer.watchesWritable {
-            peer.watchesWritable = false
-            try? loop.modify(peer.descriptor, token: peer.token, interest: .readable)
-        }
+        settle(peer)
     }
 
-    private func watchWritable(_ peer: HTTPPeer) {
-        guard !peer.watchesWritable else { return }
-        peer.watchesWritable = true
-        let interest: EventLoop.Interest = peer.hasEnded ? .writable : [.readable, .writable]
-        do throws(SystemCallError) {
-            if peer.isRegistered {
-                try loop.modify(peer.descriptor, token: peer.token, interest: interest)
-            } else {
-                try loop.register(peer.descriptor, token: peer.token, interest: interest)
-                peer.isRegistered = true
-            }
-        } catch {
-            close(peer)
-        }
-    }
+    // MARK: Ending
 
-    /// Everything is said.
-    ///
-    /// Our end of file goes first, so that the answer is read before the connection breaks.
-    private func finish(_ peer: HTTPPeer) {
+    /// Ends a conversation in which everything is said, or goes on with it.
+    private func settle(_ peer: HTTPPeer) {
+        let isOver = peer.exchange.isOver || (peer.hasEnded && !peer.exchange.isWaiting)
+        guard isOver, peer.unsentCount == 0, !peer.isLingering else {
+            watch(peer)
+            return
+        }
         if peer.hasEnded {
             close(peer)
             return
         }
+        // Our end of file goes first, so that the answer is read before the connection breaks.
         StreamSocket.shutdownWriting(peer.descriptor)
-        peer.hasEnded = true
+        peer.isLingering = true
         peer.lastReceived = unsafe loop.now
-        register(peer)
+        watch(peer)
         setSweep()
+    }
+
+    /// A peer that does not read its answers is not asked for more.
+    private func wantsToRead(_ peer: HTTPPeer) -> Bool {
+        !peer.hasEnded && peer.exchange.wantsInput && peer.unsentCount < Self.mostUnsent
+    }
+
+    /// Has epoll watch for exactly what can happen next.
+    private func watch(_ peer: HTTPPeer) {
+        guard peer.descriptor >= 0 else { return }
+        var interest: EventLoop.Interest = []
+        if peer.isLingering || wantsToRead(peer) { interest.insert(.readable) }
+        if peer.unsentCount > 0 { interest.insert(.writable) }
+        guard interest != peer.interest else { return }
+        do throws(SystemCallError) {
+            if interest.isEmpty {
+                loop.deregister(peer.descriptor)
+            } else if peer.interest.isEmpty {
+                try loop.register(peer.descriptor, token: peer.token, interest: interest)
+            } else {
+                try loop.modify(peer.descriptor, token: peer.token, interest: interest)
+            }
+            peer.interest = interest
+        } catch {
+            close(peer)
+        }
     }
 
     // MARK: Leaving
@@ -328,21 +323,21 @@ final class Door {
     /// Takes the socket out of the door, for a WebSocket or another worker; the caller owns it from now on.
     func takeSocket(of peer: HTTPPeer) -> Int32 {
         let descriptor = peer.descriptor
-        if peer.isRegistered { loop.deregister(descriptor) }
+        if !peer.interest.isEmpty { loop.deregister(descriptor) }
         forget(peer)
         return descriptor
     }
 
     private func close(_ peer: HTTPPeer) {
         guard peer.descriptor >= 0 else { return }
-        if peer.isRegistered { loop.deregister(peer.descriptor) }
+        if !peer.interest.isEmpty { loop.deregister(peer.descriptor) }
         closeDescriptor(peer.descriptor)
         forget(peer)
     }
 
     private func forget(_ peer: HTTPPeer) {
         peer.descriptor = -1
-        peer.isRegistered = false
+        peer.interest = []
         peers[peer.index] = nil
         vacant.append(peer.index)
         count -= 1

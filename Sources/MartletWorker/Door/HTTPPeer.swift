@@ -21,14 +21,16 @@ final class HTTPPeer {
     var lastReceived: UInt64
     /// A whole request of it was read.
     var hasAsked = false
-    var isRegistered = false
-    var watchesWritable = false
+    /// What epoll watches for; empty: the socket is not registered.
+    var interest: EventLoop.Interest = []
     var isDirty = false
     /// What could not be written yet.
     var unsent: [UInt8] = []
     var unsentStart = 0
     /// The peer has ended its side; answers may still be owed.
     var hasEnded = false
+    /// We have ended ours; the peer reads the rest and leaves.
+    var isLingering = false
 
     init(kind: Kind, index: Int, generation: UInt32, descriptor: Int32, limits: HTTPExchange.Limits, now: UInt64) {
         self.kind = kind

@@ -70,15 +70,21 @@ final class Link {
         switch StreamSocket.receive(descriptor, appendingTo: &stream.input, room: 262_144) {
         case .wouldBlock: return
         case .ended, .failed:
-            isBroken = true
+            endWatching()
             return
         case .moved: break
         }
         do throws(WireError) {
             while let frame = try stream.next() { onFrame(frame) }
         } catch {
-            isBroken = true
+            endWatching()
         }
+    }
+
+    /// An end of file would be reported for ever.
+    private func endWatching() {
+        isBroken = true
+        loop.deregister(descriptor)
     }
 
     /// What was received; a frame's payload lies in it during ``receive(_:)``.
@@ -92,7 +98,7 @@ final class Link {
             case .wouldBlock:
                 watchWritable(true)
                 return
-            case .ended, .failed: isBroken = true
+            case .ended, .failed: endWatching()
             }
         }
         watchWritable(false)
