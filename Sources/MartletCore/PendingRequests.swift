@@ -96,6 +96,8 @@ package struct PendingRequests: Sendable {
             sum.merge(delivery)
             entry.gathered = .receipt(sum)
         case (.statistics(let list), .shard(let statistics)): entry.gathered = .statistics(list + [statistics])
+        case (.receipt(let sum), .failed) where sum.matched > 0:
+            return answer(key, .failed(.shardUnavailable(partial: sum)))
         case (_, .failed(let failure)): return answer(key, .failed(failure))
         default: return answer(key, .failed(.malformed))
         }

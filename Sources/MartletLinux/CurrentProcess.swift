@@ -69,8 +69,10 @@ package enum CurrentProcess {
     /// True where standard error is a terminal.
     package static var isErrorATerminal: Bool { isatty(2) == 1 }
 
-    /// Writes a line to standard error in one call; a line that cannot be written is lost.
+    /// Writes a line to standard error in one call; a line that cannot be written now is lost.
     package static func printError(_ line: String) {
+        var room = pollfd(fd: 2, events: Int16(POLLOUT), revents: 0)
+        guard unsafe poll(&room, 1, 0) == 1 else { return }
         var line = line + "\n"
         line.withUTF8 { bytes in _ = unsafe write(2, bytes.baseAddress, bytes.count) }
     }

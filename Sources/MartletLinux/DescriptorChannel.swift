@@ -33,11 +33,18 @@ package final class DescriptorChannel {
     package let descriptor: Int32
     /// Counts what the bound of the queue refused.
     package private(set) var refused = 0
+    /// Counts descriptors that the kernel closed because our table was full: the credits were more than the room.
+    package private(set) var lost = 0
     /// True once the peer has gone; nothing more will arrive or leave.
     package private(set) var isClosed = false
     private var window: CreditWindow
     private var waiting: [(bytes: [UInt8], descriptor: Int32?)] = []
     private var waitingStart = 0
+    /// Credits that are still to be granted.
+    ///
+    /// They never wait behind packets, which may wait for credit themselves: two ends that wait for each other's grants
+    /// would wait for ever.
+    private var owed = 0
     private let bound: Int
     private var buffer = [UInt8](repeating: 0, count: largestPacket + 1)
 
@@ -63,7 +70,13 @@ package final class DescriptorChannel {
     /// Packets that wait for credit or room.
     package var queued: Int { waiting.count - waitingStart }
     /// True where the owner must watch for writability.
-    package var wantsToWrite: Bool { queued > 0 && !isClosed }
+    ///
+    /// A packet that waits for credit does not make it so: a socket with room would be reported without an end.
+    package var wantsToWrite: Bool {
+        guard !isClosed else { return false }
+        if owed > 0 { return true }
+        return queued > 0 && (waiting[waitingStart].descriptor == nil || window.available > 0)
+    }
 
     /// Sends a packet, or queues it.
     ///
@@ -72,6 +85,7 @@ package final class DescriptorChannel {
         if isClosed { throw .closed }
         if bytes.count > Self.largestPacket { throw .tooLarge }
         if queued == 0, attempt([Self.packetMark] + bytes, passed) { return }
+        if isClosed { throw .closed }
         if queued >= bound {
             refused += 1
             throw .full
@@ -81,15 +95,28 @@ package final class DescriptorChannel {
 
     /// Sends what waits, as far as credits and the socket allow.
     package func flush() {
+        sendGrants()
         while waitingStart < waiting.count, !isClosed {
             let (bytes, passed) = waiting[waitingStart]
             guard attempt(bytes, passed) else { break }
             waitingStart += 1
         }
         if waitingStart == waiting.count {
-            waiting.removeAll(keepingCapacity: queued == 0 && waiting.capacity <= 1024)
+            waiting.removeAll(keepingCapacity: waiting.capacity <= 1024)
+            waitingStart = 0
+        } else if waitingStart > 1024 {
+            waiting.removeFirst(waitingStart)
             waitingStart = 0
         }
+    }
+
+    /// Takes the packets that wait, with their descriptors, out of a channel whose peer is gone.
+    package func takeWaiting() -> [Packet] {
+        defer {
+            waiting = []
+            waitingStart = 0
+        }
+        return waiting[waitingStart...].map { Packet(bytes: Array($0.bytes.dropFirst()), descriptor: $0.descriptor) }
     }
 
     /// True when the packet left; the channel's own number of its descriptor is closed then.
@@ -136,7 +163,13 @@ package final class DescriptorChannel {
                 isClosed = true
                 return nil
             }
-            precondition(truncated == 0, "a descriptor or packet was cut off although credits were granted for it")
+            if truncated != 0 {
+                // The descriptor table is full: this client is lost, the process is not.
+                if count == 1 { closeDescriptor(passed) }
+                lost += 1
+                grant(window.took(1))
+                continue
+            }
             if buffer[0] == Self.grantMark, length == 5 {
                 window.granted((1...4).reduce(0) { $0 << 8 | Int(buffer[$1]) })
                 flush()
@@ -149,9 +182,13 @@ package final class DescriptorChannel {
     }
 
     private func grant(_ count: Int) {
-        guard count > 0 else { return }
-        let bytes = [Self.grantMark] + [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: count >> $0) }
-        if queued == 0, attempt(bytes, nil) { return }
-        waiting.append((bytes, nil))
+        owed += count
+        sendGrants()
+    }
+
+    private func sendGrants() {
+        guard owed > 0, !isClosed else { return }
+        let bytes = [Self.grantMark] + [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: owed >> $0) }
+        if attempt(bytes, nil) { owed = 0 }
     }
 }

@@ -45,6 +45,11 @@ package struct SignalSource: ~Copyable {
         unsafe pthread_sigmask(Int32(SIG_BLOCK), &set, nil)
     }
 
+    /// A pipe that nobody reads any more, standard error for one, must not end the process.
+    package static func ignoreBrokenPipes() {
+        _ = signal(SIGPIPE, SIG_IGN)
+    }
+
     private static func set(_ signals: [Signal]) -> sigset_t {
         var set = sigset_t()
         unsafe sigemptyset(&set)

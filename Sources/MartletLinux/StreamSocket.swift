@@ -41,16 +41,14 @@ package enum StreamSocket {
 
     /// Receives at the end of an array, at most `room` bytes.
     package static func receive(_ socket: Int32, appendingTo bytes: inout [UInt8], room: Int) -> StreamOutcome {
-        let old = bytes.count
-        bytes.append(contentsOf: repeatElement(0, count: room))
-        let outcome = unsafe bytes.withUnsafeMutableBytes { buffer -> StreamOutcome in
+        unsafe withUnsafeTemporaryAllocation(byteCount: room, alignment: 16) { buffer in
             guard let start = buffer.baseAddress else { return .wouldBlock }
-            return unsafe receive(socket, start + old, room)
+            let outcome = unsafe receive(socket, start, room)
+            if case .moved(let count) = outcome {
+                unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(start: start, count: count))
+            }
+            return outcome
         }
-        var received = 0
-        if case .moved(let count) = outcome { received = count }
-        bytes.removeLast(room - received)
-        return outcome
     }
 
     /// Ends our direction: the peer reads an end of file after what was sent before.

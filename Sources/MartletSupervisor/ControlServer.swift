@@ -36,8 +36,12 @@ final class ControlServer {
         self.token = token
     }
 
-    func accept(_ listener: Int32) {
-        while let descriptor = (try? Listener.accept(listener)) ?? nil {
+    /// Accepts who waits; false where that failed for want of descriptors.
+    func accept(_ listener: Int32) -> Bool {
+        while true {
+            let accepted: Int32?
+            do throws(SystemCallError) { accepted = try Listener.accept(listener) } catch { return false }
+            guard let descriptor = accepted else { return true }
             nextIndex += 1
             let peer = Peer(index: nextIndex, descriptor: descriptor, bodyBytes: bodyBytes)
             guard peers.count < Self.mostPeers,

@@ -13,6 +13,11 @@ actor Supervisor {
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
 
+    /// Bytes of a worker's words that are taken at once.
+    private static let receiveSize = 65536
+    /// How long the control socket rests when descriptors have run out.
+    private static let acceptPause: UInt64 = 100_000_000
+
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
@@ -28,6 +33,8 @@ actor Supervisor {
     private var timerDeadline: UInt64?
     private var wasReady = false
     private var stopDeadline: UInt64?
+    private var controlPausedUntil: UInt64?
+    private let descriptorLimit: Int
 
     /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
     static func run(_ configuration: Configuration) throws {
@@ -39,7 +46,8 @@ actor Supervisor {
 
     private init(_ configuration: Configuration) throws {
         signals = try SignalSource([.hangup, .interrupt, .terminate])
-        CurrentProcess.raiseDescriptorLimit()
+        SignalSource.ignoreBrokenPipes()
+        descriptorLimit = CurrentProcess.raiseDescriptorLimit()
         loop = try EventLoop()
         self.configuration = configuration
         let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
@@ -85,7 +93,12 @@ actor Supervisor {
             let index = Int(event.token & 0xFFFF_FFFF)
             switch Source(rawValue: UInt8(event.token >> 56)) {
             case .signals: while let signal = signals.next() { received(signal) }
-            case .control: control.accept(listeners.control)
+            case .control:
+                if !control.accept(listeners.control) {
+                    // Level-triggered: without descriptors it would be reported for ever.
+                    loop.deregister(listeners.control)
+                    controlPausedUntil = unsafe loop.now + Self.acceptPause
+                }
             case .controlPeer: control.ready(index, event)
             case .process: processReady(workers[index])
             case .link: linkReady(workers[index], event)
@@ -116,7 +129,8 @@ actor Supervisor {
             self.stopDeadline = now + 1_000_000_000
         }
         let deadlines =
-            workers.compactMap(\.lifecycle.deadline) + [switchboard.nextDeadline, stopDeadline].compactMap { $0 }
+            workers.compactMap(\.lifecycle.deadline)
+            + [switchboard.nextDeadline, stopDeadline, controlPausedUntil].compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
             loop.setTimer(deadline: earliest, token: Source.timer.token())
@@ -162,6 +176,8 @@ actor Supervisor {
                 listeners: listeners,
                 map: map,
                 configuration: configuration,
+                // An eighth of the table for each worker's clients under way, and no more than that in all.
+                window: max(8, min(1024, descriptorLimit / 8 / workers.count)),
                 now: loop.now
             )
             try loop.register(worker.handle, token: Source.process.token(worker.shard), interest: .readable)
@@ -183,13 +199,18 @@ actor Supervisor {
         guard let end = worker.reaped() else { return }
         // What it said before it ended counts.
         receive(from: worker)
+        postReady(worker)
         if let post = worker.post { loop.deregister(post.descriptor) }
+        let stranded = worker.post?.takeWaiting() ?? []
         loop.deregister(worker.link)
         loop.deregister(worker.handle)
         let lost = worker.reported.connections
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
         worker.forget(end)
         switchboard.workerEnded(worker.shard)
+        for packet in stranded {
+            if let descriptor = packet.descriptor { giveBack(packet.bytes, descriptor) }
+        }
         if stopDeadline == nil {
             log.error(
                 "A worker has ended",
@@ -214,7 +235,7 @@ actor Supervisor {
     private func receive(from worker: WorkerProcess) -> Bool {
         while var stream = worker.stream {
             worker.stream = nil
-            let outcome = StreamSocket.receive(worker.link, appendingTo: &stream.input, room: 262_144)
+            let outcome = StreamSocket.receive(worker.link, appendingTo: &stream.input, room: Self.receiveSize)
             worker.stream = stream
             guard case .moved(let count) = outcome else { return outcome == .wouldBlock }
             do throws(WireError) {
@@ -224,7 +245,7 @@ actor Supervisor {
                 worker.end("it sent a frame that cannot be read")
                 return false
             }
-            if count < 262_144 { return true }
+            if count < Self.receiveSize { return true }
         }
         return false
     }
@@ -283,7 +304,7 @@ actor Supervisor {
     private func postReady(_ worker: WorkerProcess) {
         while let post = worker.post, let packet = post.receive() {
             guard let descriptor = packet.descriptor else { continue }
-            guard var ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
+            guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
                 closeDescriptor(descriptor)
                 continue
             }
@@ -291,10 +312,19 @@ actor Supervisor {
                 let owner = workers[Int(ticket.destination)]
                 if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil { continue }
             }
-            ticket.isReturned = true
-            if (try? post.send(ticket.bytes, descriptor: descriptor)) == nil { closeDescriptor(descriptor) }
+            giveBack(packet.bytes, descriptor)
         }
         if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
+    }
+
+    /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer.
+    private func giveBack(_ bytes: [UInt8], _ descriptor: Int32) {
+        if var ticket = try? AdoptionTicket(bytes), workers.indices.contains(Int(ticket.source)) {
+            ticket.isReturned = true
+            let source = workers[Int(ticket.source)]
+            if source.isServing, (try? source.post?.send(ticket.bytes, descriptor: descriptor)) != nil { return }
+        }
+        closeDescriptor(descriptor)
     }
 
     // MARK: Stopping

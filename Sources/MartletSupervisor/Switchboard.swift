@@ -127,6 +127,11 @@ final class Switchboard {
             if pending.passed(key, from: worker.shard) { answer(.init(key: key, reply: reply)) }
         case .receipts, .statistics:
             let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
+            if case .shard(var statistics) = reply {
+                // What was shown must not go back, even if the worker dies before its next beat.
+                statistics.connectionsByUser = nil
+                worker.reported = statistics
+            }
             if let answer = pending.gather(key, from: worker.shard, reply) { self.answer(answer) }
         }
     }
@@ -149,7 +154,8 @@ final class Switchboard {
             ownAskers.removeValue(forKey: answer.key.correlation)?(reply)
             return
         }
-        let payload = CommandCoding.encode(reply)
+        var payload = CommandCoding.encode(reply)
+        if payload.count > PeerHeader.largestPayload { payload = CommandCoding.encode(.failed(.overloaded)) }
         let header = PeerHeader(
             kind: .reply,
             source: PeerAddress.supervisor,

@@ -42,6 +42,7 @@ final class WorkerProcess {
         listeners: Listeners,
         map: ShardMap,
         configuration: Configuration,
+        window: Int,
         now: UInt64
     ) throws(SystemCallError) {
         generation += 1
@@ -64,7 +65,7 @@ final class WorkerProcess {
         let ours = OwnedDescriptor(owning: ourLink)
         let theirs = OwnedDescriptor(owning: theirLink)
         let (ourPost, theirPost) = try SocketPair(.packets).split()
-        let post = DescriptorChannel(owning: ourPost, window: 1024, bound: 8192)
+        let post = DescriptorChannel(owning: ourPost, window: window, bound: window)
         let theirPostEnd = OwnedDescriptor(owning: theirPost)
         StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
         StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)

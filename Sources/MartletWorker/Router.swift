@@ -28,9 +28,12 @@ final class Router {
     private let link: Link
     private var states: [ShardState]
     private var waiting: [UInt64: Asker] = [:]
-    private var nextCorrelation: UInt64 = 0
+    private var nextCorrelation: UInt64
 
-    init(shard: Int, map: ShardMap, link: Link) {
+    /// The generation numbers this worker's requests apart from those of the workers before it, whose answers may still
+    /// come.
+    init(shard: Int, generation: UInt32, map: ShardMap, link: Link) {
+        nextCorrelation = UInt64(generation) << 40
         self.shard = shard
         self.map = map
         self.link = link

@@ -27,6 +27,7 @@ final class Worker {
     static func run() throws {
         // A terminal sends its signals to all of us; the supervisor alone decides.
         SignalSource.block([.hangup, .interrupt, .terminate])
+        SignalSource.ignoreBrokenPipes()
         let descriptor = BirthContract.Descriptor.contract
         let bytes = try SharedMemory.contents(of: descriptor, limit: BirthContract.largestContract)
         closeDescriptor(descriptor)
@@ -70,11 +71,11 @@ final class Worker {
             bound: Int(contract.linkBytes),
             loop: loop
         )
-        router = Router(shard: Int(contract.shard), map: contract.map, link: link)
+        router = Router(shard: Int(contract.shard), generation: contract.generation, map: contract.map, link: link)
         post = DescriptorChannel(
             owning: BirthContract.Descriptor.post,
             window: max(8, min(1024, limit / 8)),
-            bound: 4096
+            bound: max(8, min(1024, limit / 8))
         )
         let first = BirthContract.Descriptor.firstListener
         let clients = (0..<Int32(contract.clientListeners)).map { first + $0 }
@@ -86,7 +87,8 @@ final class Worker {
                 apiListeners: apis,
                 maxBodyBytes: Int(contract.maxBodyBytes),
                 isDevelopment: contract.isDevelopment,
-                handshakeTimeout: contract.handshakeTimeout
+                handshakeTimeout: contract.handshakeTimeout,
+                descriptorReserve: limit - max(8, min(1024, limit / 8)) - 64
             ),
             log: log
         )
@@ -210,7 +212,7 @@ final class Worker {
         _ manager: isolated WebSocketManager
     ) {
         do throws(HTTPProblem) {
-            try refuseForeignPages(request)
+            if contract.isDevelopment { try ClientRequest.refuseForeignPages(request) }
             let call = try APICall.parse(request)
             let asker = Router.Asker(peer: peer, number: number, call: call)
             switch call {
@@ -223,14 +225,6 @@ final class Worker {
             }
         } catch {
             door.respond(peer, number: number, error.response)
-        }
-    }
-
-    /// In development the API asks for no key, so a page of another site must not be able to use it through a browser.
-    private func refuseForeignPages(_ request: HTTPRequest) throws(HTTPProblem) {
-        guard contract.isDevelopment, let origin = request["origin"], let host = request["host"] else { return }
-        if origin != "http://\(host)" {
-            throw HTTPProblem(403, "origin_not_allowed", "pages of other sites may not use the API")
         }
     }
 
@@ -275,7 +269,9 @@ final class Worker {
         let refusal: HTTPProblem? =
             if isStopping || !owner.isServing {
                 APIAnswer.problem(.shardUnavailable(partial: nil))
-            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || peer.unsentCount > 0 {
+            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || peer.owesBytes
+                || peer.exchange.waitingCount > 1
+            {
                 .badRequest("wait for the answer before you send frames")
             } else {
                 nil
@@ -359,8 +355,8 @@ final class Worker {
             let text = input.span.extracting(textStart..<frame.payload.upperBound)
             link.reply(CommandCoding.encode(shard.execute(command, text: text, on: manager)), to: frame.header)
         case .reply:
-            let reply = try CommandCoding.decodeReply(input, in: frame.payload)
             guard let asker = router.asker(of: frame.header.correlation) else { return }
+            let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
             door.respond(asker.peer, number: asker.number, APIAnswer.response(to: asker.call, reply))
         case .ready, .alive, .log: break
         }

@@ -60,6 +60,11 @@ import Testing
                 #expect(answer.status == row.status, "\(row.path): \(answer)")
                 #expect(answer.headers?["Content-Type"] == "application/problem+json")
             }
+            let foreign = try await server.curl([
+                "http://\(server.client)/ws?user=u", "-H", "Upgrade: websocket", "-H", "Connection: Upgrade", "-H",
+                "Origin: http://evil.example",
+            ])
+            #expect(foreign.status == 403 && foreign.code == "origin_not_allowed")
             let plain = try await server.curl(["http://\(server.client)/ws?user=u"])
             #expect(plain.status == 426 && plain.headers.contains("Upgrade: websocket"))
             let old = try await server.curl([
@@ -96,7 +101,7 @@ import Testing
                 import socket, sys, json, re
                 host, port = sys.argv[1].split(":")
                 s = socket.create_connection((host, int(port)), 10)
-                count = 200
+                count = 400
                 for n in range(count):
                     path = "/v1/users/u%d/connections" % n if n % 3 else "/healthz"
                     s.sendall(("GET %s HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % path).encode())

@@ -36,6 +36,13 @@ import Testing
         #expect(pending.count == 0)
     }
 
+    @Test mutating func `a shard that refuses does not hide what the others did`() {
+        pending.add(one, to: [0, 1], mode: .receipts, deadline: 10)
+        _ = pending.gather(one, from: 0, .receipt(Delivery(matched: 4, delivered: 4)))
+        let answer = pending.gather(one, from: 1, .failed(.overloaded))
+        #expect(answer?.reply == .failed(.shardUnavailable(partial: Delivery(matched: 4, delivered: 4))))
+    }
+
     @Test mutating func `statistics go on without a shard that dies`() {
         var statistics = ShardStatistics()
         statistics.shard = 1

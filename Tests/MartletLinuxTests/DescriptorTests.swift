@@ -94,6 +94,43 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         #expect(!isOpen(waiting))
     }
 
+    @Test func `two ends that both wait for credit do not wait for ever`() throws {
+        let (one, two) = try pair(window: 4, bound: 100)
+        _ = (one.receive(), two.receive())
+        for number in 0..<50 {
+            try one.send([UInt8(number)], descriptor: anyDescriptor())
+            try two.send([UInt8(number)], descriptor: anyDescriptor())
+        }
+        expect(!one.wantsToWrite && !two.wantsToWrite, "a socket with room is no use to who waits for credit")
+        var arrived = 0
+        for _ in 0..<60 {
+            for channel in [one, two] {
+                while let packet = channel.receive() {
+                    packet.descriptor.map(closeDescriptor)
+                    arrived += 1
+                }
+                channel.flush()
+            }
+        }
+        #expect(arrived == 100)
+    }
+
+    @Test func `a full descriptor table loses a packet's client and nothing else`() throws {
+        let (one, two) = try pair()
+        _ = (one.receive(), two.receive())
+        try one.send([1], descriptor: anyDescriptor())
+        try one.send([2], descriptor: nil)
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let before = limit.rlim_cur
+        limit.rlim_cur = 3
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let next = two.receive()
+        limit.rlim_cur = before
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        #expect(next?.bytes == [2] && two.lost == 1)
+    }
+
     @Test func `the peer's end closes the channel`() throws {
         let (one, two) = try SocketPair(.packets).split()
         let channel = DescriptorChannel(owning: one, window: 4, bound: 4)

@@ -97,6 +97,14 @@ import Testing
         #expect(!exchange.wantsInput)
     }
 
+    @Test func `a request that fails within its body is over, and fails once`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        expect(echo(&exchange, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\nabc") == 0)
+        #expect(exchange.isMidRequest)
+        exchange.fail(HTTPProblem(408, "request_timeout", "late"))
+        #expect(!exchange.isMidRequest && exchange.isOver)
+    }
+
     @Test func `what is pipelined is bounded`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         for _ in 0..<100 { exchange.input += Array(Self.post.utf8) }

@@ -82,6 +82,20 @@ import Testing
         #expect(ClientMessage(Array(text.utf8).span) == message)
     }
 
+    @Test(
+        arguments: [
+            ("{\"type\":\"a\"}", "a"), ("{\"x\":{\"type\":\"no\"},\"type\":\"b\"}", "b"), ("[{\"type\":\"no\"}]", nil),
+            ("{\"type\":{\"type\":\"no\"}}", nil), ("{\"type\":[\"no\"]}", nil), ("{\"a\":\"type\",\"b\":\"no\"}", nil),
+            ("{\"type\":\"a\",\"type\":1}", nil), ("{\"type\":\"\\\"q\\\"\"}", "\"q\""), ("\"type\"", nil),
+            ("{\"t\\\"ype\":\"no\", \"type\" : \"c\" }", "c"), ("{}", nil),
+        ] as [(String, String?)]
+    )
+    func `a member is found in the outermost object only, and the last one counts`(text: String, type: String?) throws {
+        let bytes = Array(text.utf8)
+        try JSONScanner.validate(bytes.span)
+        #expect(JSONMembers.text(of: "type", in: bytes.span) == type)
+    }
+
     @Test func `the greeting has the promised members in the promised order`() {
         let bytes = ServerMessage.connectionEstablished(
             connection: "c",

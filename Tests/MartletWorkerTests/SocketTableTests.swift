@@ -152,6 +152,19 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
         #expect((bytes.count - 8) % 60_004 == 0)
     }
 
+    @Test func `a flood of pings whose answers are not read is bounded by memory, not by bytes`() throws {
+        let fixture = try Fixture(queueBytes: 100_000)
+        let (slot, client) = try fixture.connect()
+        let text = String(repeating: "x", count: 60_000)
+        while try fixture.send([text], to: slot) == [nil] { fixture.table.flushDirty() }  // the socket is full
+        for _ in 0..<200 where fixture.table.isOpen(slot) {
+            try BlockingStream.write(client.number, (0..<50).flatMap { _ in frame(9, []) })
+            _ = fixture.receive(slot)
+        }
+        #expect(!fixture.table.isOpen(slot))
+        #expect(fixture.arena.chunkBytesInUse < 400_000)
+    }
+
     @Test func `messages arrive the same however their bytes are cut, and an idle connection keeps no buffer`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()

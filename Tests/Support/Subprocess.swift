@@ -86,6 +86,7 @@ public final class Subprocess: Sendable {
                     line = Data()
                 }
             }
+            try? handle.close()
             continuation.finish()
         }
         Task {
@@ -139,7 +140,9 @@ public final class Subprocess: Sendable {
     private static func contents(of handle: FileHandle) async -> String {
         await withCheckedContinuation { continuation in
             Thread.detachNewThread {
-                continuation.resume(returning: String(decoding: handle.readDataToEndOfFile(), as: UTF8.self))
+                let data = handle.readDataToEndOfFile()
+                try? handle.close()
+                continuation.resume(returning: String(decoding: data, as: UTF8.self))
             }
         }
     }

@@ -99,17 +99,20 @@ package struct ChunkAllocator {
         let perPage = ArenaLayout.pageSize / byteCount
         while let page = withRoom[size].last {
             if case .chunks(size) = pages[page].use, pages[page].used < perPage {
-                return take(from: page, byteCount)
+                let chunk = take(from: page, byteCount)
+                if pages[page].used == perPage { withRoom[size].removeLast() }
+                return chunk
             }
-            withRoom[size].removeLast()  // full, or used for something else since
+            withRoom[size].removeLast()  // used for something else since
         }
         guard let page = takeFreePage() else { return nil }
         pages[page].use = .chunks(size: size)
         pages[page].used = 0
         pages[page].firstFree = -1
         pages[page].fresh = 0
-        withRoom[size].append(page)
-        return take(from: page, byteCount)
+        let chunk = take(from: page, byteCount)
+        if perPage > 1 { withRoom[size].append(page) }
+        return chunk
     }
 
     private mutating func take(from page: Int, _ byteCount: Int) -> UInt32 {

@@ -9,8 +9,8 @@ package enum ClientMessage: Equatable, Sendable {
 
     package init(_ text: Span<UInt8>) {
         do throws(JSONFailure) {
-            let value = try JSONValue(text)
-            switch value["type"]?.string {
+            try JSONScanner.validate(text)
+            switch JSONMembers.text(of: "type", in: text) {
             case "ping": self = .ping
             case let type: self = .unsupported(type: type)
             }

@@ -59,6 +59,9 @@ package struct HTTPExchange {
     /// True when everything is answered and nothing more will be: close the connection once ``output`` is sent.
     package var isOver: Bool { isReadingOver && waiting.isEmpty }
 
+    /// Requests that wait for their answers.
+    package var waitingCount: Int { waiting.count }
+
     /// True where something must be sent.
     package var hasOutput: Bool { !output.isEmpty }
 
@@ -103,6 +106,7 @@ package struct HTTPExchange {
     package mutating func fail(_ problem: HTTPProblem) {
         isReadingOver = true
         start = input.count
+        head = nil
         waiting.append(Waiting(isHead: false, keepsAlive: false, response: problem.response))
         flushAnswers()
     }
@@ -136,8 +140,11 @@ package struct HTTPExchange {
         return (request, end)
     }
 
+    /// Makes room for a body as it comes, doubling, so that it is copied a few times and not at each piece.
     private mutating func reserve(_ length: Int) {
-        input.reserveCapacity(min(start + limits.headBytes + length, input.count + 262_144))
+        guard input.capacity < input.count + 16384 else { return }
+        let whole = start + limits.headBytes + length
+        input.reserveCapacity(min(whole, max(2 * input.capacity, input.count + 262_144)))
     }
 
     private mutating func dropConsumed() {

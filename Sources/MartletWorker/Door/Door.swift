@@ -14,6 +14,8 @@ final class Door {
         var maxBodyBytes: Int
         var isDevelopment: Bool
         var handshakeTimeout: UInt64
+        /// Descriptor numbers from here on are left to clients that other workers pass on.
+        var descriptorReserve: Int
     }
 
     /// Something that a peer asked for.
@@ -86,14 +88,25 @@ final class Door {
             do throws(SystemCallError) {
                 guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return }
                 welcome(descriptor, isClient ? .client : .api, onRequest)
+                // The kernel gives out the lowest free number, so a high one says how full the table is.
+                if Int(descriptor) >= settings.descriptorReserve {
+                    pauseAccepting("the descriptor table is nearly full")
+                    return
+                }
             } catch {
-                // The table of descriptors is full: rest, instead of being woken at once for the same connection.
-                stopAccepting()
-                acceptPauses += 1
-                loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
-                log.warning("Cannot accept; trying again in 100 ms", metadata: ["error": "\(error)"])
+                pauseAccepting("\(error)")
                 return
             }
+        }
+    }
+
+    /// Rests, instead of being woken at once for the same connection; who waits, waits in the kernel's queue.
+    private func pauseAccepting(_ why: String) {
+        stopAccepting()
+        acceptPauses += 1
+        loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
+        if acceptPauses % 100 == 1 {
+            log.warning("Cannot accept; trying again every 100 ms", metadata: ["why": "\(why)"])
         }
     }
 
@@ -152,7 +165,7 @@ final class Door {
             guard let peer, let deadline = deadline(of: peer) else { continue }
             if unsafe deadline > loop.now {
                 isNeeded = true
-            } else if peer.exchange.isMidRequest, !peer.isLingering {
+            } else if peer.exchange.isMidRequest, !peer.isLingering, !peer.exchange.isOver {
                 timedOut += 1
                 peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
                 markDirty(peer)
@@ -174,7 +187,10 @@ final class Door {
 
     /// Epoll has something for a peer.
     func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, _ onRequest: OnRequest) {
-        if event.isWritable { flush(peer) }
+        if event.isWritable {
+            flush(peer)
+            readOn(peer, onRequest)
+        }
         if event.isReadable, peer.descriptor >= 0 { readable(peer, onRequest) }
     }
 
@@ -187,6 +203,7 @@ final class Door {
             watch(peer)
             return
         }
+        let wasMidRequest = peer.exchange.isMidRequest
         switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: Self.receiveSize) {
         case .wouldBlock: return
         case .failed: close(peer)
@@ -196,11 +213,16 @@ final class Door {
             settle(peer)
         case .moved(let count):
             peer.bytesRead += UInt64(count)
-            if !peer.exchange.isMidRequest { peer.since = unsafe loop.now }
+            if !wasMidRequest { peer.since = unsafe loop.now }
             peer.lastReceived = unsafe loop.now
             read(peer, onRequest)
             if peer.exchange.isMidRequest { setSweep() }
         }
+    }
+
+    /// Reads requests that came together with those just answered, and waited in the buffer for room.
+    private func readOn(_ peer: HTTPPeer, _ onRequest: OnRequest) {
+        if peer.descriptor >= 0, wantsToRead(peer), peer.exchange.isMidRequest { read(peer, onRequest) }
     }
 
     private func read(_ peer: HTTPPeer, _ onRequest: OnRequest) {
@@ -247,8 +269,7 @@ final class Door {
                 peer.isDirty = false
                 guard peer.descriptor >= 0 else { continue }
                 flush(peer)
-                // Requests that came together with those just answered may wait in the buffer.
-                if peer.descriptor >= 0, wantsToRead(peer), peer.exchange.isMidRequest { read(peer, onRequest) }
+                readOn(peer, onRequest)
             }
         }
     }
@@ -259,6 +280,10 @@ final class Door {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span.extracting(peer.unsentStart...)) {
             case .moved(let count): peer.unsentStart += count
             case .wouldBlock, .ended:
+                if peer.unsentStart > 1 << 20 {
+                    peer.unsent.removeFirst(peer.unsentStart)
+                    peer.unsentStart = 0
+                }
                 watch(peer)
                 return
             case .failed:
@@ -276,7 +301,8 @@ final class Door {
     /// Ends a conversation in which everything is said, or goes on with it.
     private func settle(_ peer: HTTPPeer) {
         let isOver = peer.exchange.isOver || (peer.hasEnded && !peer.exchange.isWaiting)
-        guard isOver, peer.unsentCount == 0, !peer.isLingering else {
+        if peer.exchange.hasOutput { markDirty(peer) }
+        guard isOver, !peer.owesBytes, !peer.isLingering else {
             watch(peer)
             return
         }
@@ -365,7 +391,7 @@ final class Door {
         stopAccepting()
         for peer in peers.compactMap({ $0 }) {
             peer.exchange.stopReading()
-            if !peer.exchange.isWaiting, peer.unsentCount == 0 { close(peer) }
+            if !peer.exchange.isWaiting, !peer.owesBytes { close(peer) } else { markDirty(peer) }
         }
     }
 }

@@ -44,4 +44,6 @@ final class HTTPPeer {
 
     var token: UInt64 { Token(.peer, index: index, generation: generation).rawValue }
     var unsentCount: Int { unsent.count - unsentStart }
+    /// Answers are on their way to it.
+    var owesBytes: Bool { unsentCount > 0 || exchange.hasOutput }
 }

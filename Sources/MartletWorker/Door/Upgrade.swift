@@ -32,6 +32,7 @@ enum ClientRequest {
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
             return .answer(APIAnswer.healthy)
         case "/echo" where isDevelopment:
+            try refuseForeignPages(request)
             let accepted = try Handshake.check(request)
             return .upgrade(user: echoUser, thread: nil, service: .echo, accepted)
         case "/" where isDevelopment:
@@ -44,6 +45,7 @@ enum ClientRequest {
     }
 
     private static func upgrade(_ request: HTTPRequest, _ isDevelopment: Bool) throws(HTTPProblem) -> ClientRequest {
+        if isDevelopment { try refuseForeignPages(request) }
         let accepted = try Handshake.check(request)
         guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
         guard isDevelopment else {
@@ -60,6 +62,29 @@ enum ClientRequest {
             throw HTTPProblem(400, "invalid_thread", "a thread id has 1 to 256 bytes")
         }
         return .upgrade(user: user, thread: thread, service: .messages, accepted)
+    }
+
+    /// In development nobody is checked, so a page of another site must not be able to use a browser on this machine to
+    /// listen or to publish: pages of this machine may.
+    static func refuseForeignPages(_ request: HTTPRequest) throws(HTTPProblem) {
+        guard let origin = request["origin"] else { return }
+        let host =
+            origin.hasPrefix("http://") ? origin.dropFirst(7) : origin.hasPrefix("https://") ? origin.dropFirst(8) : ""
+        guard isLoopback(host), isLoopback(request["host"].map { $0[...] } ?? "") else {
+            throw HTTPProblem(
+                403,
+                "origin_not_allowed",
+                "pages of other sites may not use a server in development mode"
+            )
+        }
+    }
+
+    /// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
+    private static func isLoopback(_ authority: Substring) -> Bool {
+        if authority == "[::1]" || authority.hasPrefix("[::1]:") { return true }
+        let name = authority.prefix { $0 != ":" }
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return name == "localhost" || (parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil })
     }
 
     private static var demoPage: HTTPResponse {

@@ -1,3 +1,4 @@
+internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
@@ -55,6 +56,7 @@ final class Link {
     }
 
     func reply(_ reply: [UInt8], to request: PeerHeader) {
+        let reply = reply.count <= PeerHeader.largestPayload ? reply : CommandCoding.encode(.failed(.overloaded))
         let header = PeerHeader(
             kind: .reply,
             source: shard,
@@ -67,7 +69,7 @@ final class Link {
 
     /// Receives, and hands over each frame with its payload's place in ``input``.
     func receive(_ onFrame: (PeerStream.Frame) -> Void) {
-        switch StreamSocket.receive(descriptor, appendingTo: &stream.input, room: 262_144) {
+        switch StreamSocket.receive(descriptor, appendingTo: &stream.input, room: 65536) {
         case .wouldBlock: return
         case .ended, .failed:
             endWatching()

@@ -30,6 +30,9 @@ final class SocketTable: Transport {
         static let echoQueueBytes = 256 * 1024 * 1024
     }
 
+    /// Bytes that a queued frame takes beside its own: its place in the queue, and what its chunk is rounded up by.
+    private static let entryCost = 136
+
     let loop: EventLoop
     let arena: Arena
     let limits: Limits
@@ -175,7 +178,9 @@ final class SocketTable: Transport {
         let slot = arena.slot(handle)
         guard slot.state == .open, !locals[handle].isGone else { return .closed }
         let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
-        if Int(slot.queuedBytes) + Int(frame.byteCount) > limit { return .queueFull }
+        // Small frames take more memory than their bytes, and the bound is one of memory.
+        let held = Int(slot.queuedBytes) + Self.entryCost * (arena.queueCount(of: slot) + 1)
+        if held + Int(frame.byteCount) > limit { return .queueFull }
         guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else { return .outOfMemory }
         queuedBytes += Int(frame.byteCount)
         markDirty(handle)
@@ -211,8 +216,10 @@ final class SocketTable: Transport {
             return
         }
         defer { release(frame) }
-        if let failure = send(frame, to: handle), failure != .closed {
-            close(handle, code: CloseReason.tooSlow.code, reason: CloseReason.tooSlow.advice)
+        switch send(frame, to: handle) {
+        case nil, .closed: break
+        case .queueFull: close(handle, code: CloseReason.tooSlow.code, reason: CloseReason.tooSlow.advice)
+        default: close(handle, code: CloseReason.internalError.code, reason: CloseReason.internalError.advice)
         }
     }
 
