@@ -10,7 +10,7 @@ internal import Synchronization
 /// back with every event. All members but `enqueue` and `wake` belong to the loop's thread.
 ///
 /// `@unchecked Sendable`: the executor protocols demand it; the mutable state is touched by the loop's thread alone
-/// (checked in debug builds), except the inbox, which is a `Mutex`.
+/// (checked in debug builds), except the ``JobInbox``, which guards itself.
 package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
     /// What a descriptor is watched for.
     package struct Interest: OptionSet, Sendable {
@@ -45,8 +45,9 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     private let epoll: Int32
     private let wakeup: Int32
     private let timer: Int32
-    private let inbox = Mutex<(jobs: [UnownedJob], isSignalled: Bool)>(([], false))
-    private nonisolated(unsafe) var thread: pthread_t  // guarded by: written before the loop runs
+    private let inbox = JobInbox()
+    /// The thread that runs the loop; others ask it whether they are it.
+    private let thread: Atomic<UInt>
     private nonisolated(unsafe) var local: [UnownedJob] = []  // guarded by: loop thread
     private nonisolated(unsafe) var timers = TimerHeap()  // guarded by: loop thread
     private nonisolated(unsafe) var armedDeadline: UInt64?  // guarded by: loop thread
@@ -55,7 +56,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     package private(set) nonisolated(unsafe) var now: UInt64  // guarded by: loop thread
 
     package init() throws(SystemCallError) {
-        unsafe thread = pthread_self()
+        thread = Atomic(pthread_self())
         unsafe now = Clock.monotonicNanoseconds()
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw .last("epoll_create1") }
@@ -138,7 +139,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
 
     /// Turns until ``stop()``: jobs first, then one call of `turn` with everything that is ready.
     package func run(_ turn: ([Event]) -> Void) {
-        unsafe thread = pthread_self()
+        thread.store(pthread_self(), ordering: .relaxed)
         var ready: [Event] = []
         ready.reserveCapacity(Self.eventsPerTurn)
         let capacity = Self.eventsPerTurn
@@ -181,11 +182,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     private func takeInbox() {
         var count: UInt64 = 0
         _ = unsafe read(wakeup, &count, 8)
-        unsafe local += inbox.withLock { inbox in
-            let jobs = inbox.jobs
-            inbox = ([], false)
-            return jobs
-        }
+        unsafe local += inbox.take()
     }
 
     private func runJobs() {
@@ -209,12 +206,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
             unsafe local.append(job)
             return
         }
-        let mustWake = inbox.withLock { inbox in
-            inbox.jobs.append(job)
-            defer { inbox.isSignalled = true }
-            return !inbox.isSignalled
-        }
-        if mustWake { wake() }
+        if inbox.append(job) { wake() }
     }
 
     package func asUnownedSerialExecutor() -> UnownedSerialExecutor {
@@ -232,7 +224,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         _ = unsafe write(wakeup, &one, 8)
     }
 
-    private var isLoopThread: Bool { unsafe pthread_equal(thread, pthread_self()) != 0 }
+    private var isLoopThread: Bool { thread.load(ordering: .relaxed) == pthread_self() }
 
     private func assertInLoop() {
         assert(isLoopThread, "not on this event loop's thread")
