@@ -5,11 +5,11 @@ BUILD := .build
 # The Swift runtime is linked into the binaries, so that they run where no Swift is installed.
 RELEASE := -c release --static-swift-stdlib
 PYTHON := $(BUILD)/clients/bin/python
-# The Swift Testing runner finds the programs under test beside itself.
+# Passed on to `swift test`, as in `make test TEST_FLAGS="--filter ArenaTests"`.
 TEST_FLAGS ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help run test test-tsan deps build lint format bench autobahn clean
+.PHONY: help run test test-tsan deps build lint format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
