@@ -1,5 +1,4 @@
 internal import NIOCore
-internal import NIOHTTP1
 internal import NIOPosix
 internal import NIOWebSocket
 
@@ -70,7 +69,7 @@ final class LoadClient: ChannelInboundHandler {
 /// Performs the opening handshake, then gives the connection to a ``LoadClient``.
 ///
 /// NIO's upgrader builds seven handlers for each connection; a load generator must be lighter than what it loads, so the
-/// head is read here, and checked by NIO's rule for the accept value not at all: the server's own tests do that.
+/// answer's head is read here. It must be a 101; its accept value is left to the tests of the server.
 final class HandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

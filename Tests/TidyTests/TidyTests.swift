@@ -19,7 +19,7 @@ import Testing
         "MartletWorker": ["MartletCore", "MartletWire", "MartletLinux", "Logging", "Synchronization"],
         "MartletControl": ["MartletCore", "MartletWire", "MartletLinux", "ArgumentParser"],
         "MartletLoad": [
-            "MartletCore", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOWebSocket", "ArgumentParser", "Foundation",
+            "MartletCore", "NIOCore", "NIOPosix", "NIOWebSocket", "ArgumentParser", "Foundation",
         ],
     ]
 
