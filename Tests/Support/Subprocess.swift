@@ -39,17 +39,8 @@ public final class Subprocess: Sendable {
 
     private typealias Pipes = (input: Pipe, output: Pipe, error: Pipe)
 
-    /// Foundation closes every number up to the limit in each child; with a limit of thousands that takes most of a start.
-    private static let fewDescriptors: Bool = {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        limit.rlim_cur = min(limit.rlim_cur, 1024)
-        return setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
-    }()
-
     /// A process with pipes that no other child inherits: one that did would keep them open.
     private static func prepared(_ path: String, _ arguments: [String]) -> (Process, Pipes) {
-        _ = fewDescriptors
         let process = Process()
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
