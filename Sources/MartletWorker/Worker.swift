@@ -160,6 +160,10 @@ final class Worker {
         case .beat:
             link.send(.alive, CommandCoding.encode(.shard(shard.statistics(byUser: false, of: manager))))
             loop.setTimer(after: contract.livenessInterval, token: Token.timer(.beat).rawValue)
+            for asker in unsafe router.expire(now: loop.now) {
+                let reply = CommandReply.failed(.shardUnavailable(partial: nil))
+                door.respond(asker.peer, number: asker.number, APIAnswer.response(to: asker.call, reply))
+            }
         case .socketSweep:
             isSweepSet = false
             _ = unsafe sockets.sweep(now: loop.now)
@@ -245,7 +249,7 @@ final class Worker {
         let input = asker.peer.exchange.input
         let text = input.span.extracting(body)
         let reply: CommandReply
-        switch router.route(command, text: text, for: asker) {
+        switch unsafe router.route(command, text: text, for: asker, now: loop.now) {
         case .elsewhere: return
         case .answered(let known): reply = known
         case .here: reply = shard.execute(command, text: text, on: manager)

@@ -61,6 +61,20 @@ import Testing
         return delivered
     }
 
+    @Test func `while the supervisor hangs, what needs it is answered 503, and everything else goes on`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice"))])
+            server.process.signal(SIGSTOP)
+            let answer = try await server.request("GET", "/v1/stats")
+            clients.send("a", "{\"type\":\"ping\"}")
+            #expect(try await clients.messages("a", count: 1).count == 1)
+            server.process.signal(SIGCONT)
+            #expect(answer.status == 503 && answer.code == "shard_unavailable")
+            #expect(try await server.publish("1", toUser: "alice") == .init(matched: 1, delivered: 1))
+        }
+    }
+
     @Test func `while a shard is stopped its publishers are told so, and readiness says which`() async throws {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
