@@ -85,7 +85,13 @@ let package = Package(
         ),
 
         // Tests.
-        .target(name: "Support", path: "Tests/Support", exclude: ["Clients"], swiftSettings: strict),
+        .target(
+            name: "Support",
+            dependencies: ["MartletLinux"],
+            path: "Tests/Support",
+            exclude: ["Clients"],
+            swiftSettings: strict
+        ),
         .testTarget(name: "MartletCoreTests", dependencies: ["MartletCore"], swiftSettings: strict),
         .testTarget(name: "MartletWireTests", dependencies: ["MartletCore", "MartletWire"], swiftSettings: strict),
         .testTarget(name: "MartletLinuxTests", dependencies: ["MartletLinux"], swiftSettings: strict),

@@ -1,15 +1,17 @@
 import Foundation
+import MartletLinux
 import Synchronization
 
 /// A child process whose lines of output are an ``EventLog``.
+///
+/// Started by our own ``ChildProcess``: its end is told by a pidfd, whoever else holds a descriptor of it.
 public final class Subprocess: Sendable {
     public struct Output: Sendable {
         public let text: String
         public let isError: Bool
     }
 
-    private let process: Mutex<Process>
-    private let input: Mutex<FileHandle>
+    private let input: Mutex<FileHandle?>
     public let lines = EventLog<Output>()
     public let ends = EventLog<Int32>()
     public let pid: Int32
@@ -21,39 +23,64 @@ public final class Subprocess: Sendable {
         environment: [String: String] = [:],
         onLine: (@Sendable (String) async -> Void)? = nil
     ) throws {
-        let (process, pipes) = Self.prepared(path, arguments)
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let ends = ends
-        process.terminationHandler = { ended in
-            let status = ended.terminationStatus
-            let code = ended.terminationReason == .exit ? status : -status
-            Task { await ends.append(code) }
-        }
-        try process.run()
-        pid = process.processIdentifier
-        self.process = Mutex(process)
-        input = Mutex(pipes.input.fileHandleForWriting)
-        Self.read(pipes.output.fileHandleForReading, isError: false, into: lines, onLine)
-        Self.read(pipes.error.fileHandleForReading, isError: true, into: lines, onLine)
+        let child = try Started(path, arguments, environment, ends)
+        pid = child.pid
+        input = Mutex(child.input)
+        Self.read(child.output, isError: false, into: lines, onLine)
+        Self.read(child.error, isError: true, into: lines, onLine)
     }
 
-    private typealias Pipes = (input: Pipe, output: Pipe, error: Pipe)
+    /// A process that runs, with our ends of its three streams.
+    private struct Started {
+        let pid: Int32
+        let input: FileHandle
+        let output: FileHandle
+        let error: FileHandle
 
-    /// A process with pipes that no other child inherits: one that did would keep them open.
-    private static func prepared(_ path: String, _ arguments: [String]) -> (Process, Pipes) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        let pipes = (input: Pipe(), output: Pipe(), error: Pipe())
-        for pipe in [pipes.input, pipes.output, pipes.error] {
-            for handle in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
-                _ = fcntl(handle.fileDescriptor, F_SETFD, FD_CLOEXEC)
+        init(
+            _ path: String,
+            _ arguments: [String],
+            _ environment: [String: String],
+            _ ends: EventLog<Int32>
+        ) throws {
+            var numbers: [Int32] = []
+            for _ in 0..<3 {
+                var pair: [Int32] = [-1, -1]
+                guard pipe(&pair) == 0 else { throw SystemCallError.last("pipe") }
+                for number in pair { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+                numbers += pair
+            }
+            defer { for number in [numbers[0], numbers[3], numbers[5]] { close(number) } }
+            let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+            let child = try ChildProcess(
+                path: "/bin/sh",
+                arguments: ["-c", "exec \"$0\" \"$@\" <&3 >&4 2>&5 3<&- 4>&- 5>&-", path] + arguments,
+                environment: merged.map { "\($0.key)=\($0.value)" },
+                descriptors: [numbers[0], numbers[3], numbers[5]]
+            )
+            pid = child.pid
+            input = FileHandle(fileDescriptor: numbers[1], closeOnDealloc: true)
+            output = FileHandle(fileDescriptor: numbers[2], closeOnDealloc: true)
+            error = FileHandle(fileDescriptor: numbers[4], closeOnDealloc: true)
+            let box = Box(child)
+            Thread.detachNewThread {
+                var watched = pollfd(fd: box.child.handle.number, events: Int16(POLLIN), revents: 0)
+                while poll(&watched, 1, -1) < 0 {}
+                let code: Int32
+                switch box.child.reap() {
+                case .exited(let status): code = status
+                case .killed(let signal): code = -signal
+                case nil: code = -999
+                }
+                Task { await ends.append(code) }
             }
         }
-        process.standardInput = pipes.input
-        process.standardOutput = pipes.output
-        process.standardError = pipes.error
-        return (process, pipes)
+    }
+
+    private final class Box: Sendable {
+        let child: ChildProcess
+
+        init(_ child: consuming ChildProcess) { self.child = child }
     }
 
     /// Reads lines on a thread of its own: pipes block.
@@ -89,10 +116,10 @@ public final class Subprocess: Sendable {
     }
 
     public func write(_ line: String) {
-        input.withLock { $0.write(Data((line + "\n").utf8)) }
+        input.withLock { $0?.write(Data((line + "\n").utf8)) }
     }
 
-    public func closeInput() { input.withLock { try? $0.close() } }
+    public func closeInput() { input.withLock { $0 = nil } }
 
     public func signal(_ number: Int32) { kill(pid, number) }
 
@@ -110,17 +137,11 @@ public final class Subprocess: Sendable {
     ) async throws -> (
         code: Int32, output: String, error: String
     ) {
-        let (process, pipes) = prepared(path, arguments)
         let ends = EventLog<Int32>()
-        process.terminationHandler = { ended in
-            let code = ended.terminationReason == .exit ? ended.terminationStatus : -ended.terminationStatus
-            Task { await ends.append(code) }
-        }
-        try process.run()
-        if let input { pipes.input.fileHandleForWriting.write(Data(input.utf8)) }
-        try pipes.input.fileHandleForWriting.close()
-        let output = pipes.output.fileHandleForReading
-        let error = pipes.error.fileHandleForReading
+        let child = try Started(path, arguments, [:], ends)
+        if let input { child.input.write(Data(input.utf8)) }
+        try child.input.close()
+        let (output, error) = (child.output, child.error)
         async let outputText = contents(of: output)
         async let errorText = contents(of: error)
         let texts = await (outputText, errorText)
