@@ -9,8 +9,8 @@ internal import Synchronization
 /// the turn it does there. Descriptors are registered level-triggered with a token of the caller's choice, which comes
 /// back with every event. All members but `enqueue` and `wake` belong to the loop's thread.
 ///
-/// `@unchecked Sendable`: the executor protocols demand it; the mutable state is touched by the loop's thread alone
-/// (checked in debug builds), except the ``JobInbox``, which guards itself.
+/// `@unchecked Sendable`: the executor protocols demand it; the mutable state is touched by the loop's thread alone,
+/// except the ``JobInbox``, which guards itself, and the thread's name, which is atomic.
 package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
     /// What a descriptor is watched for.
     package struct Interest: OptionSet, Sendable {
