@@ -29,6 +29,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     ],
     targets: [
         // Libraries of the system.
@@ -64,7 +65,10 @@ let package = Package(
         ),
         .executableTarget(
             name: "MartletWorker",
-            dependencies: ["MartletCore", "MartletWire", "MartletLinux", logging],
+            dependencies: [
+                "MartletCore", "MartletWire", "MartletLinux", logging,
+                .product(name: "JWTKit", package: "jwt-kit"),
+            ],
             resources: [.embedInCode("Door/demo.html")],
             swiftSettings: strictSources
         ),

@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -225,3 +226,41 @@ int martlet_open_descriptors(void) {
 }
 
 int martlet_trim_heap(void) { return malloc_trim(0); }
+
+int martlet_peer_address(int fd, uint8_t address[16]) {
+  struct sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0) return 0;
+  if (peer.ss_family == AF_INET6) {
+    memcpy(address, &((struct sockaddr_in6 *)&peer)->sin6_addr, 16);
+    return 1;
+  }
+  if (peer.ss_family != AF_INET) return 0;
+  memset(address, 0, 10);
+  address[10] = address[11] = 0xff;
+  memcpy(address + 12, &((struct sockaddr_in *)&peer)->sin_addr, 4);
+  return 1;
+}
+
+int martlet_parse_address(const char *text, uint8_t address[16]) {
+  if (inet_pton(AF_INET6, text, address) == 1) return 1;
+  memset(address, 0, 10);
+  address[10] = address[11] = 0xff;
+  return inet_pton(AF_INET, text, address + 12) == 1;
+}
+
+int martlet_peer_uid(int fd, uint32_t *uid) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return -1;
+  *uid = peer.uid;
+  return 0;
+}
+
+int martlet_terminal_size(int fd, int *columns, int *rows) {
+  struct winsize size;
+  if (ioctl(fd, TIOCGWINSZ, &size) < 0) return -1;
+  *columns = size.ws_col;
+  *rows = size.ws_row;
+  return 0;
+}

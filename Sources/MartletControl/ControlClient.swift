@@ -4,7 +4,7 @@ internal import MartletWire
 /// Why an operator's command failed, in words, with the exit code it ends with.
 enum ControlFailure: Error, CustomStringConvertible {
     case notRunning(String)
-    case refused(status: Int, String)
+    case refused(status: Int, code: String?, String)
     case broken(String)
 
     var exitCode: Int32 {
@@ -15,7 +15,7 @@ enum ControlFailure: Error, CustomStringConvertible {
     var description: String {
         switch self {
         case .notRunning(let why): why
-        case .refused(let status, let why): "\(why) (\(status))"
+        case .refused(let status, let code, let why): "\(why) (\(status)\(code.map { " " + $0 } ?? ""))"
         case .broken(let why): why
         }
     }
@@ -71,7 +71,8 @@ struct ControlClient: ~Copyable {
         let answer = try receive()
         guard answer.status < 300 else {
             let detail = try? answer.json()["detail"]?.string
-            throw .refused(status: answer.status, (detail ?? nil) ?? "the service refused")
+            let code = try? answer.json()["code"]?.string
+            throw .refused(status: answer.status, code: code ?? nil, (detail ?? nil) ?? "the service refused")
         }
         return answer
     }

@@ -12,7 +12,10 @@ struct Martletctl: ParsableCommand {
         commandName: "martletctl",
         abstract: "Looks into a running Martlet, and acts on it.",
         version: Martlet.version,
-        subcommands: [Status.self, Stats.self, Send.self, Connections.self, Disconnect.self]
+        subcommands: [
+            Status.self, Stats.self, Top.self, Connections.self, Send.self, Disconnect.self, Token.self,
+            CheckToken.self,
+        ]
     )
 
     static func main() {
@@ -85,48 +88,6 @@ struct Stats: ParsableCommand {
             }
             if watch { Pause.seconds(1) }
         } while watch
-    }
-}
-
-struct Send: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Sends a JSON message (exit 1 if it was delivered to nobody)."
-    )
-
-    @OptionGroup var options: ControlOptions
-
-    @Option(help: "To every connection of a user.")
-    var user: String?
-
-    @Option(help: ArgumentHelp("To one connection.", valueName: "id"))
-    var connection: String?
-
-    @Flag(help: "To everybody.")
-    var all = false
-
-    @Argument(help: "The message, as JSON; - reads it from standard input.")
-    var message: String
-
-    func validate() throws {
-        if [user != nil, connection != nil, all].count(where: { $0 }) != 1 {
-            throw ValidationError("Give exactly one of --user, --connection and --all.")
-        }
-    }
-
-    func run() throws {
-        let path: String
-        if let user {
-            path = "/v1/users/\(HTTPSyntax.percentEncoded(user))/messages"
-        } else if let connection {
-            path = "/v1/connections/\(HTTPSyntax.percentEncoded(connection))/messages"
-        } else {
-            path = "/v1/broadcast"
-        }
-        var client = try options.client()
-        let body = message == "-" ? try StandardInput.readAll() : Array(message.utf8)
-        let answer = try client.request("POST", path, body: body)
-        if options.json { answer.printBody() } else { print(Report.receipt(try answer.json())) }
-        if try answer.json()["delivered"]?.int == 0 { throw ExitCode(1) }
     }
 }
 

@@ -16,6 +16,8 @@ enum Report {
         var rows = [
             ["connections", text(node["total_connections"])],
             ["users", text(node["unique_users"])],
+            ["threads", text(node["threads"])],
+            ["jobs", text(node["jobs"])],
         ]
         for kind in ["messages", "bytes"] {
             for member in node[kind]?.members ?? [] { rows.append(["\(kind) \(member.key)", text(member.value)]) }
@@ -50,10 +52,13 @@ enum Report {
         let rows = (answer["connections"]?.array ?? []).map { connection in
             [
                 text(connection["connection_id"]), text(connection["shard"]), text(connection["connected_at"]),
-                connection["thread_id"]?.string ?? "-", size(connection["queue_bytes"]),
+                text(connection["last_seen_at"]),
+                connection["round_trip_ms"]?.double.map { "\($0) ms" } ?? "-",
+                (connection["threads"]?.array ?? []).compactMap(\.string).joined(separator: " "),
+                size(connection["queue_bytes"]),
             ]
         }
-        return table([["CONNECTION", "SHARD", "CONNECTED", "THREAD", "QUEUED"]] + rows)
+        return table([["CONNECTION", "SHARD", "CONNECTED", "LAST SEEN", "ROUND TRIP", "THREADS", "QUEUED"]] + rows)
     }
 
     static func receipt(_ receipt: JSONValue) -> String {
@@ -61,7 +66,7 @@ enum Report {
     }
 
     /// Columns as wide as their widest cell.
-    private static func table(_ rows: [[String]]) -> String {
+    static func table(_ rows: [[String]]) -> String {
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
         return rows.map { row in
@@ -71,7 +76,7 @@ enum Report {
         }.joined(separator: "\n")
     }
 
-    private static func text(_ value: JSONValue?) -> String {
+    static func text(_ value: JSONValue?) -> String {
         switch value {
         case .string(let text): text
         case .number(let number): Int(exactly: number).map(String.init) ?? String(number)
@@ -80,14 +85,14 @@ enum Report {
         }
     }
 
-    private static func uptime(_ value: JSONValue?) -> String {
+    static func uptime(_ value: JSONValue?) -> String {
         let seconds = value?.int ?? 0
         if seconds < 120 { return "\(seconds) s" }
         if seconds < 7200 { return "\(seconds / 60) min" }
         return seconds < 172_800 ? "\(seconds / 3600) h" : "\(seconds / 86400) d"
     }
 
-    private static func size(_ value: JSONValue?) -> String {
+    static func size(_ value: JSONValue?) -> String {
         let bytes = value?.int ?? 0
         if bytes < 10240 { return "\(bytes) B" }
         return bytes < 10_485_760 ? "\(bytes / 1024) KiB" : "\(bytes / 1_048_576) MiB"

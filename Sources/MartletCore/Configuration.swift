@@ -11,8 +11,16 @@ package struct Configuration: Equatable, Sendable {
         package var maxMessageBytes = 1_048_576
         /// How long a connection may take to send its whole HTTP head.
         package var handshakeTimeout = Duration.seconds(5)
-        /// Told to clients in their first frame.
+        /// How often each connection is pinged; told to clients in their first frame.
         package var heartbeatInterval = Duration.seconds(25)
+        /// How long a client may be silent after a ping before it is closed with 4408.
+        package var heartbeatTimeout = Duration.seconds(10)
+        /// Origins of web pages that may connect; none: pages of the host that they connect to.
+        package var allowedOrigins: [String] = []
+        /// Take a token from the query too, where logs of proxies see it.
+        package var tokenInQuery = false
+        /// Proxies whose `X-Forwarded-For` is believed, by address.
+        package var trustedProxies: [String] = []
         /// Bytes that may wait for one connection before it is closed with 4508.
         package var queueBytes = 1_048_576
     }
@@ -21,11 +29,39 @@ package struct Configuration: Equatable, Sendable {
         /// `ADDRESS:PORT`, or `unix:PATH`, where backends publish.
         package var listen = "127.0.0.1:8001"
         package var maxBodyBytes = 4_194_304
+        /// Users who need no key on a Unix socket, besides root and the service's own, by number.
+        package var allowedUIDs: [UInt32] = []
+    }
+
+    package struct Authentication: Equatable, Sendable {
+        /// The secret of HS256, HS384 and HS512: at least 32 bytes (48, 64 for the larger ones).
+        package var hmacSecretFile: String?
+        /// The secret before it, still accepted.
+        package var previousHMACSecretFile: String?
+        /// Public keys of RS, PS, ES and EdDSA (RFC 7517).
+        package var jwksFile: String?
+        package var issuer: String?
+        package var audience: String?
+        /// How far clocks may differ.
+        package var leeway = Duration.seconds(10)
+        /// A key on each line.
+        package var apiKeysFile: String?
+        /// Whether a client may join any room, not only those that its token names.
+        package var anyRoom = false
     }
 
     package struct Limits: Equatable, Sendable {
         /// WebSockets of the whole node.
         package var connections = 100_000
+        /// 0: any number, as in the limits below.
+        package var connectionsPerUser = 64
+        package var overUserLimit = OverUserLimit.reject
+        package var connectionsPerAddress = 0
+        /// Of the whole node.
+        package var handshakesPerSecond = 5000
+        /// Of one connection.
+        package var messagesPerSecond = 50
+        package var messageBurst = 100
     }
 
     package struct Supervision: Equatable, Sendable {
@@ -39,12 +75,29 @@ package struct Configuration: Equatable, Sendable {
         package var holdBytes = 67_108_864
     }
 
+    package struct Log: Equatable, Sendable {
+        package enum Level: String, CaseIterable, Sendable {
+            case debug, info, warning, error
+        }
+
+        package enum Format: String, CaseIterable, Sendable {
+            /// The journal under systemd, else text on a terminal, else JSON.
+            case auto
+            case journal, text, json
+        }
+
+        package var level = Level.info
+        package var format = Format.auto
+    }
+
     /// Worker processes; nil: one per CPU that the service may use.
     package var workers: Int?
     package var client = Client()
     package var api = API()
+    package var auth = Authentication()
     package var limits = Limits()
     package var supervision = Supervision()
+    package var log = Log()
     /// Where `martletctl` finds the supervisor.
     package var controlSocket = "/run/martlet/control.sock"
     /// Loopback only, users by name, no keys, a demo page.
@@ -83,6 +136,29 @@ package struct Configuration: Equatable, Sendable {
         try require((4096...268_435_456).contains(client.queueBytes), "client.queue_bytes", "must be 4096 to 268435456")
         try require((1024...16_777_216).contains(api.maxBodyBytes), "api.max_body_bytes", "must be 1024 to 16777216")
         try require((1...1_000_000).contains(limits.connections), "limits.connections", "must be 1 to 1000000")
+        try require(limits.connectionsPerUser >= 0, "limits.connections_per_user", "must be 0 (no limit) or more")
+        try require(limits.connectionsPerAddress >= 0, "limits.connections_per_address", "must be 0 (no limit) or more")
+        try require(
+            (0...1_000_000).contains(limits.handshakesPerSecond),
+            "limits.handshakes_per_second",
+            "must be 0 (no limit) to 1000000"
+        )
+        try require(
+            (0...1_000_000).contains(limits.messagesPerSecond),
+            "limits.messages_per_second",
+            "must be 0 (no limit) to 1000000"
+        )
+        try require((1...1_000_000).contains(limits.messageBurst), "limits.message_burst", "must be 1 to 1000000")
+        for origin in client.allowedOrigins {
+            if let problem = OriginPolicy.problem(origin) {
+                throw ConfigurationError(key: "client.allowed_origins", why: problem)
+            }
+        }
+        try require(
+            auth.leeway >= .zero && auth.leeway <= .seconds(300),
+            "auth.leeway",
+            "must be 0s to 5m"
+        )
         try require(supervision.holdBytes >= 1_048_576, "supervision.hold_bytes", "must be at least 1048576")
         for (key, duration) in durations {
             try require(duration >= .milliseconds(10) && duration <= .seconds(3600), key, "must be 10ms to 1h")
@@ -103,6 +179,7 @@ package struct Configuration: Equatable, Sendable {
         [
             ("client.handshake_timeout", client.handshakeTimeout),
             ("client.heartbeat_interval", client.heartbeatInterval),
+            ("client.heartbeat_timeout", client.heartbeatTimeout),
             ("supervision.liveness_interval", supervision.livenessInterval),
             ("supervision.liveness_timeout", supervision.livenessTimeout),
             ("supervision.restart_backoff_min", supervision.restartBackoffMinimum),
@@ -118,13 +195,21 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package let key: String
     /// What is wrong, and what would be right.
     package let why: String
+    /// Where the value was written, `/etc/martlet.yaml:12`; nil: nowhere, or not known yet.
+    package private(set) var place: String?
 
     package init(key: String, why: String) {
         self.key = key
         self.why = why
     }
 
-    package var description: String { "\(key): \(why)" }
+    package func at(_ place: String) -> ConfigurationError {
+        var error = self
+        error.place = place
+        return error
+    }
+
+    package var description: String { (place.map { $0 + ": " } ?? "") + "\(key): \(why)" }
 }
 
 extension Duration {

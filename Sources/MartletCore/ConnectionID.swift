@@ -24,6 +24,11 @@ package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// A new id for a connection of this user.
+    package static func random(ofUser user: String) -> ConnectionID {
+        ConnectionID(slot: ShardMap.slot(ofUser: user), random: UInt64.random(in: 0...UInt64.max))
+    }
+
     package var description: String { text }
 
     /// The hash slot of the connection's user; nil for text that no server of ours made.

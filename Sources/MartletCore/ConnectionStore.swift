@@ -1,4 +1,4 @@
-/// The one store of who is connected: a table of connections, and two indexes over it.
+/// The one store of who is connected: a table of connections, and indexes over it by id, by user and by room.
 ///
 /// Adding and removing cost the same however many connections there are, or one user has. Every other view (counts,
 /// lists) is computed from it, so views cannot disagree.
@@ -20,6 +20,7 @@ struct ConnectionStore {
     private var vacant: [Int32] = []
     private var byID: [ConnectionID: Int32] = [:]
     private var byUser: [String: UserEntry] = [:]
+    private(set) var rooms = RoomIndex()
 
     var count: Int { byID.count }
     var userCount: Int { byUser.count }
@@ -49,6 +50,7 @@ struct ConnectionStore {
         if entry.previous >= 0 { entries[Int(entry.previous)]?.next = entry.next }
         if entry.next >= 0 { entries[Int(entry.next)]?.previous = entry.previous }
         unlink(entry, fromUser: entry.connection.user)
+        rooms.leaveAll(connection: index)
         entries[Int(index)] = nil
         vacant.append(index)
         if byID.isEmpty { reset() }
@@ -63,6 +65,11 @@ struct ConnectionStore {
     }
 
     func count(ofUser user: String) -> Int { Int(byUser[user]?.count ?? 0) }
+
+    /// The connection that a user has had for longest.
+    func oldest(ofUser user: String) -> WebSocketConnection? {
+        byUser[user].flatMap { entries[Int($0.first)]?.connection }
+    }
 
     /// Visits a user's connections, in the order in which they came.
     func forEach(ofUser user: String, _ visit: (borrowing WebSocketConnection) -> Void) {
@@ -79,6 +86,42 @@ struct ConnectionStore {
             if let entry { visit(entry.connection) }
         }
     }
+
+    /// Visits everybody in a room once: its connections, and the connections of the users bound to it.
+    func forEach(in room: Room, _ visit: (borrowing WebSocketConnection) -> Void) {
+        guard let members = rooms.members[room] else { return }
+        for index in members.connections {
+            if let entry = entries[Int(index)] { visit(entry.connection) }
+        }
+        for user in members.users {
+            guard var index = byUser[user]?.first else { continue }
+            while index >= 0, let entry = entries[Int(index)] {
+                if !members.connections.contains(index) { visit(entry.connection) }
+                index = entry.next
+            }
+        }
+    }
+
+    mutating func join(_ room: Room, _ id: ConnectionID, limit: Int) -> RoomEntry {
+        guard let index = byID[id] else { return .unknown }
+        return rooms.join(room, connection: index, limit: limit)
+    }
+
+    mutating func leave(_ room: Room, _ id: ConnectionID) -> Bool {
+        guard let index = byID[id] else { return false }
+        return rooms.leave(room, connection: index)
+    }
+
+    mutating func bind(_ room: Room, user: String, limit: Int) -> RoomEntry {
+        rooms.bind(room, user: user, limit: limit)
+    }
+
+    mutating func unbind(_ room: Room, user: String) -> Bool { rooms.unbind(room, user: user) }
+
+    mutating func takeRoomChanges() -> [RoomChange] { rooms.takeChanges() }
+
+    /// The rooms that a connection is in itself.
+    func rooms(of id: ConnectionID) -> [Room] { byID[id].map { rooms.rooms(ofConnection: $0) } ?? [] }
 
     /// How many connections each user has.
     var countsByUser: [String: Int] { byUser.mapValues { Int($0.count) } }
@@ -114,6 +157,7 @@ struct ConnectionStore {
         vacant = []
         byID = [:]
         byUser = [:]
+        rooms.shrinkWhenEmpty()
     }
 
     /// Compares every index with the table; returns what disagrees.
@@ -133,6 +177,7 @@ struct ConnectionStore {
             found.append("the ring of \(user) has another length than its count")
         }
         if entries.count != count + vacant.count { found.append("vacant entries were lost") }
-        return found
+        let occupied = entries.indices.filter { entries[$0] != nil }.map(Int32.init)
+        return found + rooms.inconsistencies(entries: Set(occupied))
     }
 }

@@ -31,4 +31,8 @@ package enum SendFailure: UInt8, Error, Sendable {
     case tooLarge
     /// The shard has no memory left for frames.
     case outOfMemory
+    /// The message is no text that a frame can carry.
+    case notEncodable
+    /// The sender sends more than it may.
+    case rateLimited
 }

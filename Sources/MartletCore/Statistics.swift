@@ -1,32 +1,10 @@
-/// Sums that only grow, even across restarts of a worker.
-package struct Counters: Equatable, Sendable {
-    /// Deliveries: a message to two connections counts twice.
-    package var messagesSent = 0
-    package var messagesReceived = 0
-    /// Deliveries that a connection could not take.
-    package var messagesFailed = 0
-    /// Messages that were accepted for a connection and went down with it.
-    package var messagesDropped = 0
-    /// Payload bytes of the deliveries.
-    package var bytesSent = 0
-    package var bytesReceived = 0
-
-    package init() {}
-
-    package mutating func merge(_ other: Counters) {
-        messagesSent += other.messagesSent
-        messagesReceived += other.messagesReceived
-        messagesFailed += other.messagesFailed
-        messagesDropped += other.messagesDropped
-        bytesSent += other.bytesSent
-        bytesReceived += other.bytesReceived
-    }
-}
-
 /// What a manager knows of its shard.
 package struct ManagerStatistics: Equatable, Sendable {
     package var connections: Int
     package var users: Int
+    /// Rooms with members on this shard.
+    package var threads: Int
+    package var jobs: Int
     package var counters: Counters
     /// Only where it was asked for.
     package var connectionsByUser: [String: Int]?
@@ -59,7 +37,12 @@ package struct ShardStatistics: Equatable, Sendable {
     package var state = ShardState.starting
     package var connections = 0
     package var users = 0
+    /// Rooms with members on this shard; one whose members live on several shards is counted by each.
+    package var threads = 0
+    package var jobs = 0
     package var counters = Counters()
+    /// Connections that speak HTTP now: backends, and clients before their upgrade.
+    package var httpConnections = 0
     /// Bytes that wait in the queues of connections.
     package var queueBytes = 0
     /// Slots of the arena that are in use, open or closing.
@@ -80,10 +63,17 @@ package struct ShardStatistics: Equatable, Sendable {
 package struct NodeStatistics: Equatable, Sendable {
     package var shards: [ShardStatistics]
     package var uptimeNanoseconds: UInt64
+    /// Rooms that have members anywhere, each counted once.
+    package var threads: Int
+    package var jobs: Int
+    /// Requests that the switchboard refused, or that no shard answered in time.
+    package var switchboardRefused = 0
 
-    package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64) {
+    package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64, threads: Int = 0, jobs: Int = 0) {
         self.shards = shards
         self.uptimeNanoseconds = uptimeNanoseconds
+        self.threads = threads
+        self.jobs = jobs
     }
 
     package var totalConnections: Int { shards.reduce(0) { $0 + $1.connections } }

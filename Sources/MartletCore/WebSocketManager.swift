@@ -3,22 +3,61 @@
 /// It lives on the executor it is given (a worker passes its event loop), so code on that loop enters it without a hop.
 /// It decides; what a socket is it does not know: it sends through a ``Transport``.
 package actor WebSocketManager {
+    /// What one manager holds at most of what could grow without end.
+    package struct Limits: Equatable, Sendable {
+        /// Connections of one user; 0: any number.
+        package var connectionsPerUser = 0
+        package var overUserLimit = OverUserLimit.reject
+        /// Rooms of one connection, and threads that one user is bound to.
+        package var roomsPerMember = 256
+
+        package init() {}
+    }
+
     package nonisolated let executor: any SerialExecutor
     package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
-    private let transport: any Transport
-    private var store = ConnectionStore()
-    private var counters = Counters()
+    let transport: any Transport
+    let limits: Limits
+    let observer: ((ManagerEvent) -> Void)?
+    var store = ConnectionStore()
+    var counters = Counters()
+    var messageHandler: ((borrowing WebSocketConnection, Span<UInt8>) throws -> Bool)?
 
-    /// - Parameters:
-    ///   - executor: where the manager lives.
-    ///   - transport: the sockets of its connections; used on that executor only.
-    package init(executor: any SerialExecutor, transport: sending any Transport) {
+    /// * `executor`: where the manager lives.
+    /// * `transport`: the sockets of its connections; used on that executor only.
+    /// * `observer`: is told what happens, on that executor.
+    package init(
+        executor: any SerialExecutor,
+        transport: sending any Transport,
+        limits: Limits = Limits(),
+        observer: sending ((ManagerEvent) -> Void)? = nil
+    ) {
         self.executor = executor
         self.transport = transport
+        self.limits = limits
+        self.observer = observer
     }
 
+    /// The manager of an application that embeds the library; a worker makes its own.
+    package static let shared = WebSocketManager(executor: SerialQueue(), transport: SocketSet())
+
+    /// What applications that know connections by objects of their own use.
+    package nonisolated var registry: ConnectionRegistry { ConnectionRegistry(manager: self) }
+
     // MARK: Connections
+
+    /// Makes room for one more connection of a user: true where there is some, or was made by closing the oldest.
+    ///
+    /// Exact, because a user has one home shard.
+    package func admit(user: String) -> Bool {
+        guard limits.connectionsPerUser > 0, store.count(ofUser: user) >= limits.connectionsPerUser else { return true }
+        guard limits.overUserLimit == .replaceOldest else { return false }
+        while store.count(ofUser: user) >= limits.connectionsPerUser, let oldest = store.oldest(ofUser: user) {
+            disconnect(oldest, CloseReason.replaced.code, CloseReason.replaced.advice)
+        }
+        return true
+    }
 
     /// Registers a connection.
     ///
@@ -28,12 +67,15 @@ package actor WebSocketManager {
             close(older, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
         }
         store.insert(connection)
+        observer?(.added(connection.id, user: connection.user))
     }
 
     /// Forgets a connection whose socket is gone; nil when the id is unknown.
     @discardableResult
     package func remove(_ id: ConnectionID) -> WebSocketConnection? {
-        store.remove(id)
+        guard let connection = store.remove(id) else { return nil }
+        observer?(.removed(id))
+        return connection
     }
 
     package func connection(_ id: ConnectionID) -> WebSocketConnection? { store[id] }
@@ -41,63 +83,41 @@ package actor WebSocketManager {
     /// A user's connections, in the order in which they came.
     package func connections(ofUser user: String) -> [WebSocketConnection] { store.connections(ofUser: user) }
 
-    // MARK: Sending
-
-    /// Sends a text message to every connection of a user.
-    package func send(_ text: Span<UInt8>, toUser user: String) throws(SendFailure) -> Delivery {
-        guard store.count(ofUser: user) > 0 else { return Delivery() }
-        return try deliver(text) { store.forEach(ofUser: user, $0) }
+    /// Registers a new connection of a user, under a new id.
+    @discardableResult
+    package func connect(
+        user: String,
+        handle: Int,
+        now: Int64,
+        makeID: (String) -> ConnectionID = ConnectionID.random(ofUser:)
+    ) -> ConnectionInfo {
+        let info = ConnectionInfo(connection: makeID(user), user: user, handle: handle)
+        add(WebSocketConnection(id: info.connection, user: user, handle: handle, connectedAt: now, info: info))
+        return info
     }
 
-    /// Sends a text message to one connection.
-    package func send(_ text: Span<UInt8>, toConnection id: ConnectionID) throws(SendFailure) -> Delivery {
-        guard let connection = store[id] else { return Delivery() }
-        return try deliver(text) { $0(connection) }
-    }
-
-    /// Sends a text message to everybody, except the connections of the users named.
-    package func broadcast(_ text: Span<UInt8>, excluding users: [String] = []) throws(SendFailure) -> Delivery {
-        guard store.count > 0 else { return Delivery() }
-        if users.isEmpty { return try deliver(text) { store.forEach($0) } }
-        let excluded = Set(users)
-        return try deliver(text) { visit in
-            store.forEach { if !excluded.contains($0.user) { visit($0) } }
-        }
-    }
-
-    /// Frames the message once and queues it for each connection that `visitAll` visits; closes those that fail.
-    private func deliver(
-        _ text: Span<UInt8>,
-        _ visitAll: ((borrowing WebSocketConnection) -> Void) -> Void
-    ) throws(SendFailure) -> Delivery {
-        let frame = try transport.prepare(text)
-        defer { transport.release(frame) }
-        var delivery = Delivery()
-        var failures: [(ConnectionID, SendFailure)] = []
-        visitAll { connection in
-            delivery.matched += 1
-            if let failure = transport.send(frame, to: connection.handle) {
-                failures.append((connection.id, failure))
-            } else {
-                delivery.delivered += 1
-            }
-        }
-        delivery.failed = failures.count
-        counters.messagesSent += delivery.delivered
-        counters.messagesFailed += delivery.failed
-        counters.bytesSent += delivery.delivered * text.count
-        for (id, failure) in failures { dropFailed(id, failure) }
-        return delivery
-    }
-
-    /// A connection that could not take a message leaves every index, and is closed.
-    private func dropFailed(_ id: ConnectionID, _ failure: SendFailure) {
-        guard let connection = store.remove(id) else { return }
-        let reason: CloseReason = failure == .queueFull ? .tooSlow : .internalError
-        close(connection, code: reason.code, reason: reason.advice)
+    /// A user's connection through this socket.
+    package func findConnection(user: String, handle: Int) -> WebSocketConnection? {
+        store.connections(ofUser: user).first { $0.handle == handle }
     }
 
     // MARK: Disconnecting
+
+    /// Closes a user's connection through this socket; false where there is none.
+    @discardableResult
+    package func disconnect(
+        user: String,
+        handle: Int,
+        code: UInt16 = CloseReason.normal.code,
+        reason: String = CloseReason.normal.advice
+    ) -> Bool {
+        guard let connection = findConnection(user: user, handle: handle) else {
+            observer?(.connectionNotFound(user: user))
+            return false
+        }
+        disconnect(connection, code, reason)
+        return true
+    }
 
     /// Closes every connection of a user; returns how many.
     package func disconnect(user: String, code: UInt16, reason: String) -> Int {
@@ -121,20 +141,41 @@ package actor WebSocketManager {
     }
 
     private func disconnect(_ connection: WebSocketConnection, _ code: UInt16, _ reason: String) {
-        _ = store.remove(connection.id)
+        guard store.remove(connection.id) != nil else { return }
+        observer?(.disconnected(connection.id, user: connection.user, code: code))
         close(connection, code: code, reason: reason)
     }
 
-    private func close(_ connection: WebSocketConnection, code: UInt16, reason: String) {
+    func close(_ connection: WebSocketConnection, code: UInt16, reason: String) {
         transport.close(connection.handle, code: code, reason: reason)
+    }
+
+    // MARK: What clients say
+
+    /// Installs what hears clients' messages; it returns false for those that it does not know.
+    package func install(handler: sending @escaping (borrowing WebSocketConnection, Span<UInt8>) throws -> Bool) {
+        messageHandler = handler
+    }
+
+    /// Passes a client's message to the handler that was installed; its failure closes nobody.
+    package func handle(_ text: Span<UInt8>, from id: ConnectionID) -> MessageHandling {
+        guard let connection = store[id] else { return .unknownConnection }
+        observer?(.handling(id, byteCount: text.count))
+        guard let messageHandler else { return .unhandled }
+        do {
+            return try messageHandler(connection, text) ? .handled : .unhandled
+        } catch {
+            observer?(.handlerFailed(id))
+            return .failed
+        }
     }
 
     // MARK: Statistics
 
     /// A client's message came in.
     package func received(byteCount: Int) {
-        counters.messagesReceived += 1
-        counters.bytesReceived += byteCount
+        counters[.messagesReceived] += 1
+        counters[.bytesReceived] += byteCount
     }
 
     /// What this shard's manager knows of itself; the totals agree with each other, because one store makes them all.
@@ -142,6 +183,8 @@ package actor WebSocketManager {
         ManagerStatistics(
             connections: store.count,
             users: store.userCount,
+            threads: store.rooms.count(of: .thread),
+            jobs: store.rooms.count(of: .job),
             counters: counters,
             connectionsByUser: byUser ? store.countsByUser : nil
         )
@@ -151,4 +194,22 @@ package actor WebSocketManager {
     ///
     /// For tests.
     package var inconsistencies: [String] { store.inconsistencies }
+}
+
+/// What happens to a user's connection beyond ``WebSocketManager/Limits/connectionsPerUser``.
+package enum OverUserLimit: String, CaseIterable, Sendable {
+    /// It is refused.
+    case reject
+    /// It takes the place of the user's oldest one, which is closed with 4409.
+    case replaceOldest = "replace_oldest"
+}
+
+/// What became of a client's message.
+package enum MessageHandling: Equatable, Sendable {
+    case handled
+    /// No handler is installed, or it does not know such messages.
+    case unhandled
+    /// The handler failed; the client is told so.
+    case failed
+    case unknownConnection
 }

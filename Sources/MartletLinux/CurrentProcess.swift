@@ -109,6 +109,14 @@ package enum File {
         }
     }
 
+    /// True where any user of the machine may read the file.
+    package static func isReadableByAll(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IROTH != 0
+    }
+
+    package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
     package static func remove(_ path: String) {
         _ = unsafe unlink(path)
     }

@@ -3,63 +3,90 @@ internal import MartletCore
 internal import MartletLinux
 
 /// Reads configuration: flags, then environment (`MARTLET_CLIENT_LISTEN`), then the file, then defaults.
-enum ConfigurationReading {
-    /// A key of the file, and how its text becomes a value.
-    private struct Key: Sendable {
-        let name: String
-        let set: @Sendable (inout MartletCore.Configuration, String) throws(ConfigurationError) -> Void
+struct ConfigurationReading {
+    /// Where the value of a key came from.
+    enum Source: Equatable {
+        case flag
+        case environment
+        case file
     }
 
     private static let largestFile = 1_048_576
 
-    /// Every key.
-    ///
-    /// An unknown one stops the start, so that no typing error goes unnoticed.
-    private static let keys: [Key] = [
-        Key(name: "workers") { configuration, text throws(ConfigurationError) in
-            configuration.workers = text == "auto" ? nil : try number(text, "workers")
-        },
-        Key(name: "control_socket") { configuration, text in configuration.controlSocket = text },
-        Key(name: "client.listen") { configuration, text in configuration.client.listen = text },
-        Key(name: "client.path") { configuration, text in configuration.client.path = text },
-        integer("client.max_message_bytes") { $0.client.maxMessageBytes = $1 },
-        duration("client.handshake_timeout") { $0.client.handshakeTimeout = $1 },
-        duration("client.heartbeat_interval") { $0.client.heartbeatInterval = $1 },
-        integer("client.queue_bytes") { $0.client.queueBytes = $1 },
-        Key(name: "api.listen") { configuration, text in configuration.api.listen = text },
-        integer("api.max_body_bytes") { $0.api.maxBodyBytes = $1 },
-        integer("limits.connections") { $0.limits.connections = $1 },
-        duration("supervision.liveness_interval") { $0.supervision.livenessInterval = $1 },
-        duration("supervision.liveness_timeout") { $0.supervision.livenessTimeout = $1 },
-        duration("supervision.restart_backoff_min") { $0.supervision.restartBackoffMinimum = $1 },
-        duration("supervision.restart_backoff_max") { $0.supervision.restartBackoffMaximum = $1 },
-        duration("supervision.handover_timeout") { $0.supervision.handoverTimeout = $1 },
-        integer("supervision.hold_bytes") { $0.supervision.holdBytes = $1 },
-    ]
+    /// What is in force.
+    private(set) var configuration: MartletCore.Configuration
+    private var sources: [String: Source] = [:]
+    private let path: String?
+    private var lines: [String] = []
 
-    /// Puts what was configured over the defaults that `configuration` holds.
-    static func apply(
+    /// Puts what was configured over the defaults.
+    init(
         file path: String?,
         flags: [String: String],
-        to configuration: inout MartletCore.Configuration
+        over defaults: MartletCore.Configuration
     ) throws(ConfigurationError) {
+        configuration = defaults
+        self.path = path
         let file = try path.map { path throws(ConfigurationError) in try snapshot(of: path) }
         let environment = EnvironmentVariablesProvider()
-        for key in keys {
-            if let flag = flags[key.name] {
-                try key.set(&configuration, flag)
-            } else if let text = variable(key.name, in: environment) {
-                try key.set(&configuration, text)
-            } else if let file, let text = try text(of: key.name, in: file) {
-                try key.set(&configuration, text)
+        for key in ConfigurationKey.all {
+            do throws(ConfigurationError) {
+                if let flag = flags[key.name] {
+                    sources[key.name] = .flag
+                    try key.set(&configuration, .text(flag))
+                } else if let text = Self.variable(key.name, in: environment) {
+                    sources[key.name] = .environment
+                    try key.set(&configuration, .text(text))
+                } else if let file {
+                    // Known before it is read, so that what cannot be read is named by its line.
+                    sources[key.name] = .file
+                    guard let value = try Self.value(of: key, in: file) else {
+                        sources[key.name] = nil
+                        continue
+                    }
+                    try key.set(&configuration, value)
+                }
+            } catch {
+                throw located(error)
             }
         }
     }
 
-    private static func snapshot(of path: String) throws(ConfigurationError) -> YAMLSnapshot {
+    func source(of key: String) -> Source? { sources[key] }
+
+    /// Says of an error where its value was written.
+    func located(_ error: ConfigurationError) -> ConfigurationError {
+        guard error.place == nil else { return error }
+        switch sources[error.key] {
+        case .flag: return error.at("command line")
+        case .environment: return error.at(Self.variable(error.key))
+        case .file: return error.at("\(path ?? ""):\(line(of: error.key))")
+        case nil: return error
+        }
+    }
+
+    /// The line of a key, counted from 1: the first that names it, behind the one that names its section.
+    private func line(of key: String) -> Int {
+        var start = 0
+        for part in key.split(separator: ".") {
+            guard let found = lines[start...].firstIndex(where: { Self.names($0, part) }) else { break }
+            start = found
+        }
+        return start + 1
+    }
+
+    private static func names(_ line: String, _ key: Substring) -> Bool {
+        let code = line.prefix { $0 != "#" }
+        return code.split { " {},\t\"'".contains($0) }.contains { $0 == key + ":" || $0.hasPrefix(key + ":") }
+    }
+
+    private mutating func snapshot(of path: String) throws(ConfigurationError) -> YAMLSnapshot {
         let names = KeyRecorder()
+        let snapshot: YAMLSnapshot
         do {
-            let bytes = try File.read(path, limit: largestFile)
+            let bytes = try File.read(path, limit: Self.largestFile)
+            lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+                .map(String.init)
             // Asked about each key whether it is a secret, the recorder learns which keys there are.
             let options = YAMLSnapshot.ParsingOptions(
                 secretsSpecifier: .dynamic { key, _ in
@@ -67,17 +94,20 @@ enum ConfigurationReading {
                     return false
                 }
             )
-            let snapshot = unsafe try YAMLSnapshot(data: bytes.span.bytes, providerName: path, parsingOptions: options)
-            let known = Set(keys.map(\.name))
-            if let unknown = names.all.sorted().first(where: { !known.contains($0) }) {
-                throw ConfigurationError(key: unknown, why: "there is no such key (\(path))")
-            }
-            return snapshot
-        } catch let error as ConfigurationError {
-            throw error
+            snapshot = unsafe try YAMLSnapshot(data: bytes.span.bytes, providerName: path, parsingOptions: options)
         } catch {
-            throw ConfigurationError(key: "config", why: "\(path): \(error)")
+            throw ConfigurationError(key: "config", why: "\(error)").at(path)
         }
+        let known = Set(ConfigurationKey.all.map(\.name))
+        if let unknown = names.all.sorted().first(where: { !known.contains($0) }) {
+            throw ConfigurationError(key: unknown, why: "there is no such key").at("\(path):\(line(of: unknown))")
+        }
+        return snapshot
+    }
+
+    /// `MARTLET_CLIENT_LISTEN` for `client.listen`.
+    static func variable(_ name: String) -> String {
+        "MARTLET_" + name.uppercased().replacing(".", with: "_")
     }
 
     private static func variable(_ name: String, in environment: EnvironmentVariablesProvider) -> String? {
@@ -88,84 +118,27 @@ enum ConfigurationReading {
         return text
     }
 
-    private static func text(of name: String, in file: YAMLSnapshot) throws(ConfigurationError) -> String? {
-        let key = AbsoluteConfigKey(name.split(separator: ".").map(String.init))
+    private static func value(
+        of key: ConfigurationKey,
+        in file: YAMLSnapshot
+    ) throws(ConfigurationError) -> ConfigurationValue? {
+        let path = AbsoluteConfigKey(key.name.split(separator: ".").map(String.init))
+        if key.shape == .list {
+            do {
+                guard case .stringArray(let list)? = try file.value(forKey: path, type: .stringArray).value?.content
+                else { return nil }
+                return .list(list)
+            } catch {
+                throw ConfigurationError(key: key.name, why: "must be a list: [a, b]")
+            }
+        }
         do {
-            guard case .string(let text)? = try file.value(forKey: key, type: .string).value?.content else {
+            guard case .string(let text)? = try file.value(forKey: path, type: .string).value?.content else {
                 return nil
             }
-            return text
+            return .text(text)
         } catch {
-            throw ConfigurationError(key: name, why: "must be one value, not a list")
-        }
-    }
-
-    private static func integer(
-        _ name: String,
-        _ set: @escaping @Sendable (inout MartletCore.Configuration, Int) -> Void
-    ) -> Key {
-        Key(name: name) { configuration, text throws(ConfigurationError) in
-            set(&configuration, try number(text, name))
-        }
-    }
-
-    private static func duration(
-        _ name: String,
-        _ set: @escaping @Sendable (inout MartletCore.Configuration, Duration) -> Void
-    ) -> Key {
-        Key(name: name) { configuration, text throws(ConfigurationError) in
-            set(&configuration, try duration(of: text, name))
-        }
-    }
-
-    private static func number(_ text: String, _ key: String) throws(ConfigurationError) -> Int {
-        guard let number = Int(text) else { throw ConfigurationError(key: key, why: "'\(text)' is no whole number") }
-        return number
-    }
-
-    /// `250ms`, `5s`, `2m`, `1h`.
-    private static func duration(of text: String, _ key: String) throws(ConfigurationError) -> Duration {
-        let digits = text.prefix { $0.isNumber }
-        if let number = Int(digits), number <= 86_400_000 {
-            switch text.dropFirst(digits.count) {
-            case "ms": return .milliseconds(number)
-            case "s": return .seconds(number)
-            case "m": return .seconds(number * 60)
-            case "h": return .seconds(number * 3600)
-            default: break
-            }
-        }
-        throw ConfigurationError(key: key, why: "'\(text)' is no duration: write 250ms, 5s, 2m or 1h")
-    }
-
-    /// Checks what only this process can: addresses, and what development may listen on.
-    static func checkAddresses(_ configuration: MartletCore.Configuration) throws(ConfigurationError) {
-        for (key, text) in [("client.listen", configuration.client.listen), ("api.listen", configuration.api.listen)] {
-            guard let address = ListenAddress(text) else {
-                let why = "'\(text)' is no address: write 127.0.0.1:8000, [::1]:8000 or unix:/path"
-                throw ConfigurationError(key: key, why: why)
-            }
-            if configuration.isDevelopment, !isLoopback(address) {
-                throw ConfigurationError(
-                    key: key,
-                    why: "'\(text)': with --dev nobody is checked, so it serves loopback only"
-                )
-            }
-        }
-        if !configuration.isDevelopment {
-            let why =
-                "is not set. Without it nobody can prove who they are; for a try-out on this machine start with --dev"
-            throw ConfigurationError(key: "auth.hmac_secret_file", why: why)
-        }
-        guard configuration.controlSocket.hasPrefix("/"), configuration.controlSocket.utf8.count < 108 else {
-            throw ConfigurationError(key: "control_socket", why: "must be an absolute path of less than 108 bytes")
-        }
-    }
-
-    private static func isLoopback(_ address: ListenAddress) -> Bool {
-        switch address {
-        case .unix: true
-        case .tcp(let host, _): host.hasPrefix("127.") || host == "::1"
+            throw ConfigurationError(key: key.name, why: "must be one value, not a list")
         }
     }
 }

@@ -92,20 +92,36 @@ final class ControlServer {
         _ respond: @escaping (HTTPResponse) -> Void
     ) throws(HTTPProblem) {
         let call = try APICall.parse(request)
-        let command: Command
+        let text = input.span.extracting(body)
         switch call {
-        case .health:
-            respond(APIAnswer.healthy)
-            return
-        case .node(let byUser): command = .statistics(byUser: byUser)
-        case .shards, .shard, .readiness: command = .statistics(byUser: false)
-        case .command(let asked):
-            command = asked
-            if asked.carriesText { try checkJSON(input, body) }
+        case .health: respond(APIAnswer.healthy)
+        case .node(let byUser): ask(.statistics(byUser: byUser), nil, call, respond)
+        case .shards, .shard, .readiness, .metrics: ask(.statistics(byUser: false), nil, call, respond)
+        case .command(let command): ask(command, nil, call, respond)
+        case .publish(let command, let isEvent):
+            try checkJSON(input, body)
+            ask(command, isEvent ? try envelope(text) : Array(input[body]), call, respond)
+        case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }
-        let text = input.span.extracting(command.carriesText ? body : body.lowerBound..<body.lowerBound)
-        unsafe switchboard.ask(command, text: text, now: loop.now) { reply in
+    }
+
+    private func ask(
+        _ command: Command,
+        _ text: [UInt8]?,
+        _ call: APICall,
+        _ respond: @escaping (HTTPResponse) -> Void
+    ) {
+        let text = text ?? []
+        unsafe switchboard.ask(command, text: text.span, now: loop.now) { reply in
             respond(APIAnswer.response(to: call, reply))
+        }
+    }
+
+    private func envelope(_ body: Span<UInt8>) throws(HTTPProblem) -> [UInt8] {
+        do throws(EventEnvelope.Problem) {
+            return try EventEnvelope.text(ofBody: body, unixMilliseconds: Clock.unixMilliseconds())
+        } catch {
+            throw HTTPProblem(400, "invalid_event", error.detail)
         }
     }
 

@@ -65,6 +65,9 @@ struct Listeners {
         }
     }
 
+    /// True where backends connect over a network.
+    var isAPIOnNetwork: Bool { api.contains { Listener.port(of: $0) != nil } }
+
     /// Stops listening for clients and backends; workers hold their own numbers of the same sockets until they exit.
     mutating func close() {
         for descriptor in client + api + [control] where descriptor >= 0 { closeDescriptor(descriptor) }

@@ -5,9 +5,9 @@ internal import MartletWire
 
 /// The command line of the supervisor.
 ///
-/// In reading order of this room: Martletd (what was asked for), ConfigurationReading (and configured), Listeners
-/// (which sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (words between them),
-/// ControlServer (what operators ask).
+/// In reading order of this room: Martletd (what was asked for), ConfigurationReading and SecretReading (and configured),
+/// Listeners (which sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (words between
+/// them), ControlServer (what operators ask).
 @main
 struct Martletd: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,8 +17,28 @@ struct Martletd: ParsableCommand {
             Backends POST messages to the HTTP API; browsers that are connected as the addressed user receive them.
             One worker process per CPU serves a share of the users each; this process starts, watches and connects them.
             """,
-        version: Martlet.version
+        version: Martlet.version,
+        subcommands: [Serve.self, CheckConfig.self, PrintConfig.self],
+        defaultSubcommand: Serve.self
     )
+
+    /// Runs, and ends with a sentence where something cannot be.
+    static func report(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch let error as ConfigurationError {
+            CurrentProcess.printError("martletd: \(error)")
+            throw ExitCode(1)
+        } catch let error as SystemCallError {
+            CurrentProcess.printError("martletd: \(error)")
+            throw ExitCode(1)
+        }
+    }
+}
+
+/// `martletd`: serves until it is told to stop.
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Serve until SIGTERM or SIGINT (what martletd does).")
 
     @Option(help: ArgumentHelp("Configuration file (YAML).", valueName: "file"))
     var config: String?
@@ -39,33 +59,25 @@ struct Martletd: ParsableCommand {
     var controlSocket: String?
 
     func run() throws {
-        do {
-            let configuration = try readConfiguration()
-            try Supervisor.run(configuration)
-        } catch let error as ConfigurationError {
-            CurrentProcess.printError("martletd: \(error)")
-            throw ExitCode(1)
-        } catch let error as SystemCallError {
-            CurrentProcess.printError("martletd: \(error)")
-            throw ExitCode(1)
+        try Martletd.report {
+            let (configuration, secrets) = try settings()
+            try Supervisor.run(configuration, secrets)
         }
     }
 
-    private func readConfiguration() throws(ConfigurationError) -> Configuration {
+    private func settings() throws(ConfigurationError) -> (Configuration, SecretReading) {
         var flags: [String: String] = [:]
         flags["workers"] = workers
         flags["client.listen"] = clientListen
         flags["api.listen"] = apiListen
         flags["control_socket"] = controlSocket
-        var configuration = dev ? Configuration.development : Configuration()
-        if dev { configuration.controlSocket = Self.developmentControlSocket.socket }
-        try ConfigurationReading.apply(file: config, flags: flags, to: &configuration)
-        if dev, configuration.controlSocket == Self.developmentControlSocket.socket {
+        var defaults = dev ? Configuration.development : Configuration()
+        if dev { defaults.controlSocket = Self.developmentControlSocket.socket }
+        let reading = try ConfigurationReading(file: config, flags: flags, over: defaults)
+        if dev, reading.configuration.controlSocket == Self.developmentControlSocket.socket {
             try makeControlFolder()
         }
-        try configuration.validate()
-        try ConfigurationReading.checkAddresses(configuration)
-        return configuration
+        return (reading.configuration, try reading.checked())
     }
 
     static var developmentControlSocket: (folder: String, socket: String) {
@@ -81,6 +93,58 @@ struct Martletd: ParsableCommand {
             try File.makeDirectory(Self.developmentControlSocket.folder, mode: 0o700)
         } catch {
             throw ConfigurationError(key: "control_socket", why: "\(error): name another by --control-socket")
+        }
+    }
+}
+
+/// `martletd check-config`: would it start with this?
+struct CheckConfig: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-config",
+        abstract: "Check a configuration and the secrets that it names; exit 0, or 1 and where it is wrong."
+    )
+
+    @Option(help: ArgumentHelp("Configuration file (YAML).", valueName: "file"))
+    var config: String?
+
+    func run() throws {
+        do throws(ConfigurationError) {
+            let reading = try ConfigurationReading(file: config, flags: [:], over: Configuration())
+            let secrets = try reading.checked()
+            let isNetwork = !reading.configuration.api.listen.hasPrefix("unix:")
+            try secrets.checkBackends(isNetwork: isNetwork)
+            for path in secrets.exposed { print("warning: \(path) can be read by every user of this machine") }
+        } catch {
+            print(error)
+            throw ExitCode(1)
+        }
+        print("The configuration is good.")
+    }
+}
+
+/// `martletd print-config`: every key, with what it is for.
+struct PrintConfig: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "print-config",
+        abstract: "Print every key with its value and what it is for; never a secret."
+    )
+
+    @Option(help: ArgumentHelp("Show what is in force with this file (default: the defaults).", valueName: "file"))
+    var config: String?
+
+    @Flag(help: "Print the reference as a Markdown table instead of YAML.")
+    var markdown = false
+
+    func run() throws {
+        try Martletd.report {
+            var configuration = Configuration()
+            if let config {
+                configuration = try ConfigurationReading(file: config, flags: [:], over: configuration).configuration
+            }
+            print(
+                markdown ? ConfigurationText.markdown(configuration) : ConfigurationText.yaml(configuration),
+                terminator: ""
+            )
         }
     }
 }

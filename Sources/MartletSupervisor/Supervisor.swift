@@ -30,6 +30,10 @@ actor Supervisor {
     private let workers: [WorkerProcess]
     private let switchboard: Switchboard
     private let control: ControlServer
+    private let secrets: SecretReading
+    private let board: Board
+    /// Why the start was given up.
+    private var failure: ConfigurationError?
     private var timerDeadline: UInt64?
     private var wasReady = false
     private var stopDeadline: UInt64?
@@ -37,14 +41,15 @@ actor Supervisor {
     private let descriptorLimit: Int
 
     /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
-    static func run(_ configuration: Configuration) throws {
-        let supervisor = try Supervisor(configuration)
+    static func run(_ configuration: Configuration, _ secrets: SecretReading) throws {
+        let supervisor = try Supervisor(configuration, secrets)
         let loop = supervisor.loop
         try supervisor.assumeIsolated { try $0.begin() }
         loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
+        if let failure = (supervisor.assumeIsolated { $0.failure }) { throw failure }
     }
 
-    private init(_ configuration: Configuration) throws {
+    private init(_ configuration: Configuration, _ secrets: SecretReading) throws {
         signals = try SignalSource([.hangup, .interrupt, .terminate])
         SignalSource.ignoreBrokenPipes()
         descriptorLimit = CurrentProcess.raiseDescriptorLimit()
@@ -52,8 +57,11 @@ actor Supervisor {
         self.configuration = configuration
         let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
         map = ShardMap(shardCount: count)
-        log = Logger(label: "martletd", factory: { _ in SupervisorLog() })
+        log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
+        self.secrets = secrets
         listeners = try Listeners(configuration)
+        try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
+        board = try Board(shards: count, limits: configuration.limits)
         let program = CurrentProcess.executablePath
         workerPath = program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
         let supervision = configuration.supervision
@@ -81,6 +89,9 @@ actor Supervisor {
         try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
         if configuration.isDevelopment {
             log.warning("Development mode: nobody is checked, anyone on this machine may connect and publish")
+        }
+        for path in secrets.exposed {
+            log.warning("Every user of this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])
         }
         housekeeping()
         flush()
@@ -176,6 +187,8 @@ actor Supervisor {
                 listeners: listeners,
                 map: map,
                 configuration: configuration,
+                secrets: secrets.secrets,
+                board: board,
                 // An eighth of the table for each worker's clients under way, and no more than that in all.
                 window: max(8, min(1024, descriptorLimit / 8 / workers.count)),
                 now: loop.now
@@ -207,19 +220,22 @@ actor Supervisor {
         let lost = worker.reported.connections
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
         worker.forget(end)
+        board.clear(shard: worker.shard)
         switchboard.workerEnded(worker.shard)
         for packet in stranded {
             if let descriptor = packet.descriptor { giveBack(packet.bytes, descriptor) }
         }
-        if stopDeadline == nil {
+        if worker.hasBadConfiguration, !wasReady {
+            failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
+            beginStopping()
+        } else if stopDeadline == nil {
             log.error(
                 "A worker has ended",
                 metadata: metadata(worker, ["why": "\(end)", "connections_lost": "\(lost)"])
             )
             announceStates()
-        } else if !workers.contains(where: \.lifecycle.hasProcess) {
-            finish()
         }
+        if stopDeadline != nil, !workers.contains(where: \.lifecycle.hasProcess) { finish() }
     }
 
     private func linkReady(_ worker: WorkerProcess, _ event: EventLoop.Event) {
@@ -264,8 +280,13 @@ actor Supervisor {
             worker.reported = statistics
         case .log:
             let line = try LogLine(input, in: frame.payload)
-            log.log(level: line.level, "\(line.message)", metadata: ["shard": "\(worker.shard)"])
-        case .stop, .shardStates: throw .unknownValue
+            var metadata: Logger.Metadata = ["shard": "\(worker.shard)"]
+            for field in line.fields { metadata[field.name] = "\(field.value)" }
+            log.log(level: line.level, "\(line.message)", metadata: metadata)
+        case .rooms:
+            let changes = try RoomChanges(input, in: frame.payload)
+            switchboard.note(changes, from: worker, correlation: frame.header.correlation)
+        case .stop, .shardStates, .roomsNoted: throw .unknownValue
         }
     }
 
@@ -337,6 +358,11 @@ actor Supervisor {
             return
         }
         log.info("Stopping", metadata: ["signal": "\(signal.name)"])
+        beginStopping()
+    }
+
+    private func beginStopping() {
+        guard stopDeadline == nil else { return }
         Systemd.notify("STOPPING=1")
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
         loop.deregister(listeners.control)

@@ -1,14 +1,36 @@
 internal import Logging
+internal import MartletCore
 internal import MartletLinux
+internal import MartletSystemd
 internal import MartletWire
 
-/// Writes the log of all processes to standard error, a line for each event.
-///
-/// Under systemd each line begins with its priority (`<4>`, sd-daemon(3)) and the journal adds the time.
+/// Writes the log of all processes: to the journal, or to standard error as text or as JSON, a line for each event.
 struct SupervisorLog: LogHandler {
-    var logLevel = Logger.Level.info
+    private enum Form {
+        case journal, text, json
+    }
+
+    var logLevel: Logger.Level
     var metadata: Logger.Metadata = [:]
-    private let isJournal = CurrentProcess.environment("JOURNAL_STREAM") != nil
+    private let form: Form
+
+    init(_ configuration: Configuration.Log) {
+        logLevel =
+            switch configuration.level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        form =
+            switch configuration.format {
+            case .journal: .journal
+            case .text: .text
+            case .json: .json
+            case .auto:
+                if Systemd.isErrorTheJournal { .journal } else { CurrentProcess.isErrorATerminal ? .text : .json }
+            }
+    }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -17,22 +39,45 @@ struct SupervisorLog: LogHandler {
 
     func log(event: LogEvent) {
         let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        let details = all.sorted { $0.key < $1.key }.map { " \($0.key)=\(Self.quoted("\($0.value)"))" }.joined()
-        let priority: Int
-        switch event.level {
-        case .trace, .debug: priority = 7
-        case .info: priority = 6
-        case .notice: priority = 5
-        case .warning: priority = 4
-        case .error: priority = 3
-        case .critical: priority = 2
-        }
-        if isJournal {
-            CurrentProcess.printError("<\(priority)>\(event.message)\(details)")
-        } else {
+        let fields = all.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
+        write(event.level, "\(event.message)", fields)
+    }
+
+    private func write(_ level: Logger.Level, _ message: String, _ fields: [(name: String, value: String)]) {
+        switch form {
+        case .text:
             let time = Timestamp.text(unixMilliseconds: Clock.unixMilliseconds())
-            CurrentProcess.printError("\(time) \(event.level) \(event.message)\(details)")
+            CurrentProcess.printError("\(time) \(level) \(Self.line(message, fields))")
+        case .json: CurrentProcess.printError(Self.json(level, message, fields))
+        case .journal:
+            let own = fields.map { ("MARTLET_\($0.name.uppercased())", $0.value) }
+            let standard = [
+                ("MESSAGE", Self.line(message, fields)), ("PRIORITY", "\(level.syslogPriority)"),
+                ("SYSLOG_IDENTIFIER", "martletd"),
+            ]
+            if !Systemd.writeToJournal(standard + own) {
+                CurrentProcess.printError("<\(level.syslogPriority)>\(Self.line(message, fields))")
+            }
         }
+    }
+
+    private static func line(_ message: String, _ fields: [(name: String, value: String)]) -> String {
+        message + fields.map { " \($0.name)=\(quoted($0.value))" }.joined()
+    }
+
+    private static func json(
+        _ level: Logger.Level,
+        _ message: String,
+        _ fields: [(name: String, value: String)]
+    ) -> String {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("time", Timestamp.text(unixMilliseconds: Clock.unixMilliseconds()))
+        json.member("level", "\(level)")
+        json.member("message", message)
+        for (name, value) in fields where !["time", "level", "message"].contains(name) { json.member(name, value) }
+        json.endObject()
+        return String(decoding: json.bytes, as: UTF8.self)
     }
 
     /// A value with spaces or control characters in quotes, so that one event stays one line.
@@ -41,5 +86,18 @@ struct SupervisorLog: LogHandler {
         var json = JSONWriter()
         json.value(value)
         return String(decoding: json.bytes, as: UTF8.self)
+    }
+}
+
+extension Logger.Level {
+    fileprivate var syslogPriority: Int {
+        switch self {
+        case .trace, .debug: 7
+        case .info: 6
+        case .notice: 5
+        case .warning: 4
+        case .error: 3
+        case .critical: 2
+        }
     }
 }

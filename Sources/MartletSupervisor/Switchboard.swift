@@ -7,13 +7,18 @@ final class Switchboard {
     /// How long a request may wait for a shard.
     private static let patience: UInt64 = 5_000_000_000
     private static let mostPending = 1_000_000
+    /// Answers to publishes for several shards that are remembered by their keys.
+    private static let mostAnswers = 262_144
 
-    private let workers: [WorkerProcess]
-    private let map: ShardMap
+    let workers: [WorkerProcess]
+    let map: ShardMap
+    /// Where rooms have members.
+    private(set) var interest = InterestTable()
     private let holdBytes: Int
     private let startedAt: UInt64
     private var pending = PendingRequests(capacity: mostPending)
     private var ownAskers: [UInt64: (CommandReply) -> Void] = [:]
+    private var repeats = RepeatedRequests(capacity: mostAnswers)
     private var nextCorrelation: UInt64 = 0
     /// Requests that a full queue or a missing shard refused.
     private(set) var refused = 0
@@ -27,67 +32,146 @@ final class Switchboard {
 
     var nextDeadline: UInt64? { pending.nextDeadline }
 
+    // MARK: Rooms
+
+    /// A shard says which of its rooms have members.
+    func note(_ changes: RoomChanges, from worker: WorkerProcess, correlation: UInt64) {
+        for change in changes.changes { interest.note(change, shard: worker.shard) }
+        let header = PeerHeader(
+            kind: .roomsNoted,
+            source: PeerAddress.supervisor,
+            destination: UInt16(worker.shard),
+            correlation: correlation,
+            payloadLength: 0
+        )
+        worker.stream?.append(header, [])
+    }
+
     // MARK: Requests
 
-    /// A worker asks something of another shard, or of all.
+    /// A worker asks something of another shard, or of several.
     func command(_ frame: PeerStream.Frame, from worker: WorkerProcess, now: UInt64) {
         guard let input = worker.stream?.input else { return }
         var header = frame.header
         header.source = UInt16(worker.shard)
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
-        let decoded =
-            header.destination == PeerAddress.everyShard
-            ? try? CommandCoding.decode(input, in: frame.payload).0 : nil
-        send(key, to: header.destination, isStatistics: decoded?.isStatistics ?? false, now: now) { target in
-            target.append(header, copying: frame.payload, of: input)
+        if workers.indices.contains(Int(header.destination)) {
+            send(key, to: [workers[Int(header.destination)]], mode: .single, now: now) { target in
+                target.append(header, copying: frame.payload, of: input)
+            }
+            return
         }
+        guard let (request, textStart) = try? CommandCoding.decode(input, in: frame.payload) else {
+            answer(.init(key: key, reply: .failed(.malformed)))
+            return
+        }
+        let text = input.span.extracting(textStart..<frame.payload.upperBound)
+        spread(request, text: text, key, mapGeneration: header.mapGeneration, now: now)
     }
 
     /// The supervisor itself asks, for an operator; the answer comes by `onReply`, always.
     func ask(_ command: Command, text: Span<UInt8>, now: UInt64, _ onReply: @escaping (CommandReply) -> Void) {
-        let destination: UInt16
-        switch command.destination(in: map) {
-        case .nobody:
-            onReply(command.replyOfNobody)
-            return
-        case .shard(let shard): destination = UInt16(shard)
-        case .everyShard: destination = PeerAddress.everyShard
-        }
         nextCorrelation += 1
-        let payload = CommandCoding.encode(command)
-        let header = PeerHeader(
+        let key = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
+        switch command.destination(in: map) {
+        case .nobody: return onReply(command.replyOfNobody)
+        case .shard(let shard):
+            ownAskers[nextCorrelation] = onReply
+            send(Request(command), text: text, key, to: [workers[shard]], mode: .single, now: now)
+        case .anyShard:
+            ownAskers[nextCorrelation] = onReply
+            let serving = workers.first(where: \.isServing).map { [$0] } ?? []
+            send(Request(command), text: text, key, to: serving, mode: .single, now: now)
+        case .everyShard, .room:
+            ownAskers[nextCorrelation] = onReply
+            spread(Request(command), text: text, key, mapGeneration: map.generation, now: now)
+        }
+    }
+
+    /// Sends a request to every shard that it concerns.
+    private func spread(
+        _ request: Request,
+        text: Span<UInt8>,
+        _ key: PendingRequests.Key,
+        mapGeneration: UInt32,
+        now: UInt64
+    ) {
+        switch request.command {
+        case .statistics:
+            let serving = workers.filter(\.isServing)
+            if serving.isEmpty {
+                answer(.init(key: key, reply: .node(NodeStatistics(shards: [], uptimeNanoseconds: 0))))
+            } else {
+                send(request, text: text, key, to: serving, mode: .statistics, now: now)
+            }
+        case .sendToRoom(let room):
+            if isRepeated(request, key, now) { return }
+            let shards = interest.shards(of: room)
+            if shards.isEmpty { return sendToEmpty(room, request, text: text, key, now: now) }
+            send(request, text: text, key, to: shards.map { workers[$0] }, mode: .receipts, now: now)
+        default:
+            if isRepeated(request, key, now) { return }
+            send(request, text: text, key, to: workers, mode: .receipts, now: now)
+        }
+    }
+
+    /// Nothing is bound to the room: a thread's id is tried as a user's; a job has no watchers.
+    private func sendToEmpty(
+        _ room: Room,
+        _ request: Request,
+        text: Span<UInt8>,
+        _ key: PendingRequests.Key,
+        now: UInt64
+    ) {
+        guard room.kind == .thread else { return answer(.init(key: key, reply: .receipt(Delivery()))) }
+        let asUser = Request(.sendToUser(room.id), key: request.key)
+        let owner = workers[map.shard(ofUser: room.id)]
+        send(asUser, text: text, key, to: [owner], mode: .receipts, now: now)
+    }
+
+    /// True where a request with this key was answered before, or is under way: then it is, or will be, answered.
+    private func isRepeated(_ request: Request, _ asker: PendingRequests.Key, _ now: UInt64) -> Bool {
+        guard let key = request.key else { return false }
+        switch repeats.begin(key, asker, now: now) {
+        case .first: return false
+        case .waits: return true
+        case .answered(let reply):
+            answer(.init(key: asker, reply: reply))
+            return true
+        }
+    }
+
+    private func send(
+        _ request: Request,
+        text: Span<UInt8>,
+        _ key: PendingRequests.Key,
+        to targets: [WorkerProcess],
+        mode: PendingRequests.Mode,
+        now: UInt64
+    ) {
+        let payload = CommandCoding.encode(request)
+        let bytes = Array(copying: text)
+        var header = PeerHeader(
             kind: .command,
-            source: PeerAddress.supervisor,
-            destination: destination,
-            correlation: nextCorrelation,
+            source: key.source,
+            destination: 0,
+            correlation: key.correlation,
             mapGeneration: map.generation,
             payloadLength: payload.count + text.count
         )
-        ownAskers[nextCorrelation] = onReply
-        let bytes = Array(copying: text)
-        let key = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
-        send(key, to: destination, isStatistics: command.isStatistics, now: now) { target in
+        send(key, to: targets, mode: mode, now: now) { target in
+            header.destination = PeerAddress.everyShard
             target.append(header, payload, text: bytes.span)
         }
     }
 
     private func send(
         _ key: PendingRequests.Key,
-        to destination: UInt16,
-        isStatistics: Bool,
+        to targets: [WorkerProcess],
+        mode: PendingRequests.Mode,
         now: UInt64,
         _ write: (inout PeerStream) -> Void
     ) {
-        let targets: [WorkerProcess]
-        if destination == PeerAddress.everyShard {
-            targets = isStatistics ? workers.filter(\.isServing) : workers
-        } else {
-            targets = workers.indices.contains(Int(destination)) ? [workers[Int(destination)]] : []
-        }
-        if targets.isEmpty, isStatistics {
-            answer(.init(key: key, reply: .node(NodeStatistics(shards: [], uptimeNanoseconds: 0))))
-            return
-        }
         // All or nobody: a publish that cannot reach one shard is not begun at the others, so that it can be repeated.
         let hasRoom = targets.allSatisfy { $0.isServing && ($0.stream?.queuedBytes ?? .max) <= holdBytes }
         guard hasRoom, !targets.isEmpty, !pending.isFull else {
@@ -95,8 +179,6 @@ final class Switchboard {
             answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
             return
         }
-        let mode: PendingRequests.Mode =
-            isStatistics ? .statistics : destination == PeerAddress.everyShard ? .receipts : .single
         pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience)
         for target in targets {
             if var stream = target.takeStream() {
@@ -136,9 +218,13 @@ final class Switchboard {
         }
     }
 
-    /// A worker has ended: whoever waits for it is told, and nobody waits for it.
+    /// A worker has ended: whoever waits for it is told, and nobody waits for it; its rooms are empty.
     func workerEnded(_ shard: Int) {
+        interest.forget(shard: shard)
         pending.requesterFailed(UInt16(shard))
+        for asker in repeats.requesterFailed(UInt16(shard)) {
+            deliver(.init(key: asker, reply: .failed(.shardUnavailable(partial: nil))))
+        }
         for answer in pending.shardFailed(shard) { self.answer(answer) }
     }
 
@@ -147,7 +233,15 @@ final class Switchboard {
         for answer in pending.expire(now: now) { self.answer(answer) }
     }
 
+    /// Tells the asker, and whoever asked the same meanwhile.
     private func answer(_ answer: PendingRequests.Answer) {
+        deliver(answer)
+        for asker in repeats.end(answer.key, answer.reply, now: Clock.monotonicNanoseconds()) {
+            deliver(.init(key: asker, reply: answer.reply))
+        }
+    }
+
+    private func deliver(_ answer: PendingRequests.Answer) {
         var reply = answer.reply
         if case .node(let node) = reply { reply = .node(completed(node)) }
         if answer.key.source == PeerAddress.supervisor {
@@ -179,14 +273,17 @@ final class Switchboard {
             if wantsUsers, statistics.connectionsByUser == nil { statistics.connectionsByUser = [:] }
             return statistics
         }
-        return NodeStatistics(shards: shards, uptimeNanoseconds: Clock.monotonicNanoseconds() - startedAt)
-    }
-}
-
-extension Command {
-    fileprivate var isStatistics: Bool {
-        if case .statistics = self { return true }
-        return false
+        let uptime = Clock.monotonicNanoseconds() - startedAt
+        // Alone, a shard tells nobody of its rooms; of several, each room is counted once.
+        let isAlone = workers.count == 1
+        var completed = NodeStatistics(
+            shards: shards,
+            uptimeNanoseconds: uptime,
+            threads: isAlone ? shards[0].threads : interest.count(of: .thread),
+            jobs: isAlone ? shards[0].jobs : interest.count(of: .job)
+        )
+        completed.switchboardRefused = refused
+        return completed
     }
 }
 

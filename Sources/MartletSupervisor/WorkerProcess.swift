@@ -17,6 +17,8 @@ final class WorkerProcess {
     /// What earlier workers of this shard had counted, so that counters never go back.
     private var ledger = Counters()
     private(set) var lastEnd: String?
+    /// It ended because it cannot use what it was configured with.
+    private(set) var hasBadConfiguration = false
     private(set) var pid: Int32 = 0
     private(set) var handle: Int32 = -1
     var linkWatchesWritable = false
@@ -42,6 +44,8 @@ final class WorkerProcess {
         listeners: Listeners,
         map: ShardMap,
         configuration: Configuration,
+        secrets: BirthContract.Secrets,
+        board: Board,
         window: Int,
         now: UInt64
     ) throws(SystemCallError) {
@@ -52,7 +56,9 @@ final class WorkerProcess {
             map: map,
             clientListeners: listeners.client.count,
             apiListeners: listeners.api.count,
-            configuration: configuration
+            configuration: configuration,
+            secrets: secrets,
+            addressKey: board.addressKey
         )
         let layout = ArenaLayout(connections: configuration.limits.connections)
         let arena = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
@@ -75,7 +81,9 @@ final class WorkerProcess {
             environment: CurrentProcess.environment.filter {
                 $0.hasPrefix("SWIFT_BACKTRACE=") || $0.hasPrefix("TSAN_")
             },
-            descriptors: [theirs.number, theirPostEnd.number, arena.number, contractMemory.number]
+            descriptors: [
+                theirs.number, theirPostEnd.number, arena.number, contractMemory.number, board.memory.number,
+            ]
                 + listeners.client + listeners.api
         )
         adopt(child, link: ours.release(), post: post)
@@ -111,6 +119,7 @@ final class WorkerProcess {
     /// Collects the process if it has ended; says how in words.
     func reaped() -> String? {
         guard let end = reap?() else { return nil }
+        hasBadConfiguration = end == .exited(code: BirthContract.exitCodeOfBadConfiguration)
         if let killReason { return "killed: \(killReason)" }
         switch end {
         case .exited(let code): return code == 0 ? "exit 0" : "exit \(code)"

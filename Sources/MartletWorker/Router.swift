@@ -6,10 +6,10 @@ internal import MartletWire
 /// Only it knows shard numbers.
 final class Router {
     /// Who waits for an answer from elsewhere.
-    struct Asker {
-        let peer: HTTPPeer
-        let number: Int
-        let call: APICall
+    enum Asker {
+        case peer(HTTPPeer, number: Int, call: APICall, since: UInt64)
+        /// Lines of a batch, whose answers come in one list, or as one.
+        case batch(Batch, lines: [Int])
     }
 
     enum Route: Equatable {
@@ -18,6 +18,13 @@ final class Router {
         case elsewhere
         /// The answer is known already.
         case answered(CommandReply)
+    }
+
+    private struct Waiting {
+        let asker: Asker
+        let since: UInt64
+        /// It comes back to this shard, so what is asked later must not overtake it.
+        let isDetour: Bool
     }
 
     /// How long a request may wait for an answer; longer than the supervisor lets a shard take, so that this is for a
@@ -29,21 +36,27 @@ final class Router {
     private let shard: Int
     private let map: ShardMap
     private let link: Link
+    private let tally: Tally
     private var states: [ShardState]
-    private var waiting: [UInt64: Asker] = [:]
+    private var waiting: [UInt64: Waiting] = [:]
     /// When the requests that wait are given up, oldest first; those that were answered are passed over.
     private var deadlines: [(correlation: UInt64, deadline: UInt64)] = []
     private var nextCorrelation: UInt64
+    /// Requests under way that the switchboard brings back to this shard.
+    private var detours = 0
 
     /// The generation numbers this worker's requests apart from those of the workers before it, whose answers may still
     /// come.
-    init(shard: Int, generation: UInt32, map: ShardMap, link: Link) {
+    init(shard: Int, generation: UInt32, map: ShardMap, link: Link, tally: Tally) {
         nextCorrelation = UInt64(generation) << 40
         self.shard = shard
         self.map = map
         self.link = link
+        self.tally = tally
         states = Array(repeating: .serving, count: map.shardCount)
     }
+
+    var isAlone: Bool { map.shardCount == 1 }
 
     /// The supervisor said how the shards are.
     func update(_ states: ShardStates) {
@@ -58,24 +71,54 @@ final class Router {
 
     func isMine(_ destination: UInt16) -> Bool { Int(destination) == shard }
 
-    /// Sends a command on its way, or says that this shard must carry it out.
-    func route(_ command: Command, text: Span<UInt8>, for asker: Asker, now: UInt64) -> Route {
-        switch command.destination(in: map) {
-        case .nobody: return .answered(command.replyOfNobody)
-        case .shard(shard): return .here
-        case .shard(let owner):
-            guard states[owner] == .serving else { return .answered(.failed(.shardUnavailable(partial: nil))) }
-            return ask(command, text, UInt16(owner), asker, now)
-        case .everyShard:
-            // Statistics are completed by the supervisor; everything else a lone shard can do by itself.
-            if case .statistics = command { return ask(command, text, PeerAddress.everyShard, asker, now) }
-            if map.shardCount == 1 { return .here }
-            return ask(command, text, PeerAddress.everyShard, asker, now)
+    // MARK: Asking
+
+    /// Sends a request on its way, or says that this shard must carry it out.
+    func route(_ request: Request, text: Span<UInt8>, for asker: Asker, now: UInt64) -> Route {
+        switch place(of: request.command) {
+        case .here: return .here
+        case .answered(let reply): return .answered(reply)
+        case .shard(let owner): return ask(request, text, UInt16(owner), asker, now)
+        case .switchboard(let address): return ask(request, text, address, asker, now)
         }
     }
 
+    /// Where a command is carried out now.
+    enum Place {
+        case here
+        case shard(Int)
+        /// The switchboard knows to whom.
+        case switchboard(UInt16)
+        case answered(CommandReply)
+    }
+
+    func place(of command: Command) -> Place {
+        switch command.destination(in: map) {
+        case .nobody: return .answered(command.replyOfNobody)
+        case .anyShard: return .here
+        case .shard(shard):
+            // What is asked later must not overtake what is on its way back here; and who is bound to a thread must be
+            // known to the switchboard before the binding is answered.
+            if isAlone || (detours == 0 && !command.isBinding) { return .here }
+            return .shard(shard)
+        case .shard(let owner):
+            guard states[owner] == .serving else { return .answered(.failed(.shardUnavailable(partial: nil))) }
+            return .shard(owner)
+        case .room: return isAlone ? .here : .switchboard(PeerAddress.room)
+        case .everyShard:
+            // Statistics are completed by the supervisor; everything else a lone shard can do by itself.
+            if case .statistics = command { return .switchboard(PeerAddress.everyShard) }
+            return isAlone ? .here : .switchboard(PeerAddress.everyShard)
+        }
+    }
+
+    /// Sends a parcel of a batch to the shard that owns its addresses.
+    func send(_ parcel: Batch.Parcel, of batch: Batch, to owner: Int, now: UInt64) -> Route {
+        ask(Request(.batch), parcel.bytes.span, UInt16(owner), .batch(batch, lines: parcel.lines), now)
+    }
+
     private func ask(
-        _ command: Command,
+        _ request: Request,
         _ text: Span<UInt8>,
         _ destination: UInt16,
         _ asker: Asker,
@@ -83,10 +126,13 @@ final class Router {
     ) -> Route {
         guard !link.isFull, waiting.count < Self.mostWaiting else { return .answered(.failed(.overloaded)) }
         nextCorrelation += 1
-        waiting[nextCorrelation] = asker
+        let isStatistics = if case .statistics = request.command { true } else { false }
+        let isDetour = !isStatistics && (destination == UInt16(shard) || destination >= PeerAddress.room)
+        if isDetour { detours += 1 }
+        waiting[nextCorrelation] = Waiting(asker: asker, since: now, isDetour: isDetour)
         deadlines.append((nextCorrelation, now + Self.patience))
         link.request(
-            CommandCoding.encode(command),
+            CommandCoding.encode(request),
             text: text,
             to: destination,
             correlation: nextCorrelation,
@@ -95,16 +141,36 @@ final class Router {
         return .elsewhere
     }
 
+    // MARK: Answers
+
     /// Those who have waited too long; each must be answered (called with every beat).
     func expire(now: UInt64) -> [Asker] {
         let due = deadlines.prefix { $0.deadline <= now || waiting[$0.correlation] == nil }
-        let late = due.compactMap { waiting.removeValue(forKey: $0.correlation) }
+        let late = due.compactMap { remove($0.correlation)?.asker }
         deadlines.removeFirst(due.count)
+        tally.counters[.requestsTimedOut] += late.count
         return late
     }
 
     /// The asker of a reply that came; nil where nobody waits for it.
-    func asker(of correlation: UInt64) -> Asker? {
-        waiting.removeValue(forKey: correlation)
+    func asker(of correlation: UInt64, now: UInt64) -> Asker? {
+        guard let found = remove(correlation) else { return nil }
+        tally.counters[Timing.hop].observe(now > found.since ? now - found.since : 0)
+        return found.asker
+    }
+
+    private func remove(_ correlation: UInt64) -> Waiting? {
+        guard let found = waiting.removeValue(forKey: correlation) else { return nil }
+        if found.isDetour { detours -= 1 }
+        return found
+    }
+}
+
+extension Command {
+    fileprivate var isBinding: Bool {
+        switch self {
+        case .bind, .unbind: true
+        default: false
+        }
     }
 }

@@ -27,6 +27,8 @@ struct Token: Equatable {
         case stopDeadline = 4
         /// Close HTTP connections whose request takes too long.
         case doorSweep = 5
+        /// Ping connections, close the silent, look for tokens that end.
+        case health = 6
     }
 
     let kind: Kind

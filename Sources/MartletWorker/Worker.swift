@@ -8,20 +8,23 @@ internal import MartletWire
 /// Each turn of the loop enters the manager's isolation once and handles everything that is ready; at its end all that
 /// was queued leaves: WebSocket frames, answers, words to the supervisor.
 final class Worker {
-    private let loop: EventLoop
-    private let contract: BirthContract
-    private let manager: WebSocketManager
-    private let sockets: SocketTable
-    private let shard: Shard
-    private let door: Door
-    private let link: Link
-    private let router: Router
-    private let post: DescriptorChannel
+    let loop: EventLoop
+    let contract: BirthContract
+    let manager: WebSocketManager
+    let sockets: SocketTable
+    let shard: Shard
+    let door: Door
+    let link: Link
+    let router: Router
+    let post: DescriptorChannel
+    let board: NodeBoard
+    let tally = Tally()
+    let log: Logger
+    var gatekeeper: Gatekeeper
+    var isStopping = false
     private let logSink = LogSink()
-    private let log: Logger
     private var isPostWritable = false
     private var isSweepSet = false
-    private var isStopping = false
 
     /// Lives until the supervisor says stop.
     static func run() throws {
@@ -35,43 +38,58 @@ final class Worker {
         // The arena is mapped for as long as the process lives.
         let mapping = try MemoryMapping(of: BirthContract.Descriptor.arena)
         let header = unsafe try ArenaHeader(unsafe Array(mapping.bytes.prefix(4096)), memorySize: mapping.bytes.count)
-        let memory = ArenaMapping(mapping)
+        let memory = SharedMapping(mapping)
+        let board = unsafe try NodeBoard(SharedMapping(MemoryMapping(of: BirthContract.Descriptor.board)).kept.bytes)
         let arena = unsafe try Arena(
             formatting: memory.mapping.bytes,
             layout: header.layout,
             shard: contract.shard,
             generation: contract.generation
         ) { memory.mapping.discard(offset: $0, count: $1) }
-        let worker = try Worker(contract: contract, arena: arena)
+        let worker = try Worker(contract: contract, arena: arena, board: board)
         worker.serve()
     }
 
-    private init(contract: BirthContract, arena: Arena) throws {
+    private init(contract: BirthContract, arena: Arena, board: NodeBoard) throws {
         self.contract = contract
+        self.board = board
+        gatekeeper = Gatekeeper(contract, board: board)
         let limit = CurrentProcess.raiseDescriptorLimit()
         loop = try EventLoop()
         sockets = SocketTable(
             loop: loop,
             arena: arena,
-            limits: .init(messageBytes: Int(contract.maxMessageBytes), queueBytes: Int(contract.queueBytes))
-        )
-        // The manager and the turn share the sockets; both run on the loop's thread only.
-        nonisolated(unsafe) let transport: any Transport = sockets
-        manager = unsafe WebSocketManager(executor: loop, transport: transport)
-        shard = Shard(
-            number: Int(contract.shard),
-            sockets: sockets,
-            heartbeatInterval: contract.heartbeatInterval
+            limits: .init(
+                messageBytes: Int(contract.client.maxMessageBytes),
+                queueBytes: Int(contract.client.queueBytes)
+            ),
+            tally: tally
         )
         let sink = logSink
-        log = Logger(label: "martlet-worker", factory: { _ in LinkLogHandler(sink: sink) })
+        let level = Logger.Level(priority: contract.logPriority)
+        log = Logger(label: "martlet-worker", factory: { _ in LinkLogHandler(sink: sink, level: level) })
+        // The manager and the turn share the sockets; both run on the loop's thread only.
+        nonisolated(unsafe) let transport: any Transport = sockets
+        manager = unsafe WebSocketManager(
+            executor: loop,
+            transport: transport,
+            limits: contract.managerLimits,
+            observer: ManagerLog(log).observer
+        )
         link = try Link(
             descriptor: BirthContract.Descriptor.link,
             shard: contract.shard,
             bound: Int(contract.linkBytes),
             loop: loop
         )
-        router = Router(shard: Int(contract.shard), generation: contract.generation, map: contract.map, link: link)
+        router = Router(
+            shard: Int(contract.shard),
+            generation: contract.generation,
+            map: contract.map,
+            link: link,
+            tally: tally
+        )
+        shard = Shard(contract: contract, sockets: sockets, board: board, link: link, tally: tally)
         post = DescriptorChannel(
             owning: BirthContract.Descriptor.post,
             window: max(8, min(1024, limit / 8)),
@@ -85,26 +103,42 @@ final class Worker {
             settings: .init(
                 clientListeners: clients,
                 apiListeners: apis,
-                maxBodyBytes: Int(contract.maxBodyBytes),
+                maxBodyBytes: Int(contract.api.maxBodyBytes),
                 isDevelopment: contract.isDevelopment,
-                handshakeTimeout: contract.handshakeTimeout,
+                handshakeTimeout: contract.timing.handshakeTimeout,
                 descriptorReserve: limit - max(8, min(1024, limit / 8)) - 64
             ),
+            tally: tally,
             log: log
         )
         try loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)
     }
 
     private func serve() {
-        door.startAccepting()
-        link.send(.ready)
-        link.flush()
-        loop.setTimer(after: contract.livenessInterval, token: Token.timer(.beat).rawValue)
+        loop.setTimer(after: contract.timing.livenessInterval, token: Token.timer(.beat).rawValue)
         // All of the worker is touched on the loop's thread only, which is where the manager lives.
         nonisolated(unsafe) let worker = self
+        // JWTKit reads keys in an actor of its own; with this preference that runs on the loop's thread too.
+        Task(executorPreference: loop) { unsafe await worker.open() }
         loop.run { events in
             manager.assumeIsolated { manager in unsafe worker.turn(events, manager) }
         }
+    }
+
+    /// Reads the keys, then opens the door.
+    private func open() async {
+        do {
+            gatekeeper.keys = try await KeyRing(contract.keys)
+        } catch {
+            log.error("Cannot use auth.jwks_file", metadata: ["why": "\(error)"])
+            for line in logSink.take() { link.send(.log, line.bytes) }
+            link.flush()
+            // What cannot be mended by another try (sysexits.h: EX_CONFIG).
+            CurrentProcess.exit(BirthContract.exitCodeOfBadConfiguration)
+        }
+        door.startAccepting()
+        link.send(.ready)
+        link.flush()
     }
 
     // MARK: A turn
@@ -119,9 +153,9 @@ final class Worker {
                 }
             case .peer:
                 if let peer = door.peer(token.index, generation: token.generation) {
-                    door.ready(peer, event) { requested($0, $1, $2, $3, manager) }
+                    door.ready(peer, event) { heard($0, $1, manager) }
                 }
-            case .listener: door.accept(token.index) { requested($0, $1, $2, $3, manager) }
+            case .listener: door.accept(token.index) { heard($0, $1, manager) }
             case .link: linkReady(event, manager)
             case .post: postReady(manager)
             case .timer: timerFired(token, manager)
@@ -132,10 +166,11 @@ final class Worker {
 
     private func endTurn(_ manager: isolated WebSocketManager) {
         sockets.flushDirty()
-        door.flushDirty { requested($0, $1, $2, $3, manager) }
+        door.flushDirty { heard($0, $1, manager) }
         // Answering may have made requests that were waiting send more.
         sockets.flushDirty()
         shard.release(on: manager)
+        shard.announceRooms(on: manager)
         setSweep()
         for line in logSink.take() { link.send(.log, line.bytes) }
         link.flush()
@@ -158,169 +193,14 @@ final class Worker {
     private func timerFired(_ token: Token, _ manager: isolated WebSocketManager) {
         switch Token.Timer(rawValue: UInt32(token.index)) {
         case .beat:
-            link.send(.alive, CommandCoding.encode(.shard(shard.statistics(byUser: false, of: manager))))
-            loop.setTimer(after: contract.livenessInterval, token: Token.timer(.beat).rawValue)
-            for asker in unsafe router.expire(now: loop.now) {
-                let reply = CommandReply.failed(.shardUnavailable(partial: nil))
-                door.respond(asker.peer, number: asker.number, APIAnswer.response(to: asker.call, reply))
-            }
+            beat(manager)
         case .socketSweep:
             isSweepSet = false
             _ = unsafe sockets.sweep(now: loop.now)
         case .doorSweep: door.sweep()
+        case .health: shard.checkHealth(on: manager)
         case .acceptAgain: if !isStopping { door.startAccepting() }
         case .stopDeadline, nil: loop.stop()
-        }
-    }
-
-    // MARK: Requests
-
-    private func requested(
-        _ peer: HTTPPeer,
-        _ request: HTTPRequest,
-        _ number: Int,
-        _ body: Range<Int>,
-        _ manager: isolated WebSocketManager
-    ) {
-        if peer.kind == .client {
-            let path = contract.clientPath
-            switch ClientRequest(request, path: path, isDevelopment: contract.isDevelopment) {
-            case .api: break
-            case .answer(let response):
-                door.respond(peer, number: number, response)
-                return
-            case .upgrade(let user, let thread, let service, let accepted):
-                let ticket = AdoptionTicket(
-                    destination: contract.shard,
-                    source: contract.shard,
-                    service: service,
-                    user: user,
-                    thread: thread,
-                    acceptValue: accepted.acceptValue,
-                    subprotocol: accepted.subprotocol,
-                    bytesRead: peer.bytesRead,
-                    leftover: Array(peer.exchange.remainder)
-                )
-                upgrade(peer, number, ticket, manager)
-                return
-            }
-        }
-        call(peer, request, number, body, manager)
-    }
-
-    private func call(
-        _ peer: HTTPPeer,
-        _ request: HTTPRequest,
-        _ number: Int,
-        _ body: Range<Int>,
-        _ manager: isolated WebSocketManager
-    ) {
-        do throws(HTTPProblem) {
-            if contract.isDevelopment { try ClientRequest.refuseForeignPages(request) }
-            let call = try APICall.parse(request)
-            let asker = Router.Asker(peer: peer, number: number, call: call)
-            switch call {
-            case .health: door.respond(peer, number: number, APIAnswer.healthy)
-            case .node(let byUser): carryOut(.statistics(byUser: byUser), 0..<0, asker, manager)
-            case .shards, .shard, .readiness: carryOut(.statistics(byUser: false), 0..<0, asker, manager)
-            case .command(let command):
-                if command.carriesText { try checkJSON(peer.exchange.input, body) }
-                carryOut(command, body, asker, manager)
-            }
-        } catch {
-            door.respond(peer, number: number, error.response)
-        }
-    }
-
-    private func checkJSON(_ input: [UInt8], _ body: Range<Int>) throws(HTTPProblem) {
-        do throws(JSONFailure) {
-            try JSONScanner.validate(input.span.extracting(body))
-        } catch {
-            throw APIAnswer.problem(error)
-        }
-    }
-
-    private func carryOut(
-        _ command: Command,
-        _ body: Range<Int>,
-        _ asker: Router.Asker,
-        _ manager: isolated WebSocketManager
-    ) {
-        let input = asker.peer.exchange.input
-        let text = input.span.extracting(body)
-        let reply: CommandReply
-        switch unsafe router.route(command, text: text, for: asker, now: loop.now) {
-        case .elsewhere: return
-        case .answered(let known): reply = known
-        case .here: reply = shard.execute(command, text: text, on: manager)
-        }
-        door.respond(asker.peer, number: asker.number, APIAnswer.response(to: asker.call, reply))
-    }
-
-    // MARK: Clients
-
-    private func upgrade(
-        _ peer: HTTPPeer,
-        _ number: Int,
-        _ ticket: AdoptionTicket,
-        _ manager: isolated WebSocketManager
-    ) {
-        var ticket = ticket
-        let owner =
-            ticket.service == .echo
-            ? (shard: Int(contract.shard), isServing: true)
-            : router.owner(ofUser: ticket.user)
-        let refusal: HTTPProblem? =
-            if isStopping || !owner.isServing {
-                APIAnswer.problem(.shardUnavailable(partial: nil))
-            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || peer.owesBytes
-                || peer.exchange.waitingCount > 1
-            {
-                .badRequest("wait for the answer before you send frames")
-            } else {
-                nil
-            }
-        if let refusal {
-            door.respond(peer, number: number, refusal.response)
-            return
-        }
-        ticket.destination = UInt16(owner.shard)
-        let descriptor = door.takeSocket(of: peer)
-        if owner.shard == Int(contract.shard) {
-            adopt(descriptor, ticket, manager)
-        } else {
-            pass(descriptor, ticket)
-        }
-    }
-
-    private func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, _ manager: isolated WebSocketManager) {
-        if isStopping || !shard.adopt(descriptor, ticket, on: manager) {
-            door.refuse(descriptor, HTTPProblem(503, "full", "no room for another connection").with("Retry-After", "5"))
-        }
-    }
-
-    private func pass(_ descriptor: Int32, _ ticket: AdoptionTicket) {
-        do throws(DescriptorChannel.Refusal) {
-            try post.send(ticket.bytes, descriptor: descriptor)
-        } catch {
-            log.warning("Cannot pass a client to its shard", metadata: ["why": "\(error)"])
-            door.refuse(descriptor, APIAnswer.problem(.shardUnavailable(partial: nil)))
-        }
-    }
-
-    private func postReady(_ manager: isolated WebSocketManager) {
-        while let packet = post.receive() {
-            guard let descriptor = packet.descriptor else { continue }
-            guard let ticket = try? AdoptionTicket(packet.bytes) else {
-                log.error("A client came with a ticket that cannot be read")
-                closeDescriptor(descriptor)
-                continue
-            }
-            if ticket.isReturned || !router.isMine(ticket.destination) {
-                door.refuse(descriptor, APIAnswer.problem(.shardUnavailable(partial: nil)))
-            } else {
-                adopt(descriptor, ticket, manager)
-            }
         }
     }
 
@@ -335,56 +215,45 @@ final class Worker {
         try? loop.modify(post.descriptor, token: Token(.post).rawValue, interest: interest)
     }
 
-    // MARK: Words
-
-    private func linkReady(_ event: EventLoop.Event, _ manager: isolated WebSocketManager) {
-        if event.isWritable { link.flush() }
-        guard event.isReadable else { return }
-        link.receive { frame in
-            do throws(WireError) {
-                try heard(frame, manager)
-            } catch {
-                log.error("Cannot read a frame of the supervisor", metadata: ["kind": "\(frame.header.kind)"])
-            }
-        }
+    private func beat(_ manager: isolated WebSocketManager) {
+        link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
+        loop.setTimer(after: contract.timing.livenessInterval, token: Token.timer(.beat).rawValue)
+        for asker in unsafe router.expire(now: loop.now) { answer(asker, .failed(.shardUnavailable(partial: nil))) }
+        unsafe shard.releaseHeld(before: loop.now)
     }
 
-    private func heard(_ frame: PeerStream.Frame, _ manager: isolated WebSocketManager) throws(WireError) {
-        let input = link.input
-        switch frame.header.kind {
-        case .stop: beginStopping(manager)
-        case .shardStates: router.update(try ShardStates(input, in: frame.payload))
-        case .command:
-            let (command, textStart) = try CommandCoding.decode(input, in: frame.payload)
-            let text = input.span.extracting(textStart..<frame.payload.upperBound)
-            link.reply(CommandCoding.encode(shard.execute(command, text: text, on: manager)), to: frame.header)
-        case .reply:
-            guard let asker = router.asker(of: frame.header.correlation) else { return }
-            let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
-            door.respond(asker.peer, number: asker.number, APIAnswer.response(to: asker.call, reply))
-        case .ready, .alive, .log: break
-        }
-    }
-
-    // MARK: Stopping
-
-    /// Closes everybody with 1001 and exits when they have answered, or when their time is over.
-    private func beginStopping(_ manager: isolated WebSocketManager) {
-        guard !isStopping else { return }
-        isStopping = true
-        door.beginStopping()
-        manager.disconnectAll(.goingAway)
-        sockets.closeAll(.goingAway)
-        sockets.flushDirty()
-        loop.setTimer(after: contract.stopTimeout, token: Token.timer(.stopDeadline).rawValue)
+    /// What the worker knows of itself; the supervisor completes it.
+    func statistics(byUser: Bool, _ manager: isolated WebSocketManager) -> ShardStatistics {
+        tally.counters[.logLinesLost] += logSink.takeLost()
+        var statistics = shard.statistics(byUser: byUser, of: manager)
+        statistics.httpConnections = door.count
+        return statistics
     }
 }
 
-/// The arena's mapping, shared by the arena and what gives its pages back.
-private final class ArenaMapping {
+extension BirthContract {
+    /// The limits of this shard's manager.
+    fileprivate var managerLimits: WebSocketManager.Limits {
+        var limits = WebSocketManager.Limits()
+        limits.connectionsPerUser = Int(self.limits.connectionsPerUser)
+        limits.overUserLimit = self.limits.replacesOldest ? .replaceOldest : .reject
+        return limits
+    }
+}
+
+/// A mapping that lives for as long as something refers to it.
+private final class SharedMapping {
     let mapping: MemoryMapping
 
     init(_ mapping: consuming MemoryMapping) {
         self.mapping = mapping
+    }
+
+    /// Itself, and from now on for as long as the process lives.
+    var kept: MemoryMapping {
+        _read {
+            _ = unsafe Unmanaged.passRetained(self)
+            yield mapping
+        }
     }
 }

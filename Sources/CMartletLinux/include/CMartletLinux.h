@@ -32,6 +32,14 @@ int martlet_connect_unix(const char *path);
 int martlet_connect_tcp(const char *address, uint16_t port);
 /* The port of a bound TCP socket, or -1. */
 int martlet_local_port(int fd);
+/* The peer's address as 16 bytes of IPv6 (IPv4 mapped, ::ffff:a.b.c.d): 1; 0 where it has none (a Unix socket). */
+int martlet_peer_address(int fd, uint8_t address[16]);
+/* The same for an address as text: 1, or 0 where it is none. */
+int martlet_parse_address(const char *text, uint8_t address[16]);
+/* SO_PEERCRED: the user who connected to our Unix socket; 0, or -1. */
+int martlet_peer_uid(int fd, uint32_t *uid);
+/* Columns and rows of the terminal; 0, or -1 where it is none. */
+int martlet_terminal_size(int fd, int *columns, int *rows);
 /* SO_COOKIE: unique for each socket while the machine runs, and the same in every process that holds it. */
 int martlet_socket_cookie(int fd, uint64_t *cookie);
 /* SO_ACCEPTCONN: 1 where fd listens. */

@@ -38,4 +38,42 @@ package enum Systemd {
     package static func notify(_ state: String) {
         _ = unsafe sd_notify(0, state)
     }
+
+    /// True where standard error is connected to the journal (systemd.exec(5), JOURNAL_STREAM).
+    package static var isErrorTheJournal: Bool {
+        guard let stream = CurrentProcess.environment("JOURNAL_STREAM") else { return false }
+        var status = stat()
+        guard unsafe fstat(2, &status) == 0 else { return false }
+        return stream == "\(status.st_dev):\(status.st_ino)"
+    }
+
+    /// Writes one entry with its fields to the journal (sd_journal_sendv(3)); false where that failed.
+    ///
+    /// Names are upper case; what is none of A to Z, digits and `_` becomes `_`.
+    package static func writeToJournal(_ fields: [(name: String, value: String)]) -> Bool {
+        var bytes: [UInt8] = []
+        var ends: [Int] = []
+        for field in fields {
+            bytes += field.name.utf8.map { isNameByte($0) ? $0 : UInt8(ascii: "_") }
+            bytes.append(UInt8(ascii: "="))
+            bytes += field.value.utf8
+            ends.append(bytes.count)
+        }
+        return unsafe bytes.withUnsafeMutableBytes { buffer in
+            guard let base = buffer.baseAddress else { return false }
+            var vectors: [iovec] = unsafe []
+            for (index, end) in ends.enumerated() {
+                let start = index == 0 ? 0 : ends[index - 1]
+                unsafe vectors.append(iovec(iov_base: base + start, iov_len: end - start))
+            }
+            return unsafe sd_journal_sendv(vectors, Int32(vectors.count)) == 0
+        }
+    }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+        default: false
+        }
+    }
 }

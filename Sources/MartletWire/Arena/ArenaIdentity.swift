@@ -1,35 +1,31 @@
 /// Who a connection is, as its slot remembers it.
 package struct ArenaIdentity: Equatable, Sendable {
     package var connection: String
-    package var user: String
-    package var thread: String?
+    package var bearer: Bearer
 
-    package init(connection: String, user: String, thread: String?) {
+    package init(connection: String, bearer: Bearer) {
         self.connection = connection
-        self.user = user
-        self.thread = thread
+        self.bearer = bearer
     }
 
     fileprivate var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.put(connection)
-        writer.put(user)
-        writer.put(thread)
+        writer.put(bearer)
         return writer.bytes
     }
 
     fileprivate init(_ bytes: [UInt8]) throws(WireError) {
         var reader = ByteReader(bytes)
         connection = try reader.text(limit: 256)
-        user = try reader.text(limit: 256)
-        thread = try reader.optionalText(limit: 256)
+        bearer = try reader.bearer()
         try reader.finish()
     }
 }
 
 extension Arena {
     /// An identity's bytes are never more.
-    private static let largestIdentity = 1024
+    private static let largestIdentity = 32768
 
     /// Writes a slot's identity and its checksum; cookie, generation and connected-at must be set before.
     ///

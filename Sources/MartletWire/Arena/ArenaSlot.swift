@@ -34,7 +34,15 @@ package struct ArenaSlot {
         package static let queueTail = 92
         package static let queuedBytes = 96
         package static let reader = 104  // two words
+        package static let expiresAt = 120
+        package static let lastReceived = 128
+        package static let pingSentAt = 136
+        package static let rateState = 144
+        package static let strikes = 152
+        package static let roundTrip = 156
         package static let inlineQueue = 160
+        package static let addressPlace = 192
+        package static let closeCode = 196
     }
 
     /// Entries of the queue that fit into the slot itself.
@@ -52,6 +60,8 @@ package struct ArenaSlot {
         package static let closeReceived = Flags(rawValue: 4)
         /// The peer broke the protocol: what it still sends is thrown away.
         package static let discards = Flags(rawValue: 8)
+        /// The client was told that its token ends soon.
+        package static let expiryAnnounced = Flags(rawValue: 16)
     }
 
     private let base: UnsafeMutableRawPointer
@@ -179,6 +189,54 @@ package struct ArenaSlot {
         }
     }
 
+    /// When the connection's token ends, in Unix milliseconds; 0: never.
+    package var expiresAt: Int64 {
+        get { load(Field.expiresAt) }
+        nonmutating set { store(newValue, Field.expiresAt) }
+    }
+
+    /// When something was received last (monotonic nanoseconds).
+    package var lastReceived: UInt64 {
+        get { load(Field.lastReceived) }
+        nonmutating set { store(newValue, Field.lastReceived) }
+    }
+
+    /// When the ping was sent that is not answered yet (monotonic nanoseconds); 0: none.
+    package var pingSentAt: UInt64 {
+        get { load(Field.pingSentAt) }
+        nonmutating set { store(newValue, Field.pingSentAt) }
+    }
+
+    /// The bucket of the client's messages (``RateLimit``).
+    package var rateState: UInt64 {
+        get { load(Field.rateState) }
+        nonmutating set { store(newValue, Field.rateState) }
+    }
+
+    /// Messages that were over the rate since the last that was not.
+    package var strikes: UInt32 {
+        get { load(Field.strikes) }
+        nonmutating set { store(newValue, Field.strikes) }
+    }
+
+    /// Of the last ping, in microseconds; 0: none was answered yet.
+    package var roundTrip: UInt32 {
+        get { load(Field.roundTrip) }
+        nonmutating set { store(newValue, Field.roundTrip) }
+    }
+
+    /// Where the node's board counts the client's address; -1: nowhere.
+    package var addressPlace: Int32 {
+        get { load(Field.addressPlace) }
+        nonmutating set { store(newValue, Field.addressPlace) }
+    }
+
+    /// The code that the connection is closed with, by whichever side said one first; 0: none yet.
+    package var closeCode: UInt16 {
+        get { load(Field.closeCode) }
+        nonmutating set { store(newValue, Field.closeCode) }
+    }
+
     /// The first entry of the queue that lies in the slot itself.
     @unsafe
     package var inlineQueue: UnsafeMutableRawPointer { unsafe base + Field.inlineQueue }
@@ -189,6 +247,7 @@ package struct ArenaSlot {
         self.generation = generation
         queueCapacity = UInt32(Self.inlineQueueCapacity)
         reader = MessageReader()
+        addressPlace = -1
     }
 
     @inline(__always)

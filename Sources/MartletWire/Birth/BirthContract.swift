@@ -2,8 +2,8 @@ package import MartletCore
 
 /// Everything that a worker is born with: the contract between supervisor and worker, on one page.
 ///
-/// A worker reads no file and no environment. It finds these descriptors open, and reads the contract from the last of
-/// the fixed ones, a sealed memfd. Its listeners follow, first the client listeners, then the API listeners.
+/// A worker reads no file and no environment. It finds these descriptors open, and reads the contract from a sealed memfd.
+/// Its listeners follow, first the client listeners, then the API listeners.
 package struct BirthContract: Equatable, Sendable {
     /// Descriptor numbers in the worker.
     package enum Descriptor {
@@ -17,14 +17,18 @@ package struct BirthContract: Equatable, Sendable {
         package static let arena: Int32 = 5
         /// This contract.
         package static let contract: Int32 = 6
-        package static let firstListener: Int32 = 7
+        /// What all shards share (``NodeBoard``).
+        package static let board: Int32 = 7
+        package static let firstListener: Int32 = 8
     }
 
     /// The only argument of a worker that was started by its supervisor.
     package static let argument = "--born"
+    /// What a worker exits with when another try would end the same way (sysexits.h: EX_CONFIG).
+    package static let exitCodeOfBadConfiguration: Int32 = 78
     /// The contract's memfd is never larger.
-    package static let largestContract = 65536
-    private static let version: UInt8 = 1
+    package static let largestContract = 2_097_152
+    private static let version: UInt8 = 2
 
     package var shard: UInt16
     package var generation: UInt32
@@ -33,19 +37,19 @@ package struct BirthContract: Equatable, Sendable {
     package var clientListeners: UInt8
     package var apiListeners: UInt8
     package var isDevelopment: Bool
-    package var clientPath: String
-    package var maxMessageBytes: UInt32
-    package var maxBodyBytes: UInt32
-    package var queueBytes: UInt32
-    /// The share of the node's connections that this shard may hold.
-    package var connections: UInt32
+    package var client: Client
+    package var api: API
+    package var limits: Limits
+    package var keys: Secrets
+    package var timing: Timing
+    /// Keys the numbers by which addresses are counted; the same for all workers of the node, and nobody else's.
+    package var addressKey: UInt64
     /// Bytes that may wait for the supervisor.
     package var linkBytes: UInt32
-    package var handshakeTimeout: UInt64
-    package var heartbeatInterval: UInt64
-    package var livenessInterval: UInt64
-    /// How long clients get to answer a close frame when the worker stops.
-    package var stopTimeout: UInt64
+    /// As in syslog(3): lines that are less urgent are not written.
+    package var logPriority: UInt8
+
+    package var map: ShardMap { ShardMap(shardCount: Int(shardCount), generation: mapGeneration) }
 
     /// The contract of a shard under this configuration.
     package init(
@@ -54,7 +58,9 @@ package struct BirthContract: Equatable, Sendable {
         map: ShardMap,
         clientListeners: Int,
         apiListeners: Int,
-        configuration: Configuration
+        configuration: Configuration,
+        secrets: Secrets,
+        addressKey: UInt64
     ) {
         self.shard = UInt16(shard)
         self.generation = generation
@@ -63,19 +69,15 @@ package struct BirthContract: Equatable, Sendable {
         self.clientListeners = UInt8(clientListeners)
         self.apiListeners = UInt8(apiListeners)
         isDevelopment = configuration.isDevelopment
-        clientPath = configuration.client.path
-        maxMessageBytes = UInt32(configuration.client.maxMessageBytes)
-        maxBodyBytes = UInt32(configuration.api.maxBodyBytes)
-        queueBytes = UInt32(configuration.client.queueBytes)
-        connections = UInt32(configuration.limits.connections)
+        client = Client(configuration.client)
+        api = API(configuration.api)
+        limits = Limits(configuration.limits)
+        keys = secrets
+        timing = Timing(configuration)
+        self.addressKey = addressKey
         linkBytes = UInt32(clamping: configuration.supervision.holdBytes)
-        handshakeTimeout = configuration.client.handshakeTimeout.nanoseconds
-        heartbeatInterval = configuration.client.heartbeatInterval.nanoseconds
-        livenessInterval = configuration.supervision.livenessInterval.nanoseconds
-        stopTimeout = configuration.supervision.handoverTimeout.nanoseconds / 2
+        logPriority = configuration.log.level.priority
     }
-
-    package var map: ShardMap { ShardMap(shardCount: Int(shardCount), generation: mapGeneration) }
 
     package var bytes: [UInt8] {
         var writer = ByteWriter()
@@ -87,9 +89,14 @@ package struct BirthContract: Equatable, Sendable {
         writer.put(clientListeners)
         writer.put(apiListeners)
         writer.put(isDevelopment)
-        writer.put(clientPath)
-        for number in [maxMessageBytes, maxBodyBytes, queueBytes, connections, linkBytes] { writer.put(number) }
-        for number in [handshakeTimeout, heartbeatInterval, livenessInterval, stopTimeout] { writer.put(number) }
+        client.write(to: &writer)
+        api.write(to: &writer)
+        limits.write(to: &writer)
+        keys.write(to: &writer)
+        timing.write(to: &writer)
+        writer.put(addressKey)
+        writer.put(linkBytes)
+        writer.put(logPriority)
         return writer.bytes
     }
 
@@ -103,19 +110,29 @@ package struct BirthContract: Equatable, Sendable {
         clientListeners = try reader.integer()
         apiListeners = try reader.integer()
         isDevelopment = try reader.flag()
-        clientPath = try reader.text()
-        maxMessageBytes = try reader.integer()
-        maxBodyBytes = try reader.integer()
-        queueBytes = try reader.integer()
-        connections = try reader.integer()
+        client = try Client(&reader)
+        api = try API(&reader)
+        limits = try Limits(&reader)
+        keys = try Secrets(&reader)
+        timing = try Timing(&reader)
+        addressKey = try reader.integer()
         linkBytes = try reader.integer()
-        handshakeTimeout = try reader.integer()
-        heartbeatInterval = try reader.integer()
-        livenessInterval = try reader.integer()
-        stopTimeout = try reader.integer()
+        logPriority = try reader.integer()
         try reader.finish()
         guard (1...UInt16(ShardMap.largestShardCount)).contains(shardCount), shard < shardCount else {
             throw .unknownValue
+        }
+    }
+}
+
+extension Configuration.Log.Level {
+    /// As in syslog(3).
+    package var priority: UInt8 {
+        switch self {
+        case .debug: 7
+        case .info: 6
+        case .warning: 4
+        case .error: 3
         }
     }
 }

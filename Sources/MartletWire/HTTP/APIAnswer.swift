@@ -10,11 +10,16 @@ package enum APIAnswer {
         case (.shards, .node(let node)): .json(shardsText(node.shards))
         case (.shard(let number), .node(let node)): shard(number, node)
         case (.readiness, .node(let node)): readiness(node)
+        case (.metrics, .node(let node)): MetricsText.response(node)
         case (.command(.describe), .connections(let list)):
             list.first.map { .json(text(of: $0)) } ?? problem(.unknownConnection).response
         case (_, .receipt(let delivery)): .json(text(of: delivery))
         case (_, .connections(let list)): .json(connectionsText(list))
         case (_, .closed(let count)): .json(closedText(count))
+        case (_, .bound(let isNew)): .json(boundText(isNew))
+        case (_, .token(let token)): .json(tokenText(token))
+        case (_, .claims(let claims)): .json(text(of: claims))
+        case (_, .tokenRefused(let problem)): HTTPProblem(422, problem.code, problem.detail).response
         default: problem(.malformed).response
         }
     }
@@ -42,6 +47,12 @@ package enum APIAnswer {
         case .overloaded:
             return HTTPProblem(503, "overloaded", "a queue is full: send slower").with("Retry-After", "1")
         case .messageTooLarge: return HTTPProblem(413, "message_too_large", "the message is larger than a frame may be")
+        case .keyReused:
+            return HTTPProblem(422, "idempotency_key_reused", "this key came before with another request")
+        case .tooManyRooms:
+            return HTTPProblem(429, "too_many_rooms", "this user is bound to as many threads as one may be")
+        case .cannotSign:
+            return HTTPProblem(422, "cannot_sign", "there is no auth.hmac_secret_file: tokens are made by whoever has the keys")
         case .unknownConnection: return HTTPProblem(404, "unknown_connection", "no connection has this id")
         case .malformed: return HTTPProblem(500, "internal", "the processes did not understand each other: see the log")
         }
@@ -74,6 +85,36 @@ package enum APIAnswer {
         var json = JSONWriter()
         json.beginObject()
         json.member("closed", count)
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func boundText(_ isNew: Bool) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("changed")
+        json.value(isNew)
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func tokenText(_ token: String) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("token", token)
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func text(of claims: TokenClaims) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("user_id", claims.subject)
+        json.member("expires_at", claims.expiresAt.map { Timestamp.text(unixMilliseconds: Int64($0) * 1000) })
+        json.member("issuer", claims.issuer)
+        json.member("audience", claims.audiences.isEmpty ? nil : claims.audiences.joined(separator: ", "))
+        json.member("threads", claims.threads ?? [])
+        json.member("jobs", claims.jobs ?? [])
         json.endObject()
         return json.bytes
     }
@@ -113,19 +154,19 @@ package enum APIAnswer {
             for (user, count) in counts.sorted(by: { $0.key < $1.key }) { json.member(user, count) }
             json.endObject()
         }
-        json.member("threads", 0)
-        json.member("jobs", 0)
+        json.member("threads", node.threads)
+        json.member("jobs", node.jobs)
         json.key("messages")
         json.beginObject()
-        json.member("sent", counters.messagesSent)
-        json.member("received", counters.messagesReceived)
-        json.member("failed", counters.messagesFailed)
-        json.member("dropped", counters.messagesDropped)
+        json.member("sent", counters[.messagesSent])
+        json.member("received", counters[.messagesReceived])
+        json.member("failed", counters[.messagesFailed])
+        json.member("dropped", counters[.messagesDropped])
         json.endObject()
         json.key("bytes")
         json.beginObject()
-        json.member("sent", counters.bytesSent)
-        json.member("received", counters.bytesReceived)
+        json.member("sent", counters[.bytesSent])
+        json.member("received", counters[.bytesReceived])
         json.endObject()
         json.key("uptime_seconds")
         json.seconds(nanoseconds: node.uptimeNanoseconds)
@@ -138,7 +179,8 @@ package enum APIAnswer {
         return json.bytes
     }
 
-    private static func text(of delivery: Delivery) -> [UInt8] {
+    /// A receipt, also as a line of a batch's answer.
+    package static func text(of delivery: Delivery) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.member("matched", delivery.matched)
@@ -160,7 +202,16 @@ package enum APIAnswer {
         json.member("user_id", connection.user)
         json.member("shard", connection.shard)
         json.member("connected_at", Timestamp.text(unixMilliseconds: connection.connectedAt))
+        json.member("last_seen_at", Timestamp.text(unixMilliseconds: connection.lastSeenAt))
+        json.member("expires_at", connection.expiresAt.map { Timestamp.text(unixMilliseconds: $0) })
         json.member("thread_id", connection.thread)
+        json.member("threads", connection.threads)
+        json.member("jobs", connection.jobs)
+        json.key("metadata")
+        if let metadata = connection.metadata { json.value(json: metadata) } else { json.null() }
+        json.key("round_trip_ms")
+        if let roundTrip = connection.roundTrip { json.thousandths(roundTrip) } else { json.null() }
+        json.member("queue_messages", connection.queuedMessages)
         json.member("queue_bytes", connection.queuedBytes)
         json.endObject()
     }
@@ -173,10 +224,12 @@ package enum APIAnswer {
         json.member("state", shard.state.name)
         json.member("connections", shard.connections)
         json.member("users", shard.users)
-        json.member("messages_sent", shard.counters.messagesSent)
-        json.member("messages_received", shard.counters.messagesReceived)
-        json.member("messages_failed", shard.counters.messagesFailed)
-        json.member("messages_dropped", shard.counters.messagesDropped)
+        json.member("threads", shard.threads)
+        json.member("jobs", shard.jobs)
+        json.member("messages_sent", shard.counters[.messagesSent])
+        json.member("messages_received", shard.counters[.messagesReceived])
+        json.member("messages_failed", shard.counters[.messagesFailed])
+        json.member("messages_dropped", shard.counters[.messagesDropped])
         json.member("queue_bytes", shard.queueBytes)
         json.member("slots_in_use", shard.slotsInUse)
         json.member("rss_bytes", shard.residentBytes)

@@ -3,6 +3,12 @@ package import MartletCore
 /// What a request of the HTTP API asks for: the table of its paths.
 package enum APICall: Equatable, Sendable {
     case command(Command)
+    /// A message, or (where `isEvent`) an event that still needs its envelope.
+    case publish(Command, isEvent: Bool)
+    /// `POST /v1/batch`
+    case batch
+    /// `GET /metrics`
+    case metrics
     /// `GET /v1/stats`
     case node(byUser: Bool)
     /// `GET /v1/stats/shards`
@@ -31,8 +37,30 @@ package enum APICall: Equatable, Sendable {
             throw .methodNotAllowed(routes.map { $0.method == "GET" ? "GET, HEAD" : $0.method }.joined(separator: ", "))
         }
         let call = try route.call()
-        if case .command(let command) = call, command.carriesText { try checkText(request) }
+        switch call {
+        case .publish: try checkText(request, accepted: ["application/json"])
+        case .batch: try checkText(request, accepted: ["application/x-ndjson", "application/ndjson", "application/jsonl"])
+        default: break
+        }
         return call
+    }
+
+    /// True for a request whose body is read line by line while it comes.
+    package static func isStream(_ request: HTTPRequest) -> Bool {
+        request.method == "POST" && request.path == "/v1/batch"
+    }
+
+    /// The key under which a publish's answer is remembered; throws where it cannot be one.
+    package static func idempotencyKey(_ request: HTTPRequest) throws(HTTPProblem) -> String? {
+        guard let key = request["idempotency-key"] else { return nil }
+        try checkKey(key)
+        return key
+    }
+
+    package static func checkKey(_ key: String) throws(HTTPProblem) {
+        guard (1...255).contains(key.utf8.count) else {
+            throw HTTPProblem(400, "invalid_key", "an idempotency key has 1 to 255 bytes")
+        }
     }
 
     /// A method that a path knows, and what it asks for there.
@@ -42,14 +70,23 @@ package enum APICall: Equatable, Sendable {
     private static func routes(_ segments: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         if segments == ["healthz"] { return [get(.health)] }
         if segments == ["readyz"] { return [get(.readiness)] }
+        if segments == ["metrics"] { return [get(.metrics)] }
         guard segments.first == "v1" else { throw .notFound }
         let path = Array(segments.dropFirst())
         switch path.first {
         case "users": return try user(path, parameters)
+        case "threads": return try thread(path)
+        case "jobs":
+            guard path.count == 3 else { throw .notFound }
+            try checkRoom(path[1])
+            return [try publish(.sendToRoom(.job(path[1])), path[2])]
         case "connections": return try connection(path, parameters)
         case "stats": return [try statistics(path, parameters)]
-        case "broadcast" where path.count == 1:
-            return [post(.broadcast(excluding: values("exclude_user", parameters)))]
+        case "batch" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .batch })]
+        case "broadcast" where path.count == 1 || path.count == 2:
+            let command = Command.broadcast(excluding: values("exclude_user", parameters))
+            return [try publish(command, path.count == 1 ? "messages" : path[1] == "events" ? "events" : "")]
+        case "tokens": return try tokens(path, parameters)
         default: throw .notFound
         }
     }
@@ -58,35 +95,78 @@ package enum APICall: Equatable, Sendable {
         ("GET", { () throws(HTTPProblem) -> APICall in call })
     }
 
-    private static func post(_ command: Command) -> Route {
-        ("POST", { () throws(HTTPProblem) -> APICall in .command(command) })
+    /// The route of `.../messages` or `.../events`.
+    private static func publish(_ command: Command, _ what: String) throws(HTTPProblem) -> Route {
+        guard what == "messages" || what == "events" else { throw .notFound }
+        return ("POST", { () throws(HTTPProblem) -> APICall in .publish(command, isEvent: what == "events") })
     }
 
     private static func user(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         guard path.count == 3 else { throw .notFound }
         let user = path[1]
         try checkUser(user)
-        switch path[2] {
-        case "messages": return [post(.sendToUser(user))]
-        case "connections":
-            return [
-                get(.command(.listConnections(user: user))),
-                (
-                    "DELETE",
-                    { () throws(HTTPProblem) -> APICall in
-                        let (code, reason) = try closing(parameters)
-                        return .command(.disconnectUser(user, code: code, reason: reason))
+        guard path[2] == "connections" else { return [try publish(.sendToUser(user), path[2])] }
+        return [
+            get(.command(.listConnections(user: user))),
+            (
+                "DELETE",
+                { () throws(HTTPProblem) -> APICall in
+                    let (code, reason) = try closing(parameters)
+                    return .command(.disconnectUser(user, code: code, reason: reason))
+                }
+            ),
+        ]
+    }
+
+    private static func thread(_ path: [String]) throws(HTTPProblem) -> [Route] {
+        guard path.count >= 3 else { throw .notFound }
+        let thread = path[1]
+        try checkRoom(thread)
+        if path.count == 3 { return [try publish(.sendToRoom(.thread(thread)), path[2])] }
+        guard path.count == 4, path[2] == "users" else { throw .notFound }
+        let user = path[3]
+        try checkUser(user)
+        return [
+            ("PUT", { () throws(HTTPProblem) -> APICall in .command(.bind(user: user, thread: thread)) }),
+            ("DELETE", { () throws(HTTPProblem) -> APICall in .command(.unbind(user: user, thread: thread)) }),
+        ]
+    }
+
+    /// What `martletctl token` and `check-token` ask over the control socket; other listeners do not know it.
+    private static func tokens(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
+        if path.count == 2, path[1] == "check" {
+            let token = values("token", parameters).last ?? ""
+            return [get(.command(.checkToken(token)))]
+        }
+        guard path.count == 1 else { throw .notFound }
+        return [
+            (
+                "POST",
+                { () throws(HTTPProblem) -> APICall in
+                    let user = values("user", parameters).last ?? ""
+                    try checkUser(user)
+                    let seconds = Int(values("seconds", parameters).last ?? "3600") ?? 0
+                    guard (1...315_360_000).contains(seconds) else {
+                        throw HTTPProblem(400, "invalid_ttl", "a token lives 1 second to 10 years")
                     }
-                ),
-            ]
-        default: throw .notFound
+                    let (threads, jobs) = (values("thread", parameters), values("job", parameters))
+                    for room in threads + jobs { try checkRoom(room) }
+                    return .command(.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs))
+                }
+            )
+        ]
+    }
+
+    package static func checkRoom(_ id: String) throws(HTTPProblem) {
+        if id.isEmpty || id.utf8.count > 256 {
+            throw HTTPProblem(400, "invalid_room", "the id of a thread or a job has 1 to 256 bytes")
         }
     }
 
     private static func connection(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         guard path.count >= 2, !path[1].isEmpty else { throw .notFound }
         let id = ConnectionID(path[1])
-        if path.count == 3, path[2] == "messages" { return [post(.sendToConnection(id))] }
+        if path.count == 3 { return [try publish(.sendToConnection(id), path[2])] }
         guard path.count == 2 else { throw .notFound }
         return [
             get(.command(.describe(id))),
@@ -138,16 +218,16 @@ package enum APICall: Equatable, Sendable {
         }
     }
 
-    private static func checkText(_ request: HTTPRequest) throws(HTTPProblem) {
+    /// What curl and forms say by default is taken too: the body decides.
+    private static func checkText(_ request: HTTPRequest, accepted: [String]) throws(HTTPProblem) {
         if request.contentLength == nil {
             throw HTTPProblem(411, "length_required", "send a body with a Content-Length")
         }
         guard let type = request["content-type"] else { return }
         let essence = HTTPSyntax.trimmed(type.prefix { $0 != ";" }).lowercased()
-        // What curl and forms say by default is taken as JSON too: the body decides.
-        let accepted = ["", "application/json", "text/plain", "application/x-www-form-urlencoded"]
-        if !accepted.contains(essence), !essence.hasSuffix("+json") {
-            throw HTTPProblem(415, "unsupported_media_type", "send application/json")
+        let lenient = ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"]
+        if !(accepted + lenient).contains(essence), !essence.hasSuffix("+json") {
+            throw HTTPProblem(415, "unsupported_media_type", "send \(accepted[0])")
         }
     }
 }

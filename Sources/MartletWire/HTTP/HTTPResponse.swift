@@ -38,6 +38,15 @@ package struct HTTPResponse: Equatable, Sendable {
         if !isHead { output.append(contentsOf: body) }
     }
 
+    /// Writes the head of a response whose body follows in pieces, in chunks where the peer speaks HTTP/1.1.
+    package func writeStreamHead(to output: inout [UInt8], isChunked: Bool, keepsAlive: Bool) {
+        output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
+        for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
+        if isChunked { output.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8) }
+        if !keepsAlive || !isChunked { output.append(contentsOf: "Connection: close\r\n".utf8) }
+        output.append(contentsOf: "\r\n".utf8)
+    }
+
     package static func phrase(_ status: Int) -> String {
         switch status {
         case 200: "OK"
@@ -51,6 +60,7 @@ package struct HTTPResponse: Equatable, Sendable {
         case 411: "Length Required"
         case 413: "Content Too Large"
         case 415: "Unsupported Media Type"
+        case 422: "Unprocessable Content"
         case 426: "Upgrade Required"
         case 429: "Too Many Requests"
         case 431: "Request Header Fields Too Large"
@@ -108,7 +118,8 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         return problem
     }
 
-    package var response: HTTPResponse {
+    /// The body of the response: one JSON object.
+    package var json: [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.member("type", "about:blank")
@@ -118,7 +129,11 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         json.member("detail", detail)
         for member in members { json.member(member.name, member.value) }
         json.endObject()
-        var response = HTTPResponse(status, fields: [("Content-Type", "application/problem+json")], body: json.bytes)
+        return json.bytes
+    }
+
+    package var response: HTTPResponse {
+        var response = HTTPResponse(status, fields: [("Content-Type", "application/problem+json")], body: json)
         for field in fields { response.fields.append((field.name, field.value)) }
         response.closes = closes
         return response

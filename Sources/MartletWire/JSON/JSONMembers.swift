@@ -1,46 +1,101 @@
-/// Finds a member of an object in text that a ``JSONScanner`` has accepted, without building what else is there.
+/// Finds the members of an object in text that a ``JSONScanner`` has accepted, without building what is there.
 package enum JSONMembers {
     /// A longer text is no name that anybody compares with.
     private static let longestText = 256
 
-    /// The text of the last member of that name in the outermost object; nil where there is none, or it is no short text.
+    /// Calls `visit` with each member of the outermost object: where its key lies (between the quotes, still escaped), and
+    /// where its value lies, without white space around it.
     ///
-    /// Costs one pass over the bytes, whatever a client puts into them.
-    package static func text(of name: StaticString, in text: Span<UInt8>) -> String? {
-        var offset = 0
-        var depth = 0
+    /// Costs one pass over the bytes, whatever they are; false where the text is no object.
+    @discardableResult
+    package static func forEach(in text: Span<UInt8>, _ visit: (_ key: Range<Int>, _ value: Range<Int>) -> Void) -> Bool {
+        var offset = skip(text, 0)
+        guard offset < text.count, text[offset] == UInt8(ascii: "{") else { return false }
+        offset = skip(text, offset + 1)
+        while offset < text.count, text[offset] == UInt8(ascii: "\"") {
+            let keyEnd = endOfString(text, offset)
+            let key = offset + 1..<keyEnd - 1
+            let start = skip(text, skip(text, keyEnd) + 1)
+            let end = endOfValue(text, start)
+            visit(key, start..<end)
+            offset = skip(text, end)
+            guard offset < text.count, text[offset] == UInt8(ascii: ",") else { return true }
+            offset = skip(text, offset + 1)
+        }
+        return true
+    }
+
+    /// Where the value of the last member of that name lies.
+    package static func slice(of name: StaticString, in text: Span<UInt8>) -> Range<Int>? {
         var found: Range<Int>?
-        var isKey = false
-        var isMatch = false
+        forEach(in: text) { key, value in
+            if equals(name, text, key) { found = value }
+        }
+        return found
+    }
+
+    /// The text of the last member of that name; nil where there is none, or it is no short text.
+    package static func text(of name: StaticString, in text: Span<UInt8>) -> String? {
+        slice(of: name, in: text).flatMap { string($0, in: text, longest: longestText) }
+    }
+
+    /// The text that a value is; nil where it is no text, or a longer one.
+    package static func string(_ value: Range<Int>, in text: Span<UInt8>, longest: Int) -> String? {
+        guard value.count >= 2, value.count <= longest * 6 + 2, text[value.lowerBound] == UInt8(ascii: "\"") else {
+            return nil
+        }
+        let inside = value.lowerBound + 1..<value.upperBound - 1
+        let isPlain = !inside.contains { text[$0] == UInt8(ascii: "\\") }
+        let string = isPlain ? plain(text, inside) : (try? JSONValue(text.extracting(value)))?.string
+        guard let string, string.utf8.count <= longest else { return nil }
+        return string
+    }
+
+    /// True where the bytes are this name, unescaped.
+    package static func equals(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        guard range.count == name.utf8CodeUnitCount else { return false }
+        for index in 0..<range.count {
+            guard unsafe text[range.lowerBound + index] == name.utf8Start[index] else { return false }
+        }
+        return true
+    }
+
+    private static func plain(_ text: Span<UInt8>, _ range: Range<Int>) -> String {
+        unsafe text.extracting(range).withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+
+    private static func skip(_ text: Span<UInt8>, _ start: Int) -> Int {
+        var offset = start
+        while offset < text.count, isSpace(text[offset]) { offset += 1 }
+        return offset
+    }
+
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
+
+    /// The offset behind a value.
+    private static func endOfValue(_ text: Span<UInt8>, _ start: Int) -> Int {
+        guard start < text.count else { return start }
+        var offset = start
+        var depth = 0
         while offset < text.count {
             switch text[offset] {
             case UInt8(ascii: "\""):
-                let end = endOfString(text, offset)
-                if depth == 1, isKey {
-                    isMatch = equals(name, text, offset + 1..<end - 1)
-                } else if depth == 1, isMatch {
-                    found = offset..<end
-                }
-                offset = end
+                offset = endOfString(text, offset)
+                if depth == 0 { return offset }
                 continue
-            case UInt8(ascii: "{"), UInt8(ascii: "["):
-                if depth == 0, text[offset] == UInt8(ascii: "[") { return nil }
-                if depth == 1, isMatch { found = nil }
-                depth += 1
-                isKey = depth == 1
-            case UInt8(ascii: "}"), UInt8(ascii: "]"): depth -= 1
-            case UInt8(ascii: ":") where depth == 1:
-                isKey = false
-                if isMatch { found = nil }  // the last one counts
-            case UInt8(ascii: ",") where depth == 1:
-                isKey = true
-                isMatch = false
+            case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                if depth == 0 { return offset }  // a number or a word before the end of the object
+                depth -= 1
+                if depth == 0 { return offset + 1 }
+            case UInt8(ascii: ",") where depth == 0: return offset
+            case 0x20, 0x0A, 0x0D, 0x09:
+                if depth == 0 { return offset }
             default: break
             }
             offset += 1
         }
-        guard let found, found.count <= longestText else { return nil }
-        return (try? JSONValue(text.extracting(found)))?.string
+        return offset
     }
 
     /// The offset behind a string's closing quote.
@@ -49,11 +104,6 @@ package enum JSONMembers {
         while offset < text.count, text[offset] != UInt8(ascii: "\"") {
             offset += text[offset] == UInt8(ascii: "\\") ? 2 : 1
         }
-        return offset + 1
-    }
-
-    private static func equals(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        guard range.count == name.utf8CodeUnitCount else { return false }
-        return range.enumerated().allSatisfy { unsafe text[$1] == name.utf8Start[$0] }
+        return min(offset + 1, text.count)
     }
 }

@@ -46,6 +46,25 @@ package struct JSONWriter {
         bytes.append(contentsOf: "\(milliseconds / 1000).\(fraction)".utf8)
     }
 
+    /// A number of thousandths as a decimal: 1500 is 1.500.
+    package mutating func thousandths(_ number: Int) {
+        separate()
+        bytes.append(contentsOf: "\(number / 1000).\(String(1000 + number % 1000).dropFirst())".utf8)
+    }
+
+    /// A value that is JSON already.
+    package mutating func value(json text: String) {
+        separate()
+        bytes.append(contentsOf: text.utf8)
+    }
+
+    package mutating func member(_ name: String, _ texts: [String]) {
+        key(name)
+        beginArray()
+        for text in texts { value(text) }
+        endArray()
+    }
+
     package mutating func member(_ name: String, _ text: String) {
         key(name)
         value(text)

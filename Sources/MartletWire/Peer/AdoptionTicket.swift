@@ -1,3 +1,5 @@
+package import MartletCore
+
 /// What travels with a client's socket from the worker that accepted it to the worker that owns its user.
 ///
 /// Binary with lengths, never text with separators: what a client chose (its user id, the bytes behind its head) cannot
@@ -17,8 +19,9 @@ package struct AdoptionTicket: Equatable, Sendable {
     /// True on the way back: the supervisor could not pass it on.
     package var isReturned = false
     package var service: Service
-    package var user: String
-    package var thread: String?
+    package var bearer: Bearer
+    /// The address that the client came from, as the node's board counts it; 0: not counted.
+    package var address: UInt64 = 0
     /// The value of `Sec-WebSocket-Accept`, and the subprotocol chosen.
     package var acceptValue: String
     package var subprotocol: String?
@@ -27,7 +30,7 @@ package struct AdoptionTicket: Equatable, Sendable {
     /// What the client sent behind its head already.
     package var leftover: [UInt8]
 
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
     /// More than that behind a head that is not answered yet is no WebSocket client.
     package static let largestLeftover = 16384
 
@@ -35,8 +38,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         destination: UInt16,
         source: UInt16,
         service: Service,
-        user: String,
-        thread: String?,
+        bearer: Bearer,
         acceptValue: String,
         subprotocol: String?,
         bytesRead: UInt64,
@@ -45,8 +47,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         self.destination = destination
         self.source = source
         self.service = service
-        self.user = user
-        self.thread = thread
+        self.bearer = bearer
         self.acceptValue = acceptValue
         self.subprotocol = subprotocol
         self.bytesRead = bytesRead
@@ -60,8 +61,8 @@ package struct AdoptionTicket: Equatable, Sendable {
         writer.put(source)
         writer.put(isReturned)
         writer.put(service.rawValue)
-        writer.put(user)
-        writer.put(thread)
+        writer.put(bearer)
+        writer.put(address)
         writer.put(acceptValue)
         writer.put(subprotocol)
         writer.put(bytesRead)
@@ -77,12 +78,62 @@ package struct AdoptionTicket: Equatable, Sendable {
         isReturned = try reader.flag()
         guard let service = Service(rawValue: try reader.integer()) else { throw .unknownValue }
         self.service = service
-        user = try reader.text(limit: 256)
-        thread = try reader.optionalText(limit: 256)
+        bearer = try reader.bearer()
+        address = try reader.integer()
         acceptValue = try reader.text(limit: 64)
         subprotocol = try reader.optionalText(limit: 64)
         bytesRead = try reader.integer()
         leftover = try reader.raw(limit: Self.largestLeftover)
         try reader.finish()
+    }
+}
+
+/// Who a client has proved to be, and what it may do.
+package struct Bearer: Equatable, Sendable {
+    package var user: String
+    /// The thread and the job that it asked for when it connected.
+    package var thread: String?
+    package var job: String?
+    /// The rooms that its token names: it is in them from the start, and may join them again.
+    package var threads: [String] = []
+    package var jobs: [String] = []
+    /// The text of a JSON object.
+    package var metadata: String?
+    /// When its token ends, in Unix milliseconds; 0: never.
+    package var expiresAt: Int64 = 0
+
+    package init(user: String) {
+        self.user = user
+    }
+
+    /// Everything that a connection is in from the start, in the order of its token, what it asked for last.
+    package var rooms: [Room] {
+        let named = threads.map(Room.thread) + jobs.map(Room.job)
+        return named + [thread.map(Room.thread), job.map(Room.job)].compactMap { $0 }
+    }
+}
+
+extension ByteWriter {
+    mutating func put(_ bearer: Bearer) {
+        put(bearer.user)
+        put(bearer.thread)
+        put(bearer.job)
+        put(bearer.threads)
+        put(bearer.jobs)
+        put(bearer.metadata)
+        put(bearer.expiresAt)
+    }
+}
+
+extension ByteReader {
+    mutating func bearer() throws(WireError) -> Bearer {
+        var bearer = Bearer(user: try text(limit: 256))
+        bearer.thread = try optionalText(limit: 256)
+        bearer.job = try optionalText(limit: 256)
+        bearer.threads = try texts()
+        bearer.jobs = try texts()
+        bearer.metadata = try optionalText(limit: TokenPolicy.longestMetadata)
+        bearer.expiresAt = try integer()
+        return bearer
     }
 }

@@ -5,78 +5,128 @@ package enum CommandCoding {
     private enum Tag: UInt8 {
         case sendToUser = 1
         case sendToConnection, broadcast, listConnections, describe, disconnectUser, disconnectConnection, statistics
+        case sendToRoom, bind, unbind, batch, makeToken, checkToken
     }
 
     private enum ReplyTag: UInt8 {
         case receipt = 1
         case connections, closed, shard, node, shardUnavailable, overloaded, messageTooLarge, unknownConnection
-        case malformed
+        case malformed, bound, token, claims, tokenRefused, batch, keyReused, tooManyRooms, cannotSign
     }
 
-    /// A command's bytes; its text, if it carries one, goes right behind them.
-    package static func encode(_ command: Command) -> [UInt8] {
+    /// Set in the first byte of a request that has a key.
+    private static let hasKey: UInt8 = 0x80
+
+    package static func encode(_ command: Command) -> [UInt8] { encode(Request(command)) }
+
+    /// A request's bytes; its text, if it carries one, goes right behind them.
+    package static func encode(_ request: Request) -> [UInt8] {
         var writer = ByteWriter()
-        switch command {
+        func put(_ tag: Tag) {
+            writer.put(tag.rawValue | (request.key == nil ? 0 : hasKey))
+            if let key = request.key {
+                writer.put(key.text)
+                writer.put(key.fingerprint)
+            }
+        }
+        switch request.command {
         case .sendToUser(let user):
-            writer.put(Tag.sendToUser.rawValue)
+            put(.sendToUser)
             writer.put(user)
         case .sendToConnection(let id):
-            writer.put(Tag.sendToConnection.rawValue)
+            put(.sendToConnection)
             writer.put(id.text)
+        case .sendToRoom(let room):
+            put(.sendToRoom)
+            writer.put(room)
         case .broadcast(let excluded):
-            writer.put(Tag.broadcast.rawValue)
-            writer.put(UInt32(excluded.count))
-            for user in excluded { writer.put(user) }
+            put(.broadcast)
+            writer.put(excluded)
         case .listConnections(let user):
-            writer.put(Tag.listConnections.rawValue)
+            put(.listConnections)
             writer.put(user)
         case .describe(let id):
-            writer.put(Tag.describe.rawValue)
+            put(.describe)
             writer.put(id.text)
         case .disconnectUser(let user, let code, let reason):
-            writer.put(Tag.disconnectUser.rawValue)
+            put(.disconnectUser)
             writer.put(user)
             writer.put(code)
             writer.put(reason)
         case .disconnectConnection(let id, let code, let reason):
-            writer.put(Tag.disconnectConnection.rawValue)
+            put(.disconnectConnection)
             writer.put(id.text)
             writer.put(code)
             writer.put(reason)
+        case .bind(let user, let thread):
+            put(.bind)
+            writer.put(user)
+            writer.put(thread)
+        case .unbind(let user, let thread):
+            put(.unbind)
+            writer.put(user)
+            writer.put(thread)
         case .statistics(let byUser):
-            writer.put(Tag.statistics.rawValue)
+            put(.statistics)
             writer.put(byUser)
+        case .batch: put(.batch)
+        case .makeToken(let user, let seconds, let threads, let jobs):
+            put(.makeToken)
+            writer.put(user)
+            writer.put(UInt32(clamping: seconds))
+            writer.put(threads)
+            writer.put(jobs)
+        case .checkToken(let token):
+            put(.checkToken)
+            writer.put(token)
         }
         return writer.bytes
     }
 
-    /// The command in a frame's payload, and where its text begins.
-    package static func decode(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) -> (Command, textStart: Int) {
+    /// The request in a frame's payload, and where its text begins.
+    package static func decode(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) -> (Request, textStart: Int) {
         var reader = ByteReader(bytes, in: range)
-        guard let tag = Tag(rawValue: try reader.integer()) else { throw .unknownValue }
-        let command: Command
+        let first = try reader.integer(UInt8.self)
+        guard let tag = Tag(rawValue: first & ~hasKey) else { throw .unknownValue }
+        let hasKey = first & hasKey != 0
+        let key = hasKey ? RequestKey(try reader.text(limit: 255), fingerprint: try reader.integer()) : nil
+        let command = try decode(tag, &reader)
+        if !command.carriesText { try reader.finish() }
+        return (Request(command, key: key), reader.position)
+    }
+
+    private static func decode(_ tag: Tag, _ reader: inout ByteReader) throws(WireError) -> Command {
         switch tag {
-        case .sendToUser: command = .sendToUser(try reader.text())
-        case .sendToConnection: command = .sendToConnection(ConnectionID(try reader.text()))
-        case .broadcast:
-            var excluded: [String] = []
-            for _ in 0..<(try reader.count(ofAtLeast: 4)) { excluded.append(try reader.text()) }
-            command = .broadcast(excluding: excluded)
-        case .listConnections: command = .listConnections(user: try reader.text())
-        case .describe: command = .describe(ConnectionID(try reader.text()))
+        case .sendToUser: return .sendToUser(try reader.text())
+        case .sendToConnection: return .sendToConnection(ConnectionID(try reader.text()))
+        case .sendToRoom: return .sendToRoom(try reader.room())
+        case .broadcast: return .broadcast(excluding: try reader.texts())
+        case .listConnections: return .listConnections(user: try reader.text())
+        case .describe: return .describe(ConnectionID(try reader.text()))
         case .disconnectUser:
-            command = .disconnectUser(try reader.text(), code: try reader.integer(), reason: try reader.text())
+            return .disconnectUser(try reader.text(), code: try reader.integer(), reason: try reader.text())
         case .disconnectConnection:
             let id = ConnectionID(try reader.text())
-            command = .disconnectConnection(id, code: try reader.integer(), reason: try reader.text())
-        case .statistics: command = .statistics(byUser: try reader.flag())
+            return .disconnectConnection(id, code: try reader.integer(), reason: try reader.text())
+        case .bind: return .bind(user: try reader.text(), thread: try reader.text())
+        case .unbind: return .unbind(user: try reader.text(), thread: try reader.text())
+        case .statistics: return .statistics(byUser: try reader.flag())
+        case .batch: return .batch
+        case .makeToken:
+            let user = try reader.text()
+            let seconds = Int(try reader.integer(UInt32.self))
+            return .makeToken(user: user, seconds: seconds, threads: try reader.texts(), jobs: try reader.texts())
+        case .checkToken: return .checkToken(try reader.text())
         }
-        if !command.carriesText { try reader.finish() }
-        return (command, reader.position)
     }
 
     package static func encode(_ reply: CommandReply) -> [UInt8] {
         var writer = ByteWriter()
+        encode(reply, to: &writer)
+        return writer.bytes
+    }
+
+    private static func encode(_ reply: CommandReply, to writer: inout ByteWriter) {
         switch reply {
         case .receipt(let delivery):
             writer.put(ReplyTag.receipt.rawValue)
@@ -88,17 +138,30 @@ package enum CommandCoding {
         case .closed(let count):
             writer.put(ReplyTag.closed.rawValue)
             writer.put(UInt32(count))
+        case .bound(let isNew):
+            writer.put(ReplyTag.bound.rawValue)
+            writer.put(isNew)
+        case .token(let token):
+            writer.put(ReplyTag.token.rawValue)
+            writer.put(token)
+        case .claims(let claims):
+            writer.put(ReplyTag.claims.rawValue)
+            writer.put(claims)
+        case .tokenRefused(let problem):
+            writer.put(ReplyTag.tokenRefused.rawValue)
+            writer.put(problem.rawValue)
+        case .batch(let replies):
+            writer.put(ReplyTag.batch.rawValue)
+            writer.put(UInt32(replies.count))
+            for reply in replies { encode(reply, to: &writer) }
         case .shard(let statistics):
             writer.put(ReplyTag.shard.rawValue)
             writer.put(statistics)
         case .node(let node):
             writer.put(ReplyTag.node.rawValue)
-            writer.put(node.uptimeNanoseconds)
-            writer.put(UInt32(node.shards.count))
-            for shard in node.shards { writer.put(shard) }
+            writer.put(node)
         case .failed(let failure): encode(failure, to: &writer)
         }
-        return writer.bytes
     }
 
     private static func encode(_ failure: CommandFailure, to writer: inout ByteWriter) {
@@ -110,127 +173,53 @@ package enum CommandCoding {
         case .overloaded: writer.put(ReplyTag.overloaded.rawValue)
         case .messageTooLarge: writer.put(ReplyTag.messageTooLarge.rawValue)
         case .unknownConnection: writer.put(ReplyTag.unknownConnection.rawValue)
+        case .keyReused: writer.put(ReplyTag.keyReused.rawValue)
+        case .tooManyRooms: writer.put(ReplyTag.tooManyRooms.rawValue)
+        case .cannotSign: writer.put(ReplyTag.cannotSign.rawValue)
         case .malformed: writer.put(ReplyTag.malformed.rawValue)
         }
     }
 
     package static func decodeReply(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) -> CommandReply {
         var reader = ByteReader(bytes, in: range)
-        guard let tag = ReplyTag(rawValue: try reader.integer()) else { throw .unknownValue }
-        let reply: CommandReply
-        switch tag {
-        case .receipt: reply = .receipt(try reader.delivery())
-        case .connections:
-            var list: [ConnectionSummary] = []
-            for _ in 0..<(try reader.count(ofAtLeast: 23)) { list.append(try reader.connectionSummary()) }
-            reply = .connections(list)
-        case .closed: reply = .closed(Int(try reader.integer(UInt32.self)))
-        case .shard: reply = .shard(try reader.shardStatistics())
-        case .node:
-            let uptime = try reader.integer(UInt64.self)
-            var shards: [ShardStatistics] = []
-            for _ in 0..<(try reader.count(ofAtLeast: 32)) { shards.append(try reader.shardStatistics()) }
-            reply = .node(NodeStatistics(shards: shards, uptimeNanoseconds: uptime))
-        case .shardUnavailable:
-            reply = .failed(.shardUnavailable(partial: try reader.flag() ? try reader.delivery() : nil))
-        case .overloaded: reply = .failed(.overloaded)
-        case .messageTooLarge: reply = .failed(.messageTooLarge)
-        case .unknownConnection: reply = .failed(.unknownConnection)
-        case .malformed: reply = .failed(.malformed)
-        }
+        let reply = try decodeReply(&reader, mayBeBatch: true)
         try reader.finish()
         return reply
     }
-}
 
-extension ByteWriter {
-    fileprivate mutating func put(_ delivery: Delivery) {
-        put(UInt32(delivery.matched))
-        put(UInt32(delivery.delivered))
-        put(UInt32(delivery.failed))
-    }
-
-    fileprivate mutating func put(_ connection: ConnectionSummary) {
-        put(connection.id.text)
-        put(connection.user)
-        put(UInt16(connection.shard))
-        put(connection.connectedAt)
-        put(connection.thread)
-        put(UInt32(connection.queuedBytes))
-    }
-
-    package mutating func put(_ statistics: ShardStatistics) {
-        put(UInt16(statistics.shard))
-        put(statistics.pid)
-        put(statistics.generation)
-        put(statistics.state.rawValue)
-        let counters = statistics.counters
-        for number in [
-            statistics.connections, statistics.users, statistics.queueBytes, statistics.slotsInUse,
-            statistics.residentBytes, statistics.restarts, counters.messagesSent, counters.messagesReceived,
-            counters.messagesFailed, counters.messagesDropped, counters.bytesSent, counters.bytesReceived,
-        ] { put(Int64(number)) }
-        put(statistics.cpuNanoseconds)
-        put(statistics.lastEnd)
-        put(statistics.connectionsByUser != nil)
-        if let counts = statistics.connectionsByUser {
-            put(UInt32(counts.count))
-            for (user, count) in counts {
-                put(user)
-                put(UInt32(count))
+    private static func decodeReply(_ reader: inout ByteReader, mayBeBatch: Bool) throws(WireError) -> CommandReply {
+        guard let tag = ReplyTag(rawValue: try reader.integer()) else { throw .unknownValue }
+        switch tag {
+        case .receipt: return .receipt(try reader.delivery())
+        case .connections:
+            var list: [ConnectionSummary] = []
+            for _ in 0..<(try reader.count(ofAtLeast: 23)) { list.append(try reader.connectionSummary()) }
+            return .connections(list)
+        case .closed: return .closed(Int(try reader.integer(UInt32.self)))
+        case .bound: return .bound(try reader.flag())
+        case .token: return .token(try reader.text())
+        case .claims: return .claims(try reader.claims())
+        case .tokenRefused:
+            guard let problem = TokenProblem(rawValue: try reader.text()) else { throw .unknownValue }
+            return .tokenRefused(problem)
+        case .batch:
+            guard mayBeBatch else { throw .unknownValue }
+            var replies: [CommandReply] = []
+            for _ in 0..<(try reader.count(ofAtLeast: 1)) {
+                replies.append(try decodeReply(&reader, mayBeBatch: false))
             }
+            return .batch(replies)
+        case .shard: return .shard(try reader.shardStatistics())
+        case .node: return .node(try reader.nodeStatistics())
+        case .shardUnavailable:
+            return .failed(.shardUnavailable(partial: try reader.flag() ? try reader.delivery() : nil))
+        case .overloaded: return .failed(.overloaded)
+        case .messageTooLarge: return .failed(.messageTooLarge)
+        case .unknownConnection: return .failed(.unknownConnection)
+        case .keyReused: return .failed(.keyReused)
+        case .tooManyRooms: return .failed(.tooManyRooms)
+        case .cannotSign: return .failed(.cannotSign)
+        case .malformed: return .failed(.malformed)
         }
-    }
-}
-
-extension ByteReader {
-    fileprivate mutating func delivery() throws(WireError) -> Delivery {
-        let numbers = (try integer(UInt32.self), try integer(UInt32.self), try integer(UInt32.self))
-        return Delivery(matched: Int(numbers.0), delivered: Int(numbers.1), failed: Int(numbers.2))
-    }
-
-    fileprivate mutating func connectionSummary() throws(WireError) -> ConnectionSummary {
-        ConnectionSummary(
-            id: ConnectionID(try text()),
-            user: try text(),
-            shard: Int(try integer(UInt16.self)),
-            connectedAt: try integer(),
-            thread: try optionalText(),
-            queuedBytes: Int(try integer(UInt32.self))
-        )
-    }
-
-    package mutating func shardStatistics() throws(WireError) -> ShardStatistics {
-        var statistics = ShardStatistics()
-        statistics.shard = Int(try integer(UInt16.self))
-        statistics.pid = try integer()
-        statistics.generation = try integer()
-        guard let state = ShardState(rawValue: try integer()) else { throw .unknownValue }
-        statistics.state = state
-        var numbers: [Int] = []
-        for _ in 0..<12 { numbers.append(Int(try integer(Int64.self))) }
-        statistics.connections = numbers[0]
-        statistics.users = numbers[1]
-        statistics.queueBytes = numbers[2]
-        statistics.slotsInUse = numbers[3]
-        statistics.residentBytes = numbers[4]
-        statistics.restarts = numbers[5]
-        statistics.counters.messagesSent = numbers[6]
-        statistics.counters.messagesReceived = numbers[7]
-        statistics.counters.messagesFailed = numbers[8]
-        statistics.counters.messagesDropped = numbers[9]
-        statistics.counters.bytesSent = numbers[10]
-        statistics.counters.bytesReceived = numbers[11]
-        statistics.cpuNanoseconds = try integer()
-        statistics.lastEnd = try optionalText()
-        if try flag() {
-            var counts: [String: Int] = [:]
-            for _ in 0..<(try count(ofAtLeast: 8)) {
-                let user = try text()
-                counts[user] = Int(try integer(UInt32.self))
-            }
-            statistics.connectionsByUser = counts
-        }
-        return statistics
     }
 }

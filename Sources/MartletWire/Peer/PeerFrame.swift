@@ -14,6 +14,10 @@ package enum PeerKind: UInt8, Sendable {
     case reply = 6
     /// Worker to supervisor: a line for the log.
     case log = 7
+    /// Worker to supervisor: ``RoomChanges`` of its shard.
+    case rooms = 8
+    /// Supervisor to worker: the changes of that correlation are noted; publishes are sent accordingly from now on.
+    case roomsNoted = 9
 }
 
 /// Whom a frame comes from or goes to.
@@ -22,6 +26,8 @@ package enum PeerAddress {
     package static let supervisor: UInt16 = 0xFFFE
     /// Every shard: the switchboard sends it on to each.
     package static let everyShard: UInt16 = 0xFFFF
+    /// The shards where a room has members: the switchboard knows which.
+    package static let room: UInt16 = 0xFFFD
 }
 
 /// The fixed head of a frame between supervisor and worker; all that the switchboard reads of most frames.

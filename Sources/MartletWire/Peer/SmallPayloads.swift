@@ -20,28 +20,87 @@ package struct ShardStates: Equatable, Sendable {
     package var bytes: [UInt8] { states.map(\.rawValue) }
 }
 
+/// Rooms that got their first member on a shard, or lost their last one, in order.
+package struct RoomChanges: Equatable, Sendable {
+    package var changes: [RoomChange]
+
+    package init(_ changes: [RoomChange]) {
+        self.changes = changes
+    }
+
+    package init(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) {
+        var reader = ByteReader(bytes, in: range)
+        var list: [RoomChange] = []
+        for _ in 0..<(try reader.count(ofAtLeast: 6)) {
+            let isOccupied = try reader.flag()
+            list.append(RoomChange(room: try reader.room(), isOccupied: isOccupied))
+        }
+        try reader.finish()
+        changes = list
+    }
+
+    package var bytes: [UInt8] {
+        var writer = ByteWriter()
+        writer.put(UInt32(changes.count))
+        for change in changes {
+            writer.put(change.isOccupied)
+            writer.put(change.room)
+        }
+        return writer.bytes
+    }
+}
+
 /// A line that a worker wants in the log: its supervisor writes it.
 package struct LogLine: Equatable, Sendable {
     /// As in syslog(3): 3 error, 4 warning, 6 info, 7 debug.
     package var priority: UInt8
+    /// What happened, in fixed words.
     package var message: String
+    /// What it happened to, sorted by name.
+    package var fields: [Field]
 
-    package init(priority: UInt8, message: String) {
+    package struct Field: Equatable, Sendable {
+        package let name: String
+        package let value: String
+
+        package init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    package init(priority: UInt8, message: String, fields: [Field] = []) {
         self.priority = priority
         self.message = message
+        self.fields = fields
     }
 
     package init(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) {
         var reader = ByteReader(bytes, in: range)
         priority = try reader.integer()
         message = try reader.text()
+        var list: [Field] = []
+        for _ in 0..<(try reader.count(ofAtLeast: 8)) {
+            let name = try reader.text()
+            list.append(Field(name: name, value: try reader.text()))
+        }
+        fields = list
         try reader.finish()
     }
 
     package var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.put(priority)
-        writer.put(String(decoding: message.utf8.prefix(4096), as: UTF8.self))
+        writer.put(Self.shortened(message))
+        writer.put(UInt32(min(fields.count, 32)))
+        for field in fields.prefix(32) {
+            writer.put(Self.shortened(field.name))
+            writer.put(Self.shortened(field.value))
+        }
         return writer.bytes
+    }
+
+    private static func shortened(_ text: String) -> String {
+        text.utf8.count <= 4096 ? text : String(decoding: text.utf8.prefix(4096), as: UTF8.self)
     }
 }

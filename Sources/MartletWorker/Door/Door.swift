@@ -18,12 +18,13 @@ final class Door {
         var descriptorReserve: Int
     }
 
-    /// Something that a peer asked for.
-    typealias OnRequest = (HTTPPeer, HTTPRequest, _ number: Int, _ body: Range<Int>) -> Void
+    /// Something that a peer asked for, or a line of what it sends; `.needsMore` says that no more came for now.
+    typealias OnEvent = (HTTPPeer, HTTPExchange.Event) -> Void
 
     /// Connections accepted from one listener in one turn, so that no storm starves those who are connected.
     private static let acceptsPerTurn = 32
     private static let receiveSize = 16384
+    private static let streamReceiveSize = 65536
     /// With so many bytes of answers unread, a peer is not asked for more.
     private static let mostUnsent = 262_144
     /// How long a peer may say nothing between requests, or within the body of one.
@@ -33,26 +34,24 @@ final class Door {
     /// How long acceptance rests when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
 
-    private let loop: EventLoop
-    private let settings: Settings
-    private let log: Logger
-    private var peers: [HTTPPeer?] = []
-    private var vacant: [Int] = []
-    private var generation: UInt32 = 0
-    private var dirty: [HTTPPeer] = []
+    let loop: EventLoop
+    let settings: Settings
+    let log: Logger
+    var peers: [HTTPPeer?] = []
+    var vacant: [Int] = []
+    var generation: UInt32 = 0
+    var dirty: [HTTPPeer] = []
     private var isAccepting = false
     private var isSweepSet = false
 
     /// Peers that are connected now.
-    private(set) var count = 0
-    /// Connections that were cut for taking too long over their head.
-    private(set) var timedOut = 0
-    /// Times that acceptance rested for want of descriptors.
-    private(set) var acceptPauses = 0
+    var count = 0
+    private let tally: Tally
 
-    init(loop: EventLoop, settings: Settings, log: Logger) {
+    init(loop: EventLoop, settings: Settings, tally: Tally, log: Logger) {
         self.loop = loop
         self.settings = settings
+        self.tally = tally
         self.log = log
     }
 
@@ -81,13 +80,13 @@ final class Door {
     }
 
     /// Accepts what waits at a listener.
-    func accept(_ listenerIndex: Int, _ onRequest: OnRequest) {
+    func accept(_ listenerIndex: Int, _ onEvent: OnEvent) {
         let isClient = listenerIndex < settings.clientListeners.count
         guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
         for _ in 0..<Self.acceptsPerTurn {
             do throws(SystemCallError) {
                 guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return }
-                welcome(descriptor, isClient ? .client : .api, onRequest)
+                welcome(descriptor, isClient ? .client : .api, onEvent)
                 // The kernel gives out the lowest free number, so a high one says how full the table is.
                 if Int(descriptor) >= settings.descriptorReserve {
                     pauseAccepting("the descriptor table is nearly full")
@@ -103,18 +102,20 @@ final class Door {
     /// Rests, instead of being woken at once for the same connection; who waits, waits in the kernel's queue.
     private func pauseAccepting(_ why: String) {
         stopAccepting()
-        acceptPauses += 1
+        tally.counters[.acceptPauses] += 1
         loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
-        if acceptPauses % 100 == 1 {
+        if tally.counters[.acceptPauses] % 100 == 1 {
             log.warning("Cannot accept; trying again every 100 ms", metadata: ["why": "\(why)"])
         }
     }
 
-    private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onRequest: OnRequest) {
+    private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onEvent: OnEvent) {
         generation &+= 1
         let index = vacant.popLast() ?? peers.count
+        let servesAPI = kind == .api || settings.isDevelopment
         let limits = HTTPExchange.Limits(
-            bodyBytes: kind == .api || settings.isDevelopment ? settings.maxBodyBytes : 0
+            bodyBytes: servesAPI ? settings.maxBodyBytes : 0,
+            takesStreams: servesAPI
         )
         let peer = unsafe HTTPPeer(
             kind: kind,
@@ -127,7 +128,7 @@ final class Door {
         if index == peers.count { peers.append(peer) } else { peers[index] = peer }
         count += 1
         // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
-        readable(peer, onRequest)
+        readable(peer, onEvent)
         guard peer.descriptor >= 0 else { return }
         watch(peer)
         if deadline(of: peer) != nil { setSweep() }
@@ -166,7 +167,7 @@ final class Door {
             if unsafe deadline > loop.now {
                 isNeeded = true
             } else if peer.exchange.isMidRequest, !peer.isLingering, !peer.exchange.isOver {
-                timedOut += 1
+                tally.counters[.handshakeTimeouts] += 1
                 peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
                 markDirty(peer)
             } else {
@@ -186,15 +187,15 @@ final class Door {
     }
 
     /// Epoll has something for a peer.
-    func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, _ onRequest: OnRequest) {
+    func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, _ onEvent: OnEvent) {
         if event.isWritable {
             flush(peer)
-            readOn(peer, onRequest)
+            readOn(peer, onEvent)
         }
-        if event.isReadable, peer.descriptor >= 0 { readable(peer, onRequest) }
+        if event.isReadable, peer.descriptor >= 0 { readable(peer, onEvent) }
     }
 
-    private func readable(_ peer: HTTPPeer, _ onRequest: OnRequest) {
+    private func readable(_ peer: HTTPPeer, _ onEvent: OnEvent) {
         if peer.isLingering {
             drain(peer)
             return
@@ -204,7 +205,8 @@ final class Door {
             return
         }
         let wasMidRequest = peer.exchange.isMidRequest
-        switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: Self.receiveSize) {
+        let room = peer.exchange.isStreaming ? Self.streamReceiveSize : Self.receiveSize
+        switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: room) {
         case .wouldBlock: return
         case .failed: close(peer)
         case .ended:
@@ -215,26 +217,29 @@ final class Door {
             peer.bytesRead += UInt64(count)
             if !wasMidRequest { peer.since = unsafe loop.now }
             peer.lastReceived = unsafe loop.now
-            read(peer, onRequest)
+            read(peer, onEvent)
             if peer.exchange.isMidRequest { setSweep() }
         }
     }
 
     /// Reads requests that came together with those just answered, and waited in the buffer for room.
-    private func readOn(_ peer: HTTPPeer, _ onRequest: OnRequest) {
-        if peer.descriptor >= 0, wantsToRead(peer), peer.exchange.isMidRequest { read(peer, onRequest) }
+    private func readOn(_ peer: HTTPPeer, _ onEvent: OnEvent) {
+        guard peer.descriptor >= 0, peer.exchange.isMidRequest else { return }
+        // The lines of a body that is complete are here, even if the peer has ended its side.
+        if wantsToRead(peer) || (peer.hasEnded && peer.exchange.isStreaming) { read(peer, onEvent) }
     }
 
-    private func read(_ peer: HTTPPeer, _ onRequest: OnRequest) {
+    private func read(_ peer: HTTPPeer, _ onEvent: OnEvent) {
         while peer.descriptor >= 0 {
-            switch peer.exchange.next() {
-            case .needsMore:
-                if peer.exchange.hasOutput { markDirty(peer) }
-                return
-            case .request(let request, let number, let body):
+            let event = peer.exchange.next()
+            if event != .needsMore {
                 peer.hasAsked = true
-                onRequest(peer, request, number, body)
+                onEvent(peer, event)
+                continue
             }
+            if peer.batch != nil { onEvent(peer, .needsMore) }
+            if peer.exchange.hasOutput { markDirty(peer) }
+            return
         }
     }
 
@@ -254,14 +259,15 @@ final class Door {
         markDirty(peer)
     }
 
-    private func markDirty(_ peer: HTTPPeer) {
+    /// The peer has something to be written, or room for something to be read.
+    func markDirty(_ peer: HTTPPeer) {
         if peer.isDirty { return }
         peer.isDirty = true
         dirty.append(peer)
     }
 
     /// Writes this turn's answers, and reads on where answers made room.
-    func flushDirty(_ onRequest: OnRequest) {
+    func flushDirty(_ onEvent: OnEvent) {
         while !dirty.isEmpty {
             let batch = dirty
             dirty = []
@@ -269,7 +275,7 @@ final class Door {
                 peer.isDirty = false
                 guard peer.descriptor >= 0 else { continue }
                 flush(peer)
-                readOn(peer, onRequest)
+                readOn(peer, onEvent)
             }
         }
     }
@@ -341,57 +347,6 @@ final class Door {
             peer.interest = interest
         } catch {
             close(peer)
-        }
-    }
-
-    // MARK: Leaving
-
-    /// Takes the socket out of the door, for a WebSocket or another worker; the caller owns it from now on.
-    func takeSocket(of peer: HTTPPeer) -> Int32 {
-        let descriptor = peer.descriptor
-        if !peer.interest.isEmpty { loop.deregister(descriptor) }
-        forget(peer)
-        return descriptor
-    }
-
-    private func close(_ peer: HTTPPeer) {
-        guard peer.descriptor >= 0 else { return }
-        if !peer.interest.isEmpty { loop.deregister(peer.descriptor) }
-        closeDescriptor(peer.descriptor)
-        forget(peer)
-    }
-
-    private func forget(_ peer: HTTPPeer) {
-        peer.descriptor = -1
-        peer.interest = []
-        peers[peer.index] = nil
-        vacant.append(peer.index)
-        count -= 1
-    }
-
-    /// Gives back what a storm of connections needed, once all are gone.
-    func shrinkWhenEmpty() {
-        guard count == 0 else { return }
-        peers = []
-        vacant = []
-        dirty = []
-    }
-
-    /// Refuses a socket that came back, or came from elsewhere, with an answer of HTTP; the socket is closed.
-    func refuse(_ descriptor: Int32, _ problem: HTTPProblem) {
-        var bytes: [UInt8] = []
-        problem.response.write(to: &bytes, isHead: false, keepsAlive: false)
-        _ = StreamSocket.send(descriptor, bytes.span)
-        StreamSocket.shutdownWriting(descriptor)
-        closeDescriptor(descriptor)
-    }
-
-    /// Closes whoever has nothing under way; the others are closed when they are answered.
-    func beginStopping() {
-        stopAccepting()
-        for peer in peers.compactMap({ $0 }) {
-            peer.exchange.stopReading()
-            if !peer.exchange.isWaiting, !peer.owesBytes { close(peer) } else { markDirty(peer) }
         }
     }
 }

@@ -19,6 +19,10 @@ final class HTTPPeer {
     /// When it came, or when its present request began to arrive (monotonic nanoseconds).
     var since: UInt64
     var lastReceived: UInt64
+    /// The batch that it is sending.
+    var batch: Batch?
+    /// Whether it needs no API key; nil before that was asked.
+    var isTrusted: Bool?
     /// A whole request of it was read.
     var hasAsked = false
     /// What epoll watches for; empty: the socket is not registered.

@@ -3,65 +3,36 @@ internal import MartletWire
 
 /// What a request on the client listener is.
 enum ClientRequest {
-    /// An upgrade: the ticket lacks its destination and the bytes behind the head.
-    case upgrade(user: String, thread: String?, service: AdoptionTicket.Service, Handshake.Accepted)
+    /// An upgrade on the path of messages; who asks is still to be checked.
+    case messages(Handshake.Accepted)
+    /// An upgrade on `/echo`, in development.
+    case echo(Handshake.Accepted)
     /// Answered at once.
     case answer(HTTPResponse)
     /// The HTTP API, which the client listener serves in development, for the demo page.
     case api
 
-    /// The user that `/echo` connections belong to: nobody can send to them, as no user id begins with a space here.
-    private static let echoUser = " echo"
+    /// The user that `/echo` connections belong to: nobody can send to them, as they are in no index.
+    static let echoUser = " echo"
 
-    init(_ request: HTTPRequest, path: String, isDevelopment: Bool) {
-        do throws(HTTPProblem) {
-            self = try Self.parse(request, path: path, isDevelopment: isDevelopment)
-        } catch {
-            self = .answer(error.response)
-        }
-    }
-
-    private static func parse(
-        _ request: HTTPRequest,
-        path: String,
-        isDevelopment: Bool
-    ) throws(HTTPProblem) -> ClientRequest {
+    init(_ request: HTTPRequest, path: String, isDevelopment: Bool) throws(HTTPProblem) {
         switch request.path {
-        case path: return try upgrade(request, isDevelopment)
+        case path: self = .messages(try Handshake.check(request))
         case "/healthz":
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
-            return .answer(APIAnswer.healthy)
+            self = .answer(APIAnswer.healthy)
         case "/echo" where isDevelopment:
-            try refuseForeignPages(request)
-            let accepted = try Handshake.check(request)
-            return .upgrade(user: echoUser, thread: nil, service: .echo, accepted)
+            try Self.refuseForeignPages(request)
+            self = .echo(try Handshake.check(request))
         case "/" where isDevelopment:
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
-            return .answer(demoPage)
+            self = .answer(Self.demoPage)
         default:
-            if isDevelopment, request.path.hasPrefix("/v1/") || request.path == "/readyz" { return .api }
-            throw .notFound
+            guard isDevelopment, request.path.hasPrefix("/v1/") || ["/readyz", "/metrics"].contains(request.path) else {
+                throw .notFound
+            }
+            self = .api
         }
-    }
-
-    private static func upgrade(_ request: HTTPRequest, _ isDevelopment: Bool) throws(HTTPProblem) -> ClientRequest {
-        if isDevelopment { try refuseForeignPages(request) }
-        let accepted = try Handshake.check(request)
-        guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
-        guard isDevelopment else {
-            throw HTTPProblem(401, "token_missing", "this server was started without a way to check tokens")
-                .with("WWW-Authenticate", "Bearer")
-        }
-        guard let user = request.parameter("user") else {
-            throw HTTPProblem(401, "token_missing", "in development a user is named by ?user=NAME")
-                .with("WWW-Authenticate", "Bearer")
-        }
-        try APICall.checkUser(user)
-        let thread = request.parameter("thread_id")
-        if let thread, thread.isEmpty || thread.utf8.count > 256 {
-            throw HTTPProblem(400, "invalid_thread", "a thread id has 1 to 256 bytes")
-        }
-        return .upgrade(user: user, thread: thread, service: .messages, accepted)
     }
 
     /// In development nobody is checked, so a page of another site must not be able to use a browser on this machine to

@@ -26,11 +26,12 @@ final class Link {
     /// True while the supervisor reads too slowly for more requests.
     var isFull: Bool { stream.queuedBytes > bound }
 
-    func send(_ kind: PeerKind, _ payload: [UInt8] = []) {
+    func send(_ kind: PeerKind, _ payload: [UInt8] = [], correlation: UInt64 = 0) {
         let header = PeerHeader(
             kind: kind,
             source: shard,
             destination: PeerAddress.supervisor,
+            correlation: correlation,
             payloadLength: payload.count
         )
         stream.append(header, payload)

@@ -2,58 +2,139 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What this worker does as the owner of its users: carries out commands, and hears clients.
+/// What this worker does as the owner of its users: carries out commands, hears clients, keeps them healthy.
 ///
 /// Runs inside of the manager's isolation: every method takes the manager that the turn has entered.
 final class Shard {
-    private let number: Int
-    private let sockets: SocketTable
-    private let heartbeatMilliseconds: Int
+    /// Answers by `Idempotency-Key` that are remembered.
+    private static let mostAnswers = 262_144
 
-    init(number: Int, sockets: SocketTable, heartbeatInterval: UInt64) {
-        self.number = number
+    let number: Int
+    let contract: BirthContract
+    let sockets: SocketTable
+    let board: NodeBoard
+    let tally: Tally
+    let messageLimit: MessageLimit?
+    var gatekeeper: Gatekeeper?
+    private let link: Link
+    private var answers = IdempotencyRecord<CommandReply>(capacity: mostAnswers)
+
+    // What Shard+Health keeps.
+    var pings = DeadlineQueue()
+    var pongs = DeadlineQueue()
+    var expiries = TimerHeap()
+    var healthTimer: UInt64?
+
+    /// The last changes of rooms that the switchboard was told of, and that it has noted.
+    private var roomsTold: UInt64 = 0
+    private var roomsNoted: UInt64 = 0
+    /// Connections whose output waits until the switchboard knows of the rooms that they joined.
+    private var held: [(told: UInt64, slot: Int, generation: UInt32, since: UInt64)] = []
+
+    init(contract: BirthContract, sockets: SocketTable, board: NodeBoard, link: Link, tally: Tally) {
+        number = Int(contract.shard)
+        self.contract = contract
         self.sockets = sockets
-        heartbeatMilliseconds = Int(heartbeatInterval / 1_000_000)
+        self.board = board
+        self.link = link
+        self.tally = tally
+        messageLimit = MessageLimit(
+            perSecond: Int(contract.limits.messagesPerSecond),
+            burst: Int(contract.limits.messageBurst)
+        )
     }
 
     // MARK: Commands
 
-    /// Carries out a command for a user, a connection or everybody of this shard.
-    func execute(_ command: Command, text: Span<UInt8>, on manager: isolated WebSocketManager) -> CommandReply {
+    /// Carries out a request for a user, a connection, a room or everybody of this shard.
+    ///
+    /// One that carries a key is carried out once; the second time gets the first answer.
+    func execute(_ request: Request, text: Span<UInt8>, on manager: isolated WebSocketManager) -> CommandReply {
+        guard let key = request.key else { return execute(request.command, text: text, on: manager) }
+        switch unsafe answers.find(key.text, fingerprint: key.fingerprint, now: sockets.loop.now) {
+        case .known(let answer):
+            tally.counters[.publishesRepeated] += 1
+            return answer
+        case .conflict: return .failed(.keyReused)
+        case .new: break
+        }
+        let reply = execute(request.command, text: text, on: manager)
+        // What failed may be tried again.
+        if case .receipt = reply {
+            unsafe answers.remember(key.text, fingerprint: key.fingerprint, reply, now: sockets.loop.now)
+            tally.counters[.idempotencyForgotten] = answers.forgottenEarly
+        }
+        return reply
+    }
+
+    private func execute(
+        _ command: Command,
+        text: Span<UInt8>,
+        on manager: isolated WebSocketManager
+    ) -> CommandReply {
         do throws(SendFailure) {
             switch command {
             case .sendToUser(let user): return .receipt(try manager.send(text, toUser: user))
             case .sendToConnection(let id): return .receipt(try manager.send(text, toConnection: id))
+            case .sendToRoom(let room): return .receipt(try send(text, to: room, on: manager))
             case .broadcast(let excluded): return .receipt(try manager.broadcast(text, excluding: excluded))
             case .listConnections(let user):
-                return .connections(manager.connections(ofUser: user).map { summary(of: $0) })
+                return .connections(manager.connections(ofUser: user).map { summary(of: $0, manager) })
             case .describe(let id):
                 guard let connection = manager.connection(id) else { return .failed(.unknownConnection) }
-                return .connections([summary(of: connection)])
+                return .connections([summary(of: connection, manager)])
             case .disconnectUser(let user, let code, let reason):
                 return .closed(manager.disconnect(user: user, code: code, reason: reason))
             case .disconnectConnection(let id, let code, let reason):
                 return .closed(manager.disconnect(connection: id, code: code, reason: reason))
-            case .statistics(let byUser):
-                return .shard(statistics(byUser: byUser, of: manager))
+            case .bind(let user, let thread):
+                let entry = manager.bind(user: user, toThread: thread)
+                announceRooms(on: manager)
+                return entry == .tooMany ? .failed(.tooManyRooms) : .bound(entry == .joined)
+            case .unbind(let user, let thread):
+                let changed = manager.unbind(user: user, fromThread: thread)
+                announceRooms(on: manager)
+                return .bound(changed)
+            case .statistics, .batch, .makeToken, .checkToken: return .failed(.malformed)
             }
         } catch {
             return .failed(error == .tooLarge ? .messageTooLarge : .overloaded)
         }
     }
 
-    private func summary(of connection: WebSocketConnection) -> ConnectionSummary {
-        ConnectionSummary(
+    /// Alone, this shard knows whether anything is bound to a thread; else the switchboard has seen to it.
+    private func send(
+        _ text: Span<UInt8>,
+        to room: Room,
+        on manager: isolated WebSocketManager
+    ) throws(SendFailure) -> Delivery {
+        guard room.kind == .thread, contract.shardCount == 1 else { return try manager.send(text, toRoom: room) }
+        return try manager.send(text, toThread: room.id)
+    }
+
+    private func summary(of connection: WebSocketConnection, _ manager: isolated WebSocketManager) -> ConnectionSummary {
+        let slot = sockets.arena.slot(connection.handle)
+        let silence = Int64((unsafe sockets.loop.now &- slot.lastReceived) / 1_000_000)
+        var summary = ConnectionSummary(
             id: connection.id,
             user: connection.user,
             shard: number,
             connectedAt: connection.connectedAt,
-            thread: connection.thread,
-            queuedBytes: sockets.queuedBytes(connection.handle)
+            lastSeenAt: Clock.unixMilliseconds() - silence
         )
+        summary.expiresAt = slot.expiresAt == 0 ? nil : slot.expiresAt
+        summary.thread = connection.thread
+        let rooms = manager.rooms(of: connection.id)
+        summary.threads = rooms.filter { $0.kind == .thread }.map(\.id)
+        summary.jobs = rooms.filter { $0.kind == .job }.map(\.id)
+        summary.metadata = connection.metadata
+        summary.queuedMessages = sockets.arena.queueCount(of: slot)
+        summary.queuedBytes = sockets.queuedBytes(connection.handle)
+        summary.roundTrip = slot.roundTrip == 0 ? nil : Int(slot.roundTrip)
+        return summary
     }
 
-    /// What the worker knows of itself; the supervisor completes it.
+    /// What this shard knows of itself.
     func statistics(byUser: Bool, of manager: isolated WebSocketManager) -> ShardStatistics {
         let known = manager.statistics(byUser: byUser)
         var statistics = ShardStatistics()
@@ -62,8 +143,10 @@ final class Shard {
         statistics.state = .serving
         statistics.connections = known.connections
         statistics.users = known.users
+        statistics.threads = known.threads
+        statistics.jobs = known.jobs
         statistics.counters = known.counters
-        statistics.counters.messagesDropped += sockets.droppedFrames
+        statistics.counters.merge(tally.counters)
         statistics.connectionsByUser = known.connectionsByUser
         statistics.queueBytes = sockets.queuedBytes
         statistics.slotsInUse = sockets.count
@@ -72,88 +155,41 @@ final class Shard {
         return statistics
     }
 
-    // MARK: Clients
+    // MARK: Rooms
 
-    /// A socket becomes a connection of ours: registered, greeted, heard.
-    ///
-    /// False where there is no room for it.
-    func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, on manager: isolated WebSocketManager) -> Bool {
-        let now = Clock.unixMilliseconds()
-        let id = ConnectionID(slot: ShardMap.slot(ofUser: ticket.user), random: CurrentProcess.random())
-        guard let slot = sockets.adopt(descriptor, ticket, id: id, now: now) else { return false }
-        if ticket.service == .messages {
-            manager.add(
-                WebSocketConnection(
-                    id: id,
-                    user: ticket.user,
-                    handle: slot,
-                    connectedAt: now,
-                    thread: ticket.thread
-                )
-            )
-            let greeting = ServerMessage.connectionEstablished(
-                connection: id.text,
-                user: ticket.user,
-                heartbeatMilliseconds: heartbeatMilliseconds,
-                now: now
-            )
-            sockets.queue(.text, greeting.span, to: slot)
-        }
-        if !ticket.leftover.isEmpty {
-            sockets.receiveLeftover(slot) { self.received($0, $1, from: slot, on: manager) }
-            settle(slot, on: manager)
-        }
-        return true
+    /// Tells the switchboard which rooms have members here now.
+    func announceRooms(on manager: isolated WebSocketManager) {
+        let changes = manager.takeRoomChanges()
+        // Alone, nobody else needs to know.
+        if changes.isEmpty || contract.shardCount == 1 { return }
+        roomsTold += 1
+        link.send(.rooms, RoomChanges(changes).bytes, correlation: roomsTold)
     }
 
-    /// Epoll has something for a socket.
-    func ready(_ slot: Int, _ event: EventLoop.Event, on manager: isolated WebSocketManager) {
-        if event.isWritable { sockets.flush(slot) }
-        if event.isReadable { sockets.receive(slot) { self.received($0, $1, from: slot, on: manager) } }
-        settle(slot, on: manager)
+    /// A connection joined rooms: it hears of that, and of anything else, only when publishes to them reach it.
+    func joined(_ slot: Int, on manager: isolated WebSocketManager) {
+        announceRooms(on: manager)
+        guard roomsTold > roomsNoted else { return }
+        sockets.hold(slot)
+        unsafe held.append((roomsTold, slot, sockets.locals[slot].generation, sockets.loop.now))
     }
 
-    /// A connection that began to close takes no further messages: it leaves the manager at once.
-    private func settle(_ slot: Int, on manager: isolated WebSocketManager) {
-        if !sockets.isOpen(slot) { manager.remove(sockets.locals[slot].id) }
+    /// The switchboard has noted what it was told.
+    func roomsNoted(_ correlation: UInt64) {
+        roomsNoted = max(roomsNoted, correlation)
+        release(held.prefix { $0.told <= roomsNoted }.count)
     }
 
-    /// Frees what is over, at the turn's end.
-    func release(on manager: isolated WebSocketManager) {
-        while true {
-            let gone = sockets.takeGone()
-            if gone.isEmpty { return }
-            for slot in gone {
-                manager.remove(sockets.locals[slot].id)
-                sockets.release(slot)
-            }
-        }
+    /// A supervisor that hangs does not keep clients waiting.
+    func releaseHeld(before now: UInt64) {
+        release(held.prefix { $0.since + 1_000_000_000 <= now }.count)
     }
 
-    private func received(
-        _ opcode: Opcode,
-        _ payload: Span<UInt8>,
-        from slot: Int,
-        on manager: isolated WebSocketManager
-    ) {
-        if sockets.arena.slot(slot).flags.contains(.echo) {
-            sockets.queue(opcode, payload, to: slot)
-            return
+    private func release(_ count: Int) {
+        guard count > 0 else { return }
+        for entry in held.prefix(count) where sockets.isCurrent(entry.slot, generation: entry.generation & 0xFF_FFFF) {
+            sockets.unhold(entry.slot)
         }
-        manager.received(byteCount: payload.count)
-        if opcode == .binary {
-            let reason = CloseReason.unsupportedData
-            sockets.close(slot, code: reason.code, reason: reason.advice)
-            return
-        }
-        switch ClientMessage(payload) {
-        case .ping: sockets.queue(.text, ServerMessage.pong(now: Clock.unixMilliseconds()).span, to: slot)
-        case .unsupported(let type):
-            let message = type.map { "no handler for messages of type \($0.prefix(64))" } ?? "a message needs a type"
-            sockets.queue(.text, ServerMessage.error(code: "unsupported_type", message: message).span, to: slot)
-        case .malformed(let failure):
-            let message = "\(failure.why), at byte \(failure.offset)"
-            sockets.queue(.text, ServerMessage.error(code: "invalid_json", message: message).span, to: slot)
-        }
+        held.removeFirst(count)
     }
 }

@@ -23,6 +23,7 @@ extension SocketTable {
             return
         case .moved(let count):
             slot.readPosition += UInt64(count)
+            slot.lastReceived = unsafe loop.now
             if slot.flags.contains(.discards) { return }
             if isInChunk {
                 slot.receiveLength += UInt32(count)
@@ -78,8 +79,8 @@ extension SocketTable {
                     deliver(opcode, payload)
                 }
             case .ping(let payload):
-                if slot.state == .open { queue(.pong, payload.span, to: index) }
-            case .pong: break
+                if slot.state == .open { deliver(.ping, payload.span) }
+            case .pong(let payload): receivedPong(slot, payload)
             case .close(let code):
                 receivedClose(index, slot, code)
                 break reading
@@ -94,7 +95,20 @@ extension SocketTable {
         slot.flags.insert(.discards)
     }
 
+    /// A pong with our last ping's payload tells how long both were on their way.
+    private func receivedPong(_ slot: ArenaSlot, _ payload: [UInt8]) {
+        let sentAt = slot.pingSentAt
+        guard sentAt != 0, payload.count == 8, payload.reversed().reduce(0, { $0 << 8 | UInt64($1) }) == sentAt else {
+            return
+        }
+        let roundTrip = unsafe loop.now - sentAt
+        slot.pingSentAt = 0
+        slot.roundTrip = UInt32(clamping: max(1, roundTrip / 1000))
+        tally.counters[Timing.roundTrip].observe(roundTrip)
+    }
+
     private func receivedClose(_ index: Int, _ slot: ArenaSlot, _ code: UInt16?) {
+        if slot.closeCode == 0 { slot.closeCode = code ?? CloseLabel.noCode }
         slot.flags.insert(.closeReceived)
         if slot.state == .open {
             let payload = code.map { FrameEncoder.closePayload(code: $0, reason: "") } ?? []
@@ -107,6 +121,7 @@ extension SocketTable {
     /// The peer broke the protocol: it is told why, and what it still sends is thrown away.
     private func fail(_ index: Int, _ slot: ArenaSlot, _ reason: CloseReason) {
         slot.flags.insert(.discards)
+        if slot.closeCode == 0 { slot.closeCode = reason.code }
         if slot.state == .open {
             beginClosing(
                 index,

@@ -8,7 +8,7 @@ extension SocketTable {
         for slot in dirty {
             locals[slot].isDirty = false
             // A socket that waits for room is written when epoll says so.
-            if locals[slot].descriptor >= 0, !locals[slot].watchesWritable { flush(slot) }
+            if locals[slot].descriptor >= 0, !locals[slot].watchesWritable, !locals[slot].isHeld { flush(slot) }
         }
         dirty.removeAll(keepingCapacity: true)
     }

@@ -18,6 +18,10 @@ final class SocketTable: Transport {
         /// Epoll watches for room to write.
         var watchesWritable = false
         var isGone = false
+        /// Nothing is written until the switchboard knows what the connection has joined.
+        var isHeld = false
+        /// When the end of its token is looked at next, in Unix milliseconds; max: it is far.
+        var expiryEntry = UInt64.max
     }
 
     struct Limits {
@@ -45,17 +49,17 @@ final class SocketTable: Transport {
     var closing = DeadlineQueue()
     /// Bytes in all queues.
     var queuedBytes = 0
-    /// Frames that were accepted and thrown away with their connection.
-    var droppedFrames = 0
+    let tally: Tally
     /// Where messages are unmasked; grows to the largest and shrinks again.
     var scratch = Scratch()
     /// Reused for every write of several frames.
     var gather = Gather()
 
-    init(loop: EventLoop, arena: Arena, limits: Limits) {
+    init(loop: EventLoop, arena: Arena, limits: Limits, tally: Tally) {
         self.loop = loop
         self.arena = arena
         self.limits = limits
+        self.tally = tally
     }
 
     /// Sockets that have a slot, closing ones included.
@@ -81,7 +85,9 @@ final class SocketTable: Transport {
         slot.connectedAt = now
         slot.readPosition = ticket.bytesRead
         if ticket.service == .echo { slot.flags.insert(.echo) }
-        let identity = ArenaIdentity(connection: id.text, user: ticket.user, thread: ticket.thread)
+        slot.expiresAt = ticket.bearer.expiresAt
+        slot.lastReceived = unsafe loop.now
+        let identity = ArenaIdentity(connection: id.text, bearer: ticket.bearer)
         let answer = Handshake.answer(.init(acceptValue: ticket.acceptValue, subprotocol: ticket.subprotocol))
         guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
         else {
@@ -134,7 +140,7 @@ final class SocketTable: Transport {
     func release(_ index: Int) {
         let slot = arena.slot(index)
         queuedBytes -= Int(slot.queuedBytes)
-        if slot.state == .open { droppedFrames += arena.queueCount(of: slot) }
+        if slot.state == .open { tally.counters[.messagesDropped] += arena.queueCount(of: slot) }
         loop.deregister(locals[index].descriptor)
         closeDescriptor(locals[index].descriptor)
         locals[index] = Local()
@@ -192,6 +198,7 @@ final class SocketTable: Transport {
         guard slot.state == .open, !locals[handle].isGone else { return }
         // A queue that overflowed will not drain: what can still be taken back is, so that the client learns why.
         if code == CloseReason.tooSlow.code { dropQueue(of: slot) }
+        slot.closeCode = code
         beginClosing(handle, slot, payload: FrameEncoder.closePayload(code: code, reason: reason))
     }
 
@@ -263,16 +270,25 @@ final class SocketTable: Transport {
             arena.pop(slot)
             queuedBytes -= Int(entry.byteCount)
             arena.release(entry.frame)
-            droppedFrames += 1
+            tally.counters[.messagesDropped] += 1
         }
         slot.headPosition = position
         guard let kept else { return }
-        droppedFrames -= 1
+        tally.counters[.messagesDropped] -= 1
         if arena.append(kept.frame, byteCount: kept.byteCount, to: slot) { queuedBytes += Int(kept.byteCount) }
         arena.release(kept.frame)
     }
 
-    private func markDirty(_ slot: Int) {
+    /// Keeps what is queued until ``unhold(_:)``; what comes in is heard.
+    func hold(_ slot: Int) { locals[slot].isHeld = true }
+
+    func unhold(_ slot: Int) {
+        guard locals[slot].isHeld else { return }
+        locals[slot].isHeld = false
+        markDirty(slot)
+    }
+
+    func markDirty(_ slot: Int) {
         if locals[slot].isDirty { return }
         locals[slot].isDirty = true
         dirty.append(slot)

@@ -1,0 +1,26 @@
+/// A manager as an application sees it that knows connections by objects of its own.
+package struct ConnectionRegistry: Sendable {
+    package let manager: WebSocketManager
+
+    package init(manager: WebSocketManager) {
+        self.manager = manager
+    }
+
+    /// Registers a connection under the id of its info.
+    package func register(user: String, info: ConnectionInfo, now: Int64) async {
+        await manager.add(
+            WebSocketConnection(
+                id: info.connection,
+                user: user,
+                handle: info.handle,
+                connectedAt: now,
+                info: info
+            )
+        )
+    }
+
+    /// The very infos with which a user's connections were registered, in the order in which they came.
+    package func connections(of user: String) async -> [ConnectionInfo] {
+        await manager.connections(ofUser: user).compactMap(\.info)
+    }
+}

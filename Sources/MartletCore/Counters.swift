@@ -1,0 +1,115 @@
+/// What is counted: sums that only grow, even across restarts of a worker.
+package enum Counter: Int, CaseIterable, Sendable {
+    /// Deliveries: a message to two connections counts twice.
+    case messagesSent
+    case messagesReceived
+    /// Deliveries that a connection could not take.
+    case messagesFailed
+    /// Messages that were accepted for a connection and went down with it.
+    case messagesDropped
+    /// Payload bytes of the deliveries.
+    case bytesSent
+    case bytesReceived
+    /// Clients' messages that were over the rate.
+    case messagesRateLimited
+    /// Connections that became WebSockets of this shard.
+    case connectionsOpened
+    /// Upgrades that were refused, by reason.
+    case refusedMalformed
+    case refusedUnauthorized
+    case refusedForbidden
+    case refusedUserLimit
+    case refusedAddressLimit
+    case refusedNodeLimit
+    case refusedHandshakeRate
+    case refusedUnavailable
+    /// Connections whose HTTP head took too long.
+    case handshakeTimeouts
+    /// Times that acceptance rested for want of descriptors.
+    case acceptPauses
+    /// API requests that were answered 401.
+    case apiUnauthorized
+    /// Publishes that were carried out, or passed on.
+    case publishes
+    /// Publishes whose answer was known by their `Idempotency-Key`.
+    case publishesRepeated
+    /// Publishes that a full queue or a missing shard refused.
+    case publishesRefused
+    /// Requests to other shards that got no answer in time.
+    case requestsTimedOut
+    /// Joins and binds beyond what one member may have.
+    case roomsRefused
+    case pingsSent
+    /// Idempotent answers that were forgotten before their time.
+    case idempotencyForgotten
+    /// Log lines that were lost in a flood.
+    case logLinesLost
+}
+
+/// A value for each ``Counter``, the connections that ended by close code, and how long things took.
+package struct Counters: Equatable, Sendable {
+    private var values = [Int](repeating: 0, count: Counter.allCases.count)
+    /// Connections that ended, by ``CloseLabel``.
+    package private(set) var closes = [Int](repeating: 0, count: CloseLabel.all.count)
+    private var histograms = [Histogram](repeating: Histogram(), count: Timing.allCases.count)
+
+    package init() {}
+
+    package subscript(counter: Counter) -> Int {
+        get { values[counter.rawValue] }
+        set { values[counter.rawValue] = newValue }
+    }
+
+    package subscript(timing: Timing) -> Histogram {
+        get { histograms[timing.rawValue] }
+        set { histograms[timing.rawValue] = newValue }
+    }
+
+    package mutating func closed(with code: UInt16) { closes[CloseLabel.index(of: code)] += 1 }
+
+    /// Sets what was received from another process.
+    package mutating func setCloses(_ counts: [Int]) {
+        for (index, count) in counts.prefix(closes.count).enumerated() { closes[index] = count }
+    }
+
+    package mutating func merge(_ other: Counters) {
+        for index in values.indices { values[index] += other.values[index] }
+        for index in closes.indices { closes[index] += other.closes[index] }
+        for index in histograms.indices where other.histograms[index].sum > 0 {
+            histograms[index].merge(other.histograms[index])
+        }
+    }
+}
+
+/// What is timed.
+package enum Timing: Int, CaseIterable, Sendable {
+    /// From a publish's last byte to its answer.
+    case publish
+    /// From a WebSocket ping to its pong.
+    case roundTrip
+    /// From a request to another shard to its answer.
+    case hop
+}
+
+/// The labels under which ended connections are counted: every code of ours, and a few for all others, so that clients
+/// cannot make labels.
+package enum CloseLabel {
+    /// The peer closed without a code (RFC 6455, 7.4.1), and the connection broke without a close frame.
+    package static let noCode: UInt16 = 1005
+    package static let abnormal: UInt16 = 1006
+
+    package static let all: [String] =
+        CloseReason.allCases.map { String($0.code) } + ["1005", "1006", "1xxx", "3xxx", "4xxx"]
+
+    package static func index(of code: UInt16) -> Int {
+        if let known = CloseReason.allCases.firstIndex(where: { $0.code == code }) { return known }
+        let others = CloseReason.allCases.count
+        switch code {
+        case noCode: return others
+        case abnormal: return others + 1
+        case 3000..<4000: return others + 3
+        case 4000..<5000: return others + 4
+        default: return others + 2
+        }
+    }
+}

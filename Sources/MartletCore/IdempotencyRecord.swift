@@ -1,0 +1,78 @@
+/// The answers to requests that carried an `Idempotency-Key`, for five minutes: the second time gets the first answer.
+///
+/// Bounded: the oldest are forgotten early when there are too many, and counted.
+package struct IdempotencyRecord<Answer: Sendable>: Sendable {
+    package enum Finding: Sendable {
+        /// The key is new: carry the request out, then ``remember(_:fingerprint:_:now:)`` its answer.
+        case new
+        case known(Answer)
+        /// The key came before with another request.
+        case conflict
+    }
+
+    private struct Entry: Sendable {
+        let fingerprint: UInt64
+        let answer: Answer
+        let expiry: UInt64
+    }
+
+    private let capacity: Int
+    private let lifetime: UInt64
+    private var entries: [String: Entry] = [:]
+    private var order: [(key: String, expiry: UInt64)] = []
+    private var orderStart = 0
+    /// Answers that were forgotten before their time.
+    package private(set) var forgottenEarly = 0
+
+    /// * `capacity`: the most answers that are kept.
+    /// * `lifetime`: how long, in nanoseconds.
+    package init(capacity: Int, lifetime: UInt64 = 300_000_000_000) {
+        self.capacity = capacity
+        self.lifetime = lifetime
+    }
+
+    package var count: Int { entries.count }
+
+    /// Looks a key up.
+    ///
+    /// `fingerprint`: of the request (``Fingerprint``), so that a key which is used for two things is found out.
+    package func find(_ key: String, fingerprint: UInt64, now: UInt64) -> Finding {
+        guard let entry = entries[key], entry.expiry > now else { return .new }
+        return entry.fingerprint == fingerprint ? .known(entry.answer) : .conflict
+    }
+
+    package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) {
+        forgetOld(now)
+        let expiry = now + lifetime
+        entries[key] = Entry(fingerprint: fingerprint, answer: answer, expiry: expiry)
+        order.append((key, expiry))
+    }
+
+    private mutating func forgetOld(_ now: UInt64) {
+        while orderStart < order.count {
+            let first = order[orderStart]
+            let isDue = first.expiry <= now
+            guard isDue || entries.count >= capacity else { break }
+            orderStart += 1
+            // A key that was remembered again since has a later place in the order.
+            guard entries[first.key]?.expiry == first.expiry else { continue }
+            entries.removeValue(forKey: first.key)
+            if !isDue { forgottenEarly += 1 }
+        }
+        if orderStart > 1024, orderStart * 2 > order.count {
+            order.removeFirst(orderStart)
+            orderStart = 0
+        }
+    }
+}
+
+/// Tells two requests apart: FNV-1a over 64 bits.
+package struct Fingerprint: Sendable {
+    package private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    package init() {}
+
+    package mutating func add(_ bytes: Span<UInt8>) {
+        for index in bytes.indices { value = (value ^ UInt64(bytes[index])) &* 0x100_0000_01B3 }
+    }
+}

@@ -1,0 +1,68 @@
+/// A rate with a burst: the generic cell rate algorithm, whose whole state is one number.
+///
+/// The state is the time (nanoseconds of a monotonic clock) at which the bucket would be full again. Being one word, it
+/// lies in a connection's slot, or is shared by processes and exchanged atomically.
+package struct RateLimit: Equatable, Sendable {
+    /// Nanoseconds that one event costs.
+    package let interval: UInt64
+    /// How far the state may be ahead of the clock.
+    package let tolerance: UInt64
+
+    /// Nil where the rate is 0: no limit.
+    ///
+    /// `burst`: events that may come at once, at least 1.
+    package init?(perSecond: Int, burst: Int) {
+        guard perSecond > 0 else { return nil }
+        interval = max(1, 1_000_000_000 / UInt64(perSecond))
+        tolerance = interval * UInt64(max(1, burst) - 1)
+    }
+
+    /// The state after one more event; nil where the event is too much.
+    package func admitting(_ state: UInt64, now: UInt64) -> UInt64? {
+        let start = max(state, now)
+        return start - now > tolerance ? nil : start + interval
+    }
+
+    /// Nanoseconds until the next event would be admitted.
+    package func wait(_ state: UInt64, now: UInt64) -> UInt64 {
+        let start = max(state, now)
+        return start - now > tolerance ? start - now - tolerance : 0
+    }
+}
+
+/// How much a client may say: a rate with a burst, patience with those who exceed it, and an end to the patience.
+package struct MessageLimit: Equatable, Sendable {
+    package enum Verdict: Equatable, Sendable {
+        case pass
+        /// The message is not handled; the client is told so, and how many milliseconds to wait.
+        case refuse(waitMilliseconds: Int)
+        /// It went on regardless: close with 4429.
+        case close
+    }
+
+    private let rate: RateLimit
+    /// Refusals in a row before the connection is closed.
+    private let patience: UInt32
+
+    /// Nil where the rate is 0: no limit.
+    package init?(perSecond: Int, burst: Int) {
+        guard let rate = RateLimit(perSecond: perSecond, burst: burst) else { return nil }
+        self.rate = rate
+        patience = UInt32(clamping: max(1, burst))
+    }
+
+    /// A message came in.
+    ///
+    /// * `state`: the bucket (``RateLimit``).
+    /// * `strikes`: refusals since the last message that passed.
+    package func judge(_ state: inout UInt64, strikes: inout UInt32, now: UInt64) -> Verdict {
+        if let next = rate.admitting(state, now: now) {
+            state = next
+            strikes = 0
+            return .pass
+        }
+        strikes += 1
+        if strikes > patience { return .close }
+        return .refuse(waitMilliseconds: Int((rate.wait(state, now: now) + 999_999) / 1_000_000))
+    }
+}

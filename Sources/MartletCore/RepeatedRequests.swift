@@ -1,0 +1,70 @@
+/// Requests with an `Idempotency-Key` that concern several shards: carried out once, answered as often as asked.
+///
+/// One that is asked again while the first is under way waits for the first's answer.
+package struct RepeatedRequests: Sendable {
+    package enum Beginning: Equatable, Sendable {
+        /// Carry it out, and tell ``end(_:_:now:)``.
+        case first
+        /// It will be answered with the one that is under way.
+        case waits
+        case answered(CommandReply)
+    }
+
+    private struct UnderWay: Sendable {
+        let key: RequestKey
+        var waiting: [PendingRequests.Key] = []
+    }
+
+    private var answers: IdempotencyRecord<CommandReply>
+    private var underWay: [PendingRequests.Key: UnderWay] = [:]
+    private var firstAskers: [String: PendingRequests.Key] = [:]
+
+    package init(capacity: Int) {
+        answers = IdempotencyRecord(capacity: capacity)
+    }
+
+    /// Somebody asks with this key.
+    package mutating func begin(_ key: RequestKey, _ asker: PendingRequests.Key, now: UInt64) -> Beginning {
+        switch answers.find(key.text, fingerprint: key.fingerprint, now: now) {
+        case .known(let reply): return .answered(reply)
+        case .conflict: return .answered(.failed(.keyReused))
+        case .new: break
+        }
+        if let first = firstAskers[key.text], let present = underWay[first] {
+            guard present.key.fingerprint == key.fingerprint else { return .answered(.failed(.keyReused)) }
+            underWay[first]?.waiting.append(asker)
+            return .waits
+        }
+        firstAskers[key.text] = asker
+        underWay[asker] = UnderWay(key: key)
+        return .first
+    }
+
+    /// A request has its answer; returns who else is to be told.
+    ///
+    /// Harmless for requests without a key. What failed is not remembered: it may be tried again.
+    package mutating func end(
+        _ asker: PendingRequests.Key,
+        _ reply: CommandReply,
+        now: UInt64
+    ) -> [PendingRequests.Key] {
+        if underWay.isEmpty { return [] }
+        guard let ended = underWay.removeValue(forKey: asker) else { return [] }
+        firstAskers.removeValue(forKey: ended.key.text)
+        if case .receipt = reply {
+            answers.remember(ended.key.text, fingerprint: ended.key.fingerprint, reply, now: now)
+        }
+        return ended.waiting
+    }
+
+    /// A requester is gone: what it asked first goes on, for nobody; its key is free again.
+    package mutating func requesterFailed(_ source: UInt16) -> [PendingRequests.Key] {
+        var waiting: [PendingRequests.Key] = []
+        for (asker, entry) in underWay where asker.source == source {
+            underWay.removeValue(forKey: asker)
+            firstAskers.removeValue(forKey: entry.key.text)
+            waiting += entry.waiting.filter { $0.source != source }
+        }
+        return waiting
+    }
+}

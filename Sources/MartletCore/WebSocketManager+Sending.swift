@@ -1,0 +1,72 @@
+extension WebSocketManager {
+    /// Sends a text message to every connection of a user.
+    package func send(_ text: Span<UInt8>, toUser user: String) throws(SendFailure) -> Delivery {
+        guard store.count(ofUser: user) > 0 else { return Delivery() }
+        return try deliver(text) { store.forEach(ofUser: user, $0) }
+    }
+
+    /// Sends a text message to one connection.
+    package func send(_ text: Span<UInt8>, toConnection id: ConnectionID) throws(SendFailure) -> Delivery {
+        guard let connection = store[id] else { return Delivery() }
+        return try deliver(text) { $0(connection) }
+    }
+
+    /// Sends a text message to everybody in a room of this shard.
+    package func send(_ text: Span<UInt8>, toRoom room: Room) throws(SendFailure) -> Delivery {
+        guard store.rooms.members[room] != nil else { return Delivery() }
+        return try deliver(text) { store.forEach(in: room, $0) }
+    }
+
+    /// Sends a text message to a thread; an id that nothing is bound to is tried as a user's.
+    ///
+    /// For a manager that is alone; between shards the switchboard knows whether anything is bound.
+    package func send(_ text: Span<UInt8>, toThread id: String) throws(SendFailure) -> Delivery {
+        if store.rooms.members[.thread(id)] != nil { return try send(text, toRoom: .thread(id)) }
+        return try send(text, toUser: id)
+    }
+
+    /// Sends a text message to everybody, except the connections of the users named.
+    package func broadcast(_ text: Span<UInt8>, excluding users: [String] = []) throws(SendFailure) -> Delivery {
+        guard store.count > 0 else { return Delivery() }
+        if users.isEmpty { return try deliver(text) { store.forEach($0) } }
+        let excluded = Set(users)
+        return try deliver(text) { visit in
+            store.forEach { if !excluded.contains($0.user) { visit($0) } }
+        }
+    }
+
+    /// Frames the message once and queues it for each connection that `visitAll` visits; closes those that fail.
+    private func deliver(
+        _ text: Span<UInt8>,
+        _ visitAll: ((borrowing WebSocketConnection) -> Void) -> Void
+    ) throws(SendFailure) -> Delivery {
+        let frame = try transport.prepare(text)
+        defer { transport.release(frame) }
+        var delivery = Delivery()
+        var failures: [(ConnectionID, SendFailure)] = []
+        visitAll { connection in
+            delivery.matched += 1
+            if let failure = transport.send(frame, to: connection.handle) {
+                failures.append((connection.id, failure))
+            } else {
+                delivery.delivered += 1
+            }
+        }
+        delivery.failed = failures.count
+        counters[.messagesSent] += delivery.delivered
+        counters[.bytesSent] += delivery.delivered * text.count
+        if !failures.isEmpty {
+            counters[.messagesFailed] += delivery.failed
+            for (id, failure) in failures { dropFailed(id, failure) }
+        }
+        return delivery
+    }
+
+    /// A connection that could not take a message leaves every index, and is closed.
+    private func dropFailed(_ id: ConnectionID, _ failure: SendFailure) {
+        guard let connection = store.remove(id) else { return }
+        observer?(.sendFailed(id, failure))
+        let reason: CloseReason = failure == .queueFull ? .tooSlow : .internalError
+        close(connection, code: reason.code, reason: reason.advice)
+    }
+}

@@ -1,0 +1,52 @@
+internal import CMartletLinux
+
+/// A network address as 16 bytes of IPv6; IPv4 is mapped into it (RFC 4291, 2.5.5.2).
+package struct NetworkAddress: Hashable, Sendable {
+    /// The first eight bytes, which name a network of IPv6, and the last eight.
+    package let high: UInt64
+    package let low: UInt64
+
+    /// Where the peer of a socket is; nil for a Unix socket.
+    package init?(peerOf socket: Int32) {
+        unsafe self.init { unsafe martlet_peer_address(socket, $0) }
+    }
+
+    /// Reads `192.0.2.1` or `2001:db8::1`.
+    package init?(_ text: String) {
+        unsafe self.init { bytes in unsafe text.withCString { unsafe martlet_parse_address($0, bytes) } }
+    }
+
+    private init?(_ fill: (UnsafeMutablePointer<UInt8>) -> Int32) {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        let isKnown = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
+            guard let start = buffer.baseAddress else { return false }
+            return unsafe fill(start) == 1
+        }
+        guard isKnown else { return nil }
+        high = bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) }
+        low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    package var isIPv4: Bool { high == 0 && low >> 32 == 0xFFFF }
+}
+
+/// Who is at the other end of a Unix socket (SO_PEERCRED, unix(7)).
+package enum PeerCredentials {
+    /// The user who connected; nil where the kernel does not say.
+    package static func uid(of socket: Int32) -> UInt32? {
+        var uid: UInt32 = 0
+        // Sockets of other families have nobody there, which reads as -1.
+        return unsafe martlet_peer_uid(socket, &uid) == 0 && uid != UInt32.max ? uid : nil
+    }
+}
+
+/// The terminal that standard output is.
+package enum Terminal {
+    /// Columns and rows; nil where it is no terminal.
+    package static var size: (columns: Int, rows: Int)? {
+        var columns: Int32 = 0
+        var rows: Int32 = 0
+        guard unsafe martlet_terminal_size(1, &columns, &rows) == 0, columns > 0 else { return nil }
+        return (Int(columns), Int(rows))
+    }
+}

@@ -1,0 +1,23 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// The node's board as its maker has it: the memory that workers are given, and the supervisor's own view of it.
+final class Board {
+    let memory: OwnedDescriptor
+    /// Keys the numbers by which addresses are counted.
+    let addressKey = CurrentProcess.random()
+    private let mapping: MemoryMapping
+    private let board: NodeBoard
+
+    init(shards: Int, limits: Configuration.Limits) throws {
+        let places = NodeBoard.places(connections: limits.connections, perAddress: limits.connectionsPerAddress)
+        let byteCount = NodeBoard.byteCount(shards: shards, places: places)
+        memory = try SharedMemory.create(name: "martlet-board", byteCount: byteCount)
+        mapping = try MemoryMapping(of: memory.number)
+        board = unsafe try NodeBoard(formatting: mapping.bytes, shards: shards, places: places)
+    }
+
+    /// A worker has died, and its connections with it.
+    func clear(shard: Int) { board.clear(shard: shard) }
+}

@@ -1,0 +1,178 @@
+internal import MartletCore
+
+extension BirthContract {
+    /// How clients are served.
+    package struct Client: Equatable, Sendable {
+        package var path: String
+        package var maxMessageBytes: UInt32
+        package var queueBytes: UInt32
+        package var allowedOrigins: [String]
+        package var tokenInQuery: Bool
+        package var trustedProxies: [String]
+
+        init(_ client: Configuration.Client) {
+            path = client.path
+            maxMessageBytes = UInt32(client.maxMessageBytes)
+            queueBytes = UInt32(client.queueBytes)
+            allowedOrigins = client.allowedOrigins
+            tokenInQuery = client.tokenInQuery
+            trustedProxies = client.trustedProxies
+        }
+
+        func write(to writer: inout ByteWriter) {
+            writer.put(path)
+            writer.put(maxMessageBytes)
+            writer.put(queueBytes)
+            writer.put(allowedOrigins)
+            writer.put(tokenInQuery)
+            writer.put(trustedProxies)
+        }
+
+        init(_ reader: inout ByteReader) throws(WireError) {
+            path = try reader.text()
+            maxMessageBytes = try reader.integer()
+            queueBytes = try reader.integer()
+            allowedOrigins = try reader.texts()
+            tokenInQuery = try reader.flag()
+            trustedProxies = try reader.texts()
+        }
+    }
+
+    /// How backends are served.
+    package struct API: Equatable, Sendable {
+        package var maxBodyBytes: UInt32
+        package var allowedUIDs: [UInt32]
+
+        init(_ api: Configuration.API) {
+            maxBodyBytes = UInt32(api.maxBodyBytes)
+            allowedUIDs = api.allowedUIDs
+        }
+
+        func write(to writer: inout ByteWriter) {
+            writer.put(maxBodyBytes)
+            writer.put(UInt32(allowedUIDs.count))
+            for uid in allowedUIDs { writer.put(uid) }
+        }
+
+        init(_ reader: inout ByteReader) throws(WireError) {
+            maxBodyBytes = try reader.integer()
+            var uids: [UInt32] = []
+            for _ in 0..<(try reader.count(ofAtLeast: 4)) { uids.append(try reader.integer()) }
+            allowedUIDs = uids
+        }
+    }
+
+    /// How much is too much; 0: no limit.
+    package struct Limits: Equatable, Sendable {
+        /// Of the whole node.
+        package var connections: UInt32
+        package var connectionsPerUser: UInt32
+        package var replacesOldest: Bool
+        package var connectionsPerAddress: UInt32
+        package var handshakesPerSecond: UInt32
+        package var messagesPerSecond: UInt32
+        package var messageBurst: UInt32
+
+        init(_ limits: Configuration.Limits) {
+            connections = UInt32(clamping: limits.connections)
+            connectionsPerUser = UInt32(clamping: limits.connectionsPerUser)
+            replacesOldest = limits.overUserLimit == .replaceOldest
+            connectionsPerAddress = UInt32(clamping: limits.connectionsPerAddress)
+            handshakesPerSecond = UInt32(clamping: limits.handshakesPerSecond)
+            messagesPerSecond = UInt32(clamping: limits.messagesPerSecond)
+            messageBurst = UInt32(clamping: limits.messageBurst)
+        }
+
+        func write(to writer: inout ByteWriter) {
+            writer.put(connections)
+            writer.put(connectionsPerUser)
+            writer.put(replacesOldest)
+            for number in [connectionsPerAddress, handshakesPerSecond, messagesPerSecond, messageBurst] {
+                writer.put(number)
+            }
+        }
+
+        init(_ reader: inout ByteReader) throws(WireError) {
+            connections = try reader.integer()
+            connectionsPerUser = try reader.integer()
+            replacesOldest = try reader.flag()
+            connectionsPerAddress = try reader.integer()
+            handshakesPerSecond = try reader.integer()
+            messagesPerSecond = try reader.integer()
+            messageBurst = try reader.integer()
+        }
+    }
+
+    /// What proves who somebody is; read by the supervisor, never shown.
+    package struct Secrets: Equatable, Sendable {
+        package var hmac: [UInt8] = []
+        package var previousHMAC: [UInt8] = []
+        /// The text of a JSON Web Key Set.
+        package var jwks: String?
+        package var issuer: String?
+        package var audience: String?
+        package var leewayMilliseconds: UInt32 = 10000
+        package var apiKeys: [[UInt8]] = []
+        /// Whether clients may join rooms that their token does not name.
+        package var anyRoom = false
+
+        package init() {}
+
+        func write(to writer: inout ByteWriter) {
+            writer.put(hmac)
+            writer.put(previousHMAC)
+            writer.put(jwks)
+            writer.put(issuer)
+            writer.put(audience)
+            writer.put(leewayMilliseconds)
+            writer.put(UInt32(apiKeys.count))
+            for key in apiKeys { writer.put(key) }
+            writer.put(anyRoom)
+        }
+
+        init(_ reader: inout ByteReader) throws(WireError) {
+            hmac = try reader.raw(limit: 65536)
+            previousHMAC = try reader.raw(limit: 65536)
+            jwks = try reader.optionalText(limit: 1_048_576)
+            issuer = try reader.optionalText()
+            audience = try reader.optionalText()
+            leewayMilliseconds = try reader.integer()
+            var keys: [[UInt8]] = []
+            for _ in 0..<(try reader.count(ofAtLeast: 4)) { keys.append(try reader.raw(limit: 4096)) }
+            apiKeys = keys
+            anyRoom = try reader.flag()
+        }
+    }
+
+    /// How long things may take, in nanoseconds.
+    package struct Timing: Equatable, Sendable {
+        package var handshakeTimeout: UInt64
+        package var heartbeatInterval: UInt64
+        package var heartbeatTimeout: UInt64
+        package var livenessInterval: UInt64
+        /// How long clients get to answer a close frame when the worker stops.
+        package var stopTimeout: UInt64
+
+        init(_ configuration: Configuration) {
+            handshakeTimeout = configuration.client.handshakeTimeout.nanoseconds
+            heartbeatInterval = configuration.client.heartbeatInterval.nanoseconds
+            heartbeatTimeout = configuration.client.heartbeatTimeout.nanoseconds
+            livenessInterval = configuration.supervision.livenessInterval.nanoseconds
+            stopTimeout = configuration.supervision.handoverTimeout.nanoseconds / 2
+        }
+
+        func write(to writer: inout ByteWriter) {
+            for time in [handshakeTimeout, heartbeatInterval, heartbeatTimeout, livenessInterval, stopTimeout] {
+                writer.put(time)
+            }
+        }
+
+        init(_ reader: inout ByteReader) throws(WireError) {
+            handshakeTimeout = try reader.integer()
+            heartbeatInterval = try reader.integer()
+            heartbeatTimeout = try reader.integer()
+            livenessInterval = try reader.integer()
+            stopTimeout = try reader.integer()
+        }
+    }
+}

@@ -1,0 +1,214 @@
+package import MartletCore
+internal import Synchronization
+
+/// A few numbers that all processes of the node share, in memory that the supervisor makes and every worker maps: limits
+/// that hold for the node and not for each shard.
+///
+/// Every count has a row for each shard, which only that shard's worker writes, and the sum of the rows is what counts. So
+/// nothing is lost or counted twice when a worker dies: the supervisor clears its row.
+@safe
+package struct NodeBoard {
+    /// Where the supervisor's clock and everybody's numbers lie.
+    private enum Offset {
+        static let magic = 0
+        static let shards = 8
+        static let places = 12
+        static let handshakes = 64
+        static let rows = 4096
+    }
+
+    private static let magic: UInt64 = 0x4452_414F_4254_4D31  // "1MTBOARD" as it lies in memory
+    /// Rows are apart, so that workers do not slow each other down.
+    private static let rowSize = 128
+    /// How far from its first place an address is looked for.
+    private static let window = 32
+
+    private let base: UnsafeMutableRawPointer
+    private let shards: Int
+    private let places: Int
+
+    /// The bytes that a board needs; places for addresses only where they are counted.
+    package static func byteCount(shards: Int, places: Int) -> Int {
+        Offset.rows + shards * rowSize + places * 8 + shards * places * 4
+    }
+
+    /// Places for so many connections, a power of two; 0 where addresses are not counted.
+    package static func places(connections: Int, perAddress: Int) -> Int {
+        guard perAddress > 0 else { return 0 }
+        var places = 1024
+        while places < connections * 2 { places *= 2 }
+        return places
+    }
+
+    /// Lays out memory that is all zero.
+    @unsafe
+    package init(formatting memory: UnsafeMutableRawBufferPointer, shards: Int, places: Int) throws(ArenaError) {
+        guard let base = memory.baseAddress, memory.count >= Self.byteCount(shards: shards, places: places) else {
+            throw .wrongSize
+        }
+        unsafe base.storeBytes(of: UInt32(shards), toByteOffset: Offset.shards, as: UInt32.self)
+        unsafe base.storeBytes(of: UInt32(places), toByteOffset: Offset.places, as: UInt32.self)
+        unsafe base.storeBytes(of: Self.magic, toByteOffset: Offset.magic, as: UInt64.self)
+        unsafe self.base = base
+        self.shards = shards
+        self.places = places
+    }
+
+    /// Uses a board that the supervisor has laid out.
+    @unsafe
+    package init(_ memory: UnsafeMutableRawBufferPointer) throws(ArenaError) {
+        guard let base = memory.baseAddress, memory.count >= Offset.rows else { throw .wrongSize }
+        guard unsafe base.load(as: UInt64.self) == Self.magic else { throw .wrongMagic }
+        let shards = Int(unsafe base.load(fromByteOffset: Offset.shards, as: UInt32.self))
+        let places = Int(unsafe base.load(fromByteOffset: Offset.places, as: UInt32.self))
+        guard shards <= ShardMap.largestShardCount, places & (places - 1) == 0 || places == 0,
+            memory.count >= Self.byteCount(shards: shards, places: places)
+        else { throw .wrongSize }
+        unsafe self.base = base
+        self.shards = shards
+        self.places = places
+    }
+
+    // MARK: Connections
+
+    /// Counts one more connection of a shard, unless the node is full.
+    ///
+    /// Never more than `limit` in all; two that come at the very same time for the last place may both be refused.
+    package func openConnection(shard: Int, limit: Int) -> Bool {
+        _ = unsafe row(shard).pointee.add(1, ordering: .sequentiallyConsistent)
+        guard connections > limit else { return true }
+        _ = unsafe row(shard).pointee.subtract(1, ordering: .sequentiallyConsistent)
+        return false
+    }
+
+    package func closeConnection(shard: Int) {
+        _ = unsafe row(shard).pointee.subtract(1, ordering: .relaxed)
+    }
+
+    /// Connections of the whole node.
+    package var connections: Int {
+        (0..<shards).reduce(0) { sum, shard in
+            sum + Int(unsafe row(shard).pointee.load(ordering: .sequentiallyConsistent))
+        }
+    }
+
+    /// A worker has died, and its connections with it.
+    package func clear(shard: Int) {
+        unsafe row(shard).pointee.store(0, ordering: .relaxed)
+        for place in 0..<places {
+            let count = unsafe count(shard, place)
+            if unsafe count.pointee.load(ordering: .relaxed) != 0 {
+                unsafe count.pointee.store(0, ordering: .relaxed)
+            }
+        }
+    }
+
+    // MARK: Handshakes
+
+    /// One more handshake, at the rate of the whole node.
+    package func admitHandshake(_ limit: RateLimit, now: UInt64) -> Bool {
+        let state = unsafe atomic64(Offset.handshakes)
+        var seen = unsafe state.pointee.load(ordering: .relaxed)
+        while let next = limit.admitting(seen, now: now) {
+            let (exchanged, original) = unsafe state.pointee.compareExchange(
+                expected: seen,
+                desired: next,
+                ordering: .relaxed
+            )
+            if exchanged { return true }
+            seen = original
+        }
+        return false
+    }
+
+    // MARK: Addresses
+
+    /// Counts one more connection from an address; returns where, or nil where the address has as many as it may.
+    ///
+    /// * `address`: a number that stands for it, not 0.
+    /// * `limit`: the most connections, of all shards together.
+    package func openAddress(_ address: UInt64, shard: Int, limit: Int) -> Int? {
+        for _ in 0..<4 {
+            guard let place = claim(address) else { return nil }
+            let own = unsafe count(shard, place)
+            _ = unsafe own.pointee.add(1, ordering: .sequentiallyConsistent)
+            let isStillIts = unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address
+            if isStillIts, connections(from: address) <= limit { return place }
+            _ = unsafe own.pointee.subtract(1, ordering: .sequentiallyConsistent)
+            if isStillIts { return nil }
+            // The place was given to another address between the look and the count: once more.
+        }
+        return nil
+    }
+
+    package func closeAddress(at place: Int, shard: Int) {
+        guard place >= 0, place < places else { return }
+        _ = unsafe count(shard, place).pointee.subtract(1, ordering: .relaxed)
+    }
+
+    /// Connections from an address, on all shards.
+    package func connections(from address: UInt64) -> Int {
+        candidates(address).reduce(0) { sum, place in
+            guard unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address else { return sum }
+            return sum + total(at: place)
+        }
+    }
+
+    /// The place of an address, or one that nobody uses any more.
+    private func claim(_ address: UInt64) -> Int? {
+        for place in candidates(address)
+        where unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address {
+            return place
+        }
+        for place in candidates(address) {
+            let present = unsafe key(place).pointee.load(ordering: .sequentiallyConsistent)
+            guard present == 0 || total(at: place) == 0 else { continue }
+            let (exchanged, original) = unsafe key(place).pointee.compareExchange(
+                expected: present,
+                desired: address,
+                ordering: .sequentiallyConsistent
+            )
+            if original == address { return place }
+            guard exchanged else { continue }
+            if total(at: place) == 0 { return place }
+            // Somebody has counted there meanwhile.
+            _ = unsafe key(place).pointee.compareExchange(
+                expected: address,
+                desired: present,
+                ordering: .sequentiallyConsistent
+            )
+        }
+        return nil
+    }
+
+    private func candidates(_ address: UInt64) -> [Int] {
+        guard places > 0 else { return [] }
+        return (0..<min(Self.window, places)).map { Int(truncatingIfNeeded: address &+ UInt64($0)) & (places - 1) }
+    }
+
+    private func total(at place: Int) -> Int {
+        (0..<shards).reduce(0) { sum, shard in
+            sum + Int(unsafe count(shard, place).pointee.load(ordering: .sequentiallyConsistent))
+        }
+    }
+
+    // MARK: Memory
+
+    private func atomic64(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        unsafe (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    private func row(_ shard: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        precondition(shard >= 0 && shard < shards, "a shard that the board has no row for")
+        return unsafe atomic64(Offset.rows + shard * Self.rowSize)
+    }
+
+    private func key(_ place: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        unsafe atomic64(Offset.rows + shards * Self.rowSize + place * 8)
+    }
+
+    private func count(_ shard: Int, _ place: Int) -> UnsafeMutablePointer<Atomic<Int32>> {
+        let start = Offset.rows + shards * Self.rowSize + places * 8
+        return unsafe (base + start + (shard * places + place) * 4).assumingMemoryBound(to: Atomic<Int32>.self)
+    }
+}

@@ -1,0 +1,159 @@
+package import MartletCore
+
+/// The whole node in the text format of Prometheus (version 0.0.4): `GET /metrics`, answered by any worker for all.
+package enum MetricsText {
+    package static func response(_ node: NodeStatistics) -> HTTPResponse {
+        HTTPResponse(
+            200,
+            fields: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
+            body: Array(text(node).utf8)
+        )
+    }
+
+    package static func text(_ node: NodeStatistics) -> String {
+        var metrics = Metrics()
+        metrics.gauge("martlet_build_info", "Constant 1, with the version.", [("version", Martlet.version)], "1")
+        metrics.gauge("martlet_uptime_seconds", "How long the service runs.", [], decimal(node.uptimeNanoseconds))
+        metrics.gauge("martlet_threads", "Threads that have members.", [], "\(node.threads)")
+        metrics.gauge("martlet_jobs", "Jobs that have watchers.", [], "\(node.jobs)")
+        gauges(node, &metrics)
+        counters(node, &metrics)
+        closes(node, &metrics)
+        refusals(node, &metrics)
+        metrics.counter(
+            "martlet_switchboard_refused_total",
+            "Requests between shards that a full queue or a missing shard refused.",
+            [([], node.switchboardRefused)]
+        )
+        for (timing, name, help) in timings { metrics.histogram(name, help, node.counters[timing]) }
+        return metrics.text
+    }
+
+    private static func gauges(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        let perShard: [(String, String, (ShardStatistics) -> String)] = [
+            ("martlet_shard_up", "1 while the shard serves.", { $0.state == .serving ? "1" : "0" }),
+            ("martlet_connections", "WebSockets that are open.", { "\($0.connections)" }),
+            ("martlet_users", "Users who are connected.", { "\($0.users)" }),
+            ("martlet_http_connections", "Connections that speak HTTP.", { "\($0.httpConnections)" }),
+            ("martlet_queue_bytes", "Bytes that wait for slow readers.", { "\($0.queueBytes)" }),
+            ("martlet_slots_in_use", "Slots of the shard's memory in use.", { "\($0.slotsInUse)" }),
+            ("martlet_resident_memory_bytes", "Resident memory of the worker.", { "\($0.residentBytes)" }),
+        ]
+        for (name, help, value) in perShard {
+            metrics.family(name, "gauge", help, node.shards.map { ([("shard", "\($0.shard)")], value($0)) })
+        }
+        metrics.family(
+            "martlet_cpu_seconds_total",
+            "counter",
+            "CPU time of the shard's present worker.",
+            node.shards.map { ([("shard", "\($0.shard)")], decimal($0.cpuNanoseconds)) }
+        )
+        metrics.family(
+            "martlet_worker_restarts_total",
+            "counter",
+            "Workers that were replaced.",
+            node.shards.map { ([("shard", "\($0.shard)")], "\($0.restarts)") }
+        )
+    }
+
+    private static let names: [(Counter, String, String)] = [
+        (.messagesSent, "martlet_messages_delivered_total", "Messages that a connection's queue took."),
+        (.messagesReceived, "martlet_messages_received_total", "Messages of clients."),
+        (.messagesFailed, "martlet_messages_failed_total", "Messages that a connection could not take."),
+        (.messagesDropped, "martlet_messages_dropped_total", "Messages that went down with their connection."),
+        (.bytesSent, "martlet_bytes_delivered_total", "Payload bytes of delivered messages."),
+        (.bytesReceived, "martlet_bytes_received_total", "Payload bytes of clients' messages."),
+        (.messagesRateLimited, "martlet_messages_rate_limited_total", "Messages of clients over their rate."),
+        (.connectionsOpened, "martlet_connections_opened_total", "Upgrades that became WebSockets."),
+        (.handshakeTimeouts, "martlet_handshake_timeouts_total", "Connections whose HTTP head took too long."),
+        (.acceptPauses, "martlet_accept_pauses_total", "Times that descriptors had run out."),
+        (.apiUnauthorized, "martlet_api_unauthorized_total", "API requests without a valid key."),
+        (.publishes, "martlet_publishes_total", "Publishes that backends asked for."),
+        (.publishesRepeated, "martlet_publishes_repeated_total", "Publishes answered by their idempotency key."),
+        (.publishesRefused, "martlet_publishes_refused_total", "Publishes that could not be carried out wholly."),
+        (.requestsTimedOut, "martlet_requests_timed_out_total", "Requests to other shards without an answer."),
+        (.roomsRefused, "martlet_rooms_refused_total", "Joins beyond what one member may have."),
+        (.pingsSent, "martlet_pings_total", "WebSocket pings sent."),
+        (.idempotencyForgotten, "martlet_idempotency_forgotten_total", "Remembered answers that were pushed out early."),
+        (.logLinesLost, "martlet_log_lines_lost_total", "Log lines that were lost in a flood."),
+    ]
+
+    private static func counters(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        for (counter, name, help) in names {
+            metrics.counter(name, help, node.shards.map { ([("shard", "\($0.shard)")], $0.counters[counter]) })
+        }
+    }
+
+    private static func closes(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        let counts = node.counters.closes
+        metrics.counter(
+            "martlet_closes_total",
+            "Connections that ended, by close code.",
+            CloseLabel.all.enumerated().map { ([("code", $1)], counts[$0]) }
+        )
+    }
+
+    private static let reasons: [(Counter, String)] = [
+        (.refusedMalformed, "malformed"), (.refusedUnauthorized, "unauthorized"), (.refusedForbidden, "forbidden"),
+        (.refusedUserLimit, "user_limit"), (.refusedAddressLimit, "address_limit"), (.refusedNodeLimit, "node_limit"),
+        (.refusedHandshakeRate, "handshake_rate"), (.refusedUnavailable, "shard_unavailable"),
+    ]
+
+    private static func refusals(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        let counters = node.counters
+        metrics.counter(
+            "martlet_handshakes_refused_total",
+            "Upgrades that were refused, by reason.",
+            reasons.map { ([("reason", $1)], counters[$0]) }
+        )
+    }
+
+    private static let timings: [(Timing, String, String)] = [
+        (.publish, "martlet_publish_duration_seconds", "From a publish's last byte to its answer."),
+        (.roundTrip, "martlet_ping_round_trip_seconds", "From a WebSocket ping to its pong."),
+        (.hop, "martlet_hop_duration_seconds", "From a request to another shard to its answer."),
+    ]
+
+    /// Nanoseconds as decimal seconds.
+    fileprivate static func decimal(_ nanoseconds: UInt64) -> String {
+        "\(nanoseconds / 1_000_000_000).\(String(1_000_000_000 + nanoseconds % 1_000_000_000).dropFirst())"
+    }
+}
+
+/// Writes families of metrics.
+private struct Metrics {
+    typealias Labels = [(name: String, value: String)]
+
+    private(set) var text = ""
+
+    mutating func family(_ name: String, _ type: String, _ help: String, _ samples: [(Labels, String)]) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+        for (labels, value) in samples { sample(name, labels, value) }
+    }
+
+    mutating func gauge(_ name: String, _ help: String, _ labels: Labels, _ value: String) {
+        family(name, "gauge", help, [(labels, value)])
+    }
+
+    mutating func counter(_ name: String, _ help: String, _ samples: [(Labels, Int)]) {
+        family(name, "counter", help, samples.map { ($0.0, "\($0.1)") })
+    }
+
+    mutating func histogram(_ name: String, _ help: String, _ histogram: Histogram) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) histogram\n"
+        var sum: UInt64 = 0
+        for (bound, count) in zip(Histogram.bounds, histogram.counts) {
+            sum += count
+            sample(name + "_bucket", [("le", MetricsText.decimal(bound))], "\(sum)")
+        }
+        sample(name + "_bucket", [("le", "+Inf")], "\(histogram.count)")
+        sample(name + "_sum", [], MetricsText.decimal(histogram.sum))
+        sample(name + "_count", [], "\(histogram.count)")
+    }
+
+    private mutating func sample(_ name: String, _ labels: Labels, _ value: String) {
+        // No label of ours has a character that must be escaped.
+        let list = labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
+        text += list.isEmpty ? "\(name) \(value)\n" : "\(name){\(list)} \(value)\n"
+    }
+}

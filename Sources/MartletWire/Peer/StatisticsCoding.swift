@@ -1,0 +1,122 @@
+package import MartletCore
+
+// The bytes of statistics. Lists say how long they are, so that processes of neighbouring versions understand each other.
+
+extension ByteWriter {
+    mutating func put(_ node: NodeStatistics) {
+        put(node.uptimeNanoseconds)
+        put(UInt32(clamping: node.threads))
+        put(UInt32(clamping: node.jobs))
+        put(Int64(node.switchboardRefused))
+        put(UInt32(node.shards.count))
+        for shard in node.shards { put(shard) }
+    }
+
+    package mutating func put(_ statistics: ShardStatistics) {
+        put(UInt16(statistics.shard))
+        put(statistics.pid)
+        put(statistics.generation)
+        put(statistics.state.rawValue)
+        put([
+            statistics.connections, statistics.users, statistics.threads, statistics.jobs, statistics.queueBytes,
+            statistics.slotsInUse, statistics.residentBytes, statistics.restarts, statistics.httpConnections,
+        ])
+        put(statistics.counters)
+        put(statistics.cpuNanoseconds)
+        put(statistics.lastEnd)
+        put(statistics.connectionsByUser != nil)
+        if let counts = statistics.connectionsByUser {
+            put(UInt32(counts.count))
+            for (user, count) in counts {
+                put(user)
+                put(UInt32(count))
+            }
+        }
+    }
+
+    private mutating func put(_ counters: Counters) {
+        put(Counter.allCases.map { counters[$0] })
+        put(counters.closes)
+        put(UInt32(Timing.allCases.count))
+        for timing in Timing.allCases {
+            let histogram = counters[timing]
+            put(histogram.counts.map { Int(clamping: $0) })
+            put(histogram.sum)
+        }
+    }
+
+    private mutating func put(_ numbers: [Int]) {
+        put(UInt32(numbers.count))
+        for number in numbers { put(Int64(number)) }
+    }
+}
+
+extension ByteReader {
+    mutating func nodeStatistics() throws(WireError) -> NodeStatistics {
+        let uptime = try integer(UInt64.self)
+        let (threads, jobs) = (try integer(UInt32.self), try integer(UInt32.self))
+        let refused = try integer(Int64.self)
+        var shards: [ShardStatistics] = []
+        for _ in 0..<(try count(ofAtLeast: 32)) { shards.append(try shardStatistics()) }
+        var node = NodeStatistics(shards: shards, uptimeNanoseconds: uptime, threads: Int(threads), jobs: Int(jobs))
+        node.switchboardRefused = Int(refused)
+        return node
+    }
+
+    package mutating func shardStatistics() throws(WireError) -> ShardStatistics {
+        var statistics = ShardStatistics()
+        statistics.shard = Int(try integer(UInt16.self))
+        statistics.pid = try integer()
+        statistics.generation = try integer()
+        guard let state = ShardState(rawValue: try integer()) else { throw .unknownValue }
+        statistics.state = state
+        let gauges = try numbers(atLeast: 9)
+        statistics.connections = gauges[0]
+        statistics.users = gauges[1]
+        statistics.threads = gauges[2]
+        statistics.jobs = gauges[3]
+        statistics.queueBytes = gauges[4]
+        statistics.slotsInUse = gauges[5]
+        statistics.residentBytes = gauges[6]
+        statistics.restarts = gauges[7]
+        statistics.httpConnections = gauges[8]
+        statistics.counters = try counters()
+        statistics.cpuNanoseconds = try integer()
+        statistics.lastEnd = try optionalText()
+        if try flag() {
+            var counts: [String: Int] = [:]
+            for _ in 0..<(try count(ofAtLeast: 8)) {
+                let user = try text()
+                counts[user] = Int(try integer(UInt32.self))
+            }
+            statistics.connectionsByUser = counts
+        }
+        return statistics
+    }
+
+    private mutating func counters() throws(WireError) -> Counters {
+        var counters = Counters()
+        let values = try numbers(atLeast: 0)
+        for counter in Counter.allCases where counter.rawValue < values.count {
+            counters[counter] = values[counter.rawValue]
+        }
+        counters.setCloses(try numbers(atLeast: 0))
+        let timings = Int(try integer(UInt32.self))
+        guard timings <= 64 else { throw .tooLong }
+        for number in 0..<timings {
+            let counts = try numbers(atLeast: 0).map { UInt64(clamping: $0) }
+            let sum = try integer(UInt64.self)
+            if let timing = Timing(rawValue: number), let histogram = Histogram(counts: counts, sum: sum) {
+                counters[timing] = histogram
+            }
+        }
+        return counters
+    }
+
+    private mutating func numbers(atLeast least: Int) throws(WireError) -> [Int] {
+        var numbers: [Int] = []
+        for _ in 0..<(try count(ofAtLeast: 8)) { numbers.append(Int(try integer(Int64.self))) }
+        guard numbers.count >= least else { throw .truncated }
+        return numbers
+    }
+}

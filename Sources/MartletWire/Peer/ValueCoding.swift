@@ -1,0 +1,119 @@
+package import MartletCore
+
+// The bytes of the values that commands and replies are made of.
+
+extension ByteWriter {
+    mutating func put(_ delivery: Delivery) {
+        put(UInt32(delivery.matched))
+        put(UInt32(delivery.delivered))
+        put(UInt32(delivery.failed))
+    }
+
+    package mutating func put(_ room: Room) {
+        put(room.kind.rawValue)
+        put(room.id)
+    }
+
+    package mutating func put(_ texts: [String]) {
+        put(UInt32(texts.count))
+        for text in texts { put(text) }
+    }
+
+    mutating func put(optional texts: [String]?) {
+        put(texts != nil)
+        if let texts { put(texts) }
+    }
+
+    mutating func put(optional number: Int64?) {
+        put(number != nil)
+        if let number { put(number) }
+    }
+
+    mutating func put(_ claims: TokenClaims) {
+        put(claims.subject)
+        put(claims.issuer)
+        put(claims.audiences)
+        put(optional: claims.expiresAt.map { Int64(clamping: $0) })
+        put(optional: claims.notBefore.map { Int64(clamping: $0) })
+        put(optional: claims.threads)
+        put(optional: claims.jobs)
+        put(claims.metadata)
+    }
+
+    mutating func put(_ connection: ConnectionSummary) {
+        put(connection.id.text)
+        put(connection.user)
+        put(UInt16(connection.shard))
+        put(connection.connectedAt)
+        put(connection.lastSeenAt)
+        put(optional: connection.expiresAt)
+        put(connection.thread)
+        put(connection.threads)
+        put(connection.jobs)
+        put(connection.metadata)
+        put(UInt32(clamping: connection.queuedMessages))
+        put(UInt32(clamping: connection.queuedBytes))
+        put(optional: connection.roundTrip.map(Int64.init))
+    }
+}
+
+extension ByteReader {
+    mutating func delivery() throws(WireError) -> Delivery {
+        let numbers = (try integer(UInt32.self), try integer(UInt32.self), try integer(UInt32.self))
+        return Delivery(matched: Int(numbers.0), delivered: Int(numbers.1), failed: Int(numbers.2))
+    }
+
+    package mutating func room() throws(WireError) -> Room {
+        guard let kind = Room.Kind(rawValue: try integer()) else { throw .unknownValue }
+        return Room(kind, try text(limit: 256))
+    }
+
+    package mutating func texts() throws(WireError) -> [String] {
+        var texts: [String] = []
+        for _ in 0..<(try count(ofAtLeast: 4)) { texts.append(try text()) }
+        return texts
+    }
+
+    mutating func optionalTexts() throws(WireError) -> [String]? { try flag() ? try texts() : nil }
+
+    mutating func optionalInteger() throws(WireError) -> Int64? { try flag() ? try integer(Int64.self) : nil }
+
+    mutating func claims() throws(WireError) -> TokenClaims {
+        var claims = TokenClaims()
+        claims.subject = try optionalText()
+        claims.issuer = try optionalText()
+        claims.audiences = try texts()
+        claims.expiresAt = try optionalInteger().map(Double.init)
+        claims.notBefore = try optionalInteger().map(Double.init)
+        claims.threads = try optionalTexts()
+        claims.jobs = try optionalTexts()
+        claims.metadata = try optionalText()
+        return claims
+    }
+
+    mutating func connectionSummary() throws(WireError) -> ConnectionSummary {
+        var connection = ConnectionSummary(
+            id: ConnectionID(try text()),
+            user: try text(),
+            shard: Int(try integer(UInt16.self)),
+            connectedAt: try integer(),
+            lastSeenAt: try integer()
+        )
+        connection.expiresAt = try optionalInteger()
+        connection.thread = try optionalText()
+        connection.threads = try texts()
+        connection.jobs = try texts()
+        connection.metadata = try optionalText()
+        connection.queuedMessages = Int(try integer(UInt32.self))
+        connection.queuedBytes = Int(try integer(UInt32.self))
+        connection.roundTrip = try optionalInteger().map(Int.init)
+        return connection
+    }
+}
+
+extension Int64 {
+    /// The nearest whole number; a token may name any time.
+    fileprivate init(clamping number: Double) {
+        self = number >= 9e18 ? .max : number <= -9e18 || number.isNaN ? .min : Int64(number)
+    }
+}

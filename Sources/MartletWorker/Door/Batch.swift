@@ -1,0 +1,104 @@
+internal import MartletCore
+internal import MartletWire
+
+/// A `POST /v1/batch` under way: the answers to its lines, in order, and what waits to be sent to other shards.
+///
+/// Bounded: with too many lines unanswered no further ones are read, so a batch of any length takes little memory.
+final class Batch {
+    /// Publishes for one shard that travel together.
+    struct Parcel {
+        var bytes: [UInt8] = []
+        /// The lines that they came from.
+        var lines: [Int] = []
+    }
+
+    private static let mostUnanswered = 16384
+
+    let peer: HTTPPeer
+    private(set) var parcels: [Int: Parcel] = [:]
+    private var answers: [[UInt8]?] = []
+    private var answersStart = 0
+    /// The number of the first line that has no answer yet.
+    private var firstLine = 0
+    private var isBodyComplete = false
+
+    init(peer: HTTPPeer) {
+        self.peer = peer
+    }
+
+    private var unanswered: Int { answers.count - answersStart }
+
+    /// Everything is read and answered.
+    var isOver: Bool { isBodyComplete && unanswered == 0 }
+
+    /// A line came in; returns its number.
+    func begin() -> Int {
+        answers.append(nil)
+        if unanswered >= Self.mostUnanswered { peer.exchange.isPaused = true }
+        return firstLine + unanswered - 1
+    }
+
+    func bodyEnded() { isBodyComplete = true }
+
+    /// Adds a publish to what goes to a shard; true where the parcel is full.
+    func add(_ request: Request, text: Span<UInt8>, line: Int, to shard: Int) -> Bool {
+        var parcel = parcels.removeValue(forKey: shard) ?? Parcel()
+        BatchCoding.append(request, text: text, to: &parcel.bytes)
+        parcel.lines.append(line)
+        let isFull =
+            parcel.bytes.count >= BatchCoding.largestFrame || parcel.lines.count >= BatchCoding.mostPublishes
+        parcels[shard] = parcel
+        return isFull
+    }
+
+    func takeParcel(for shard: Int) -> Parcel? { parcels.removeValue(forKey: shard) }
+
+    func takeParcels() -> [Int: Parcel] {
+        if parcels.isEmpty { return [:] }
+        defer { parcels = [:] }
+        return parcels
+    }
+
+    func answer(_ line: Int, _ reply: CommandReply) {
+        switch reply {
+        case .receipt(let delivery): answer(line, Self.text(of: delivery))
+        case .failed(let failure): answer(line, APIAnswer.problem(failure).json)
+        default: answer(line, APIAnswer.problem(.malformed).json)
+        }
+    }
+
+    func answer(_ line: Int, _ problem: HTTPProblem) { answer(line, problem.json) }
+
+    private func answer(_ line: Int, _ text: [UInt8]) {
+        let index = line - firstLine + answersStart
+        guard answers.indices.contains(index), answers[index] == nil else { return }
+        answers[index] = text
+        if index == answersStart { passOn() }
+    }
+
+    /// Hands the answers that are known to the exchange, in the order of their lines.
+    private func passOn() {
+        while answersStart < answers.count, let text = answers[answersStart] {
+            peer.exchange.stream(text)
+            peer.exchange.stream([0x0A])
+            answers[answersStart] = nil
+            answersStart += 1
+            firstLine += 1
+        }
+        if answersStart == answers.count {
+            answers.removeAll(keepingCapacity: true)
+            answersStart = 0
+        } else if answersStart > 4096 {
+            answers.removeFirst(answersStart)
+            answersStart = 0
+        }
+        if unanswered < Self.mostUnanswered / 2 { peer.exchange.isPaused = false }
+    }
+
+    private static let deliveredToOne = APIAnswer.text(of: Delivery(matched: 1, delivered: 1, failed: 0))
+
+    /// Most receipts are the same.
+    private static func text(of delivery: Delivery) -> [UInt8] {
+        delivery == Delivery(matched: 1, delivered: 1, failed: 0) ? deliveredToOne : APIAnswer.text(of: delivery)
+    }
+}

@@ -1,0 +1,209 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// Decides who may come in: clients by token, origin and rate, backends by key or by who they are.
+///
+/// What is cheap is checked first, so that a refusal never costs more than a welcome.
+struct Gatekeeper {
+    private let contract: BirthContract
+    private let policy: TokenPolicy
+    private let origins: OriginPolicy
+    private let handshakes: RateLimit?
+    private let proxies: Set<NetworkAddress>
+    private let board: NodeBoard
+    private let apiKeys: [[UInt8]]
+    /// Set once the keys are read.
+    var keys = KeyRing()
+
+    init(_ contract: BirthContract, board: NodeBoard) {
+        self.contract = contract
+        self.board = board
+        let secrets = contract.keys
+        policy = TokenPolicy(
+            issuer: secrets.issuer,
+            audience: secrets.audience,
+            leeway: Double(secrets.leewayMilliseconds) / 1000
+        )
+        origins = OriginPolicy(allowed: contract.client.allowedOrigins)
+        let rate = Int(contract.limits.handshakesPerSecond)
+        // A tenth of a second's worth may come at once, and never less than a page with its frames opens.
+        handshakes = RateLimit(perSecond: rate, burst: max(50, rate / 10))
+        proxies = Set(contract.client.trustedProxies.compactMap { NetworkAddress($0) })
+        apiKeys = secrets.apiKeys
+    }
+
+    // MARK: Clients
+
+    /// One more handshake, at the rate of the whole node.
+    func admitHandshake(now: UInt64) throws(HTTPProblem) {
+        guard let handshakes, !board.admitHandshake(handshakes, now: now) else { return }
+        throw HTTPProblem(429, "too_many_handshakes", "the server opens no more connections in this second")
+            .with("Retry-After", "1")
+    }
+
+    /// Who asks for an upgrade; throws the refusal.
+    func bearer(of request: HTTPRequest) throws(HTTPProblem) -> Bearer {
+        try checkOrigin(request)
+        let token = try self.token(of: request)
+        guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
+        var bearer: Bearer
+        if let token {
+            bearer = try Self.refusing(token) { token throws(TokenProblem) in try self.bearer(ofToken: token) }
+        } else if contract.isDevelopment, let user = request.parameter("user") {
+            try APICall.checkUser(user)
+            bearer = Bearer(user: user)
+        } else {
+            throw Self.unauthorized(.missing)
+        }
+        try addRooms(of: request, to: &bearer)
+        return bearer
+    }
+
+    /// Who a token's bearer is; also for renewals.
+    func bearer(ofToken token: String) throws(TokenProblem) -> Bearer {
+        let claims = try claims(of: token)
+        var bearer = Bearer(user: claims.subject ?? "")
+        bearer.threads = claims.threads ?? []
+        bearer.jobs = claims.jobs ?? []
+        bearer.metadata = claims.metadata
+        bearer.expiresAt = Int64(min(claims.expiresAt ?? 0, 9e12) * 1000)
+        return bearer
+    }
+
+    /// What a token says, if it is ours, and valid now.
+    func claims(of token: String) throws(TokenProblem) -> TokenClaims {
+        let text = try TokenText(token)
+        try keys.check(text)
+        let claims = try text.claims()
+        try policy.check(claims, now: Double(Clock.unixMilliseconds()) / 1000)
+        return claims
+    }
+
+    /// How long a connection outlives its token, in milliseconds: clocks may differ.
+    var leewayMilliseconds: Int64 { Int64(contract.keys.leewayMilliseconds) }
+
+    /// A new token, under the issuer and the audience that we accept.
+    func makeToken(user: String, seconds: Int, threads: [String], jobs: [String]) -> String? {
+        var claims = TokenClaims()
+        claims.subject = user
+        claims.issuer = policy.issuer
+        claims.audiences = [policy.audience].compactMap { $0 }
+        claims.expiresAt = Double(Clock.unixMilliseconds() / 1000 + Int64(seconds))
+        claims.threads = threads
+        claims.jobs = jobs
+        return keys.sign(claims)
+    }
+
+    /// True where a connection may join a room by itself.
+    func mayJoin(_ room: Room, _ bearer: Bearer) -> Bool {
+        if contract.keys.anyRoom || contract.isDevelopment { return true }
+        return (room.kind == .thread ? bearer.threads : bearer.jobs).contains(room.id)
+    }
+
+    /// A number for the address that a client came from, keyed so that nobody can aim at another's; 0: not counted.
+    func address(of socket: Int32, _ request: HTTPRequest) -> UInt64 {
+        guard contract.limits.connectionsPerAddress > 0, var address = NetworkAddress(peerOf: socket) else { return 0 }
+        if proxies.contains(address), let forwarded = request["x-forwarded-for"] {
+            // The last one that is no proxy of ours is the nearest that can be believed.
+            let list = forwarded.split(separator: ",").map { NetworkAddress(HTTPSyntax.trimmed($0)) }
+            address = list.reversed().compactMap { $0 }.first { !proxies.contains($0) } ?? address
+        }
+        // Of IPv6 the network counts: a client can use any address in it.
+        let low = address.isIPv4 ? address.low : 0
+        let number = Self.mixed(Self.mixed(address.high ^ contract.addressKey) ^ low ^ contract.addressKey)
+        return number == 0 ? 1 : number
+    }
+
+    private func checkOrigin(_ request: HTTPRequest) throws(HTTPProblem) {
+        if contract.isDevelopment { return try ClientRequest.refuseForeignPages(request) }
+        guard origins.allows(request["origin"], host: request["host"]) else {
+            throw HTTPProblem(403, "origin_not_allowed", "pages of this origin may not connect: client.allowed_origins")
+        }
+    }
+
+    private func token(of request: HTTPRequest) throws(HTTPProblem) -> String? {
+        if let authorization = request["authorization"] {
+            guard authorization.lowercased().hasPrefix("bearer ") else { throw Self.unauthorized(.malformed) }
+            return HTTPSyntax.trimmed(authorization.dropFirst(7))
+        }
+        if let offered = request.tokens(of: "sec-websocket-protocol").first(where: { $0.hasPrefix("bearer.") }) {
+            return String(offered.dropFirst(7))
+        }
+        return contract.client.tokenInQuery ? request.parameter("token") : nil
+    }
+
+    private func addRooms(of request: HTTPRequest, to bearer: inout Bearer) throws(HTTPProblem) {
+        if let thread = request.parameter("thread_id") {
+            try APICall.checkRoom(thread)
+            guard mayJoin(.thread(thread), bearer) else { throw Self.forbidden("thread") }
+            bearer.thread = thread
+        }
+        if let job = request.parameter("job_id") {
+            let name = JobName.text(job)
+            // A job's id that cannot be used is replaced, and the client is told; nobody else knows the new one.
+            bearer.job = name.usable ?? JobName.generated()
+            guard name.usable == nil || mayJoin(.job(job), bearer) else { throw Self.forbidden("job") }
+        }
+    }
+
+    private static func forbidden(_ kind: String) -> HTTPProblem {
+        HTTPProblem(403, "\(kind)_not_allowed", "the token does not name this \(kind)")
+    }
+
+    private static func refusing<Value>(
+        _ token: String,
+        _ check: (String) throws(TokenProblem) -> Value
+    ) throws(HTTPProblem) -> Value {
+        do throws(TokenProblem) {
+            return try check(token)
+        } catch {
+            throw unauthorized(error)
+        }
+    }
+
+    static func unauthorized(_ problem: TokenProblem) -> HTTPProblem {
+        let challenge = problem == .missing ? "Bearer" : "Bearer error=\"invalid_token\""
+        return HTTPProblem(401, problem.code, problem.detail).with("WWW-Authenticate", challenge)
+    }
+
+    private static func mixed(_ value: UInt64) -> UInt64 {
+        var mixed = value &+ 0x9E37_79B9_7F4A_7C15
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+
+    // MARK: Backends
+
+    /// True where whoever is at the other end of a Unix socket needs no key.
+    func isTrusted(_ socket: Int32) -> Bool {
+        guard let uid = PeerCredentials.uid(of: socket) else { return false }
+        return uid == 0 || uid == CurrentProcess.effectiveUser || contract.api.allowedUIDs.contains(uid)
+    }
+
+    /// Throws unless a backend may ask this.
+    func checkBackend(_ request: HTTPRequest, isTrusted: Bool) throws(HTTPProblem) {
+        if isTrusted || contract.isDevelopment { return }
+        guard let authorization = request["authorization"], authorization.lowercased().hasPrefix("bearer ") else {
+            throw HTTPProblem(401, "key_missing", "send an API key: Authorization: Bearer")
+                .with("WWW-Authenticate", "Bearer")
+        }
+        let offered = Array(HTTPSyntax.trimmed(authorization.dropFirst(7)).utf8)
+        guard Self.isOne(of: apiKeys, offered) else {
+            throw HTTPProblem(401, "key_wrong", "this API key is not one of this server's")
+                .with("WWW-Authenticate", "Bearer error=\"invalid_token\"")
+        }
+    }
+
+    /// Compares with every key, and every byte, so that time tells nothing.
+    static func isOne(of keys: [[UInt8]], _ offered: [UInt8]) -> Bool {
+        var isFound: UInt8 = 0
+        for key in keys {
+            var difference = UInt8(key.count == offered.count ? 0 : 1)
+            for index in offered.indices { difference |= offered[index] ^ key[index % max(1, key.count)] }
+            isFound |= difference == 0 && !key.isEmpty ? 1 : 0
+        }
+        return isFound == 1
+    }
+}

@@ -1,0 +1,252 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// Clients: how they come, what they say, how they go.
+
+extension Shard {
+    /// A socket becomes a connection of ours: counted, registered, greeted, heard.
+    ///
+    /// Throws where there is no room for it; the caller keeps the socket then.
+    func adopt(
+        _ descriptor: Int32,
+        _ ticket: AdoptionTicket,
+        _ gatekeeper: Gatekeeper,
+        on manager: isolated WebSocketManager
+    ) throws(HTTPProblem) {
+        self.gatekeeper = gatekeeper
+        let place = try countIn(ticket, manager)
+        let now = Clock.unixMilliseconds()
+        let bearer = ticket.bearer
+        let id = ConnectionID(slot: ShardMap.slot(ofUser: bearer.user), random: CurrentProcess.random())
+        guard let slot = sockets.adopt(descriptor, ticket, id: id, now: now) else {
+            countOut(place)
+            throw Self.full
+        }
+        sockets.arena.slot(slot).addressPlace = Int32(place ?? -1)
+        if ticket.service == .messages { register(slot, id, bearer, now, manager) }
+        if !ticket.leftover.isEmpty {
+            sockets.receiveLeftover(slot) { self.received($0, $1, from: slot, on: manager) }
+            settle(slot, on: manager)
+        }
+    }
+
+    private static let full = HTTPProblem(503, "full", "the server has as many connections as it may")
+        .with("Retry-After", "5")
+
+    /// Counts a connection against the limits of the node, the address and the user.
+    ///
+    /// Returns where its address is counted.
+    private func countIn(
+        _ ticket: AdoptionTicket,
+        _ manager: isolated WebSocketManager
+    ) throws(HTTPProblem) -> Int? {
+        guard board.openConnection(shard: number, limit: Int(contract.limits.connections)) else { throw Self.full }
+        var place: Int?
+        if ticket.address != 0 {
+            let limit = Int(contract.limits.connectionsPerAddress)
+            place = board.openAddress(ticket.address, shard: number, limit: limit)
+            if place == nil {
+                board.closeConnection(shard: number)
+                throw HTTPProblem(
+                    429,
+                    "too_many_connections_of_address",
+                    "this address has \(limit) connections, which is as many as one may have"
+                ).with("Retry-After", "5")
+            }
+        }
+        if ticket.service == .messages, !manager.admit(user: ticket.bearer.user) {
+            countOut(place)
+            throw HTTPProblem(
+                429,
+                "too_many_connections_of_user",
+                "this user has \(contract.limits.connectionsPerUser) connections, which is as many as one may have"
+            ).with("Retry-After", "5")
+        }
+        return place
+    }
+
+    private func countOut(_ place: Int?) {
+        board.closeConnection(shard: number)
+        if let place { board.closeAddress(at: place, shard: number) }
+    }
+
+    private func register(
+        _ slot: Int,
+        _ id: ConnectionID,
+        _ bearer: Bearer,
+        _ now: Int64,
+        _ manager: isolated WebSocketManager
+    ) {
+        tally.counters[.connectionsOpened] += 1
+        let connection = WebSocketConnection(
+            id: id,
+            user: bearer.user,
+            handle: slot,
+            connectedAt: now,
+            thread: bearer.thread,
+            metadata: bearer.metadata
+        )
+        manager.add(connection)
+        let rooms = bearer.rooms
+        for room in rooms { _ = manager.join(room, connection: id) }
+        if !rooms.isEmpty { joined(slot, on: manager) }
+        let greeting = ServerMessage.connectionEstablished(
+            connection: id.text,
+            bearer: bearer,
+            heartbeatMilliseconds: Int(contract.timing.heartbeatInterval / 1_000_000),
+            now: now
+        )
+        sockets.queue(.text, greeting.span, to: slot)
+        watchHealth(of: slot)
+    }
+
+    /// Epoll has something for a socket.
+    func ready(_ slot: Int, _ event: EventLoop.Event, on manager: isolated WebSocketManager) {
+        if event.isWritable { sockets.flush(slot) }
+        if event.isReadable { sockets.receive(slot) { self.received($0, $1, from: slot, on: manager) } }
+        settle(slot, on: manager)
+    }
+
+    /// A connection that began to close takes no further messages: it leaves the manager at once.
+    func settle(_ slot: Int, on manager: isolated WebSocketManager) {
+        if !sockets.isOpen(slot) { manager.remove(sockets.locals[slot].id) }
+    }
+
+    /// Frees what is over, at the turn's end.
+    func release(on manager: isolated WebSocketManager) {
+        while true {
+            let gone = sockets.takeGone()
+            if gone.isEmpty { return }
+            for index in gone {
+                manager.remove(sockets.locals[index].id)
+                let slot = sockets.arena.slot(index)
+                if !slot.flags.contains(.echo) {
+                    tally.counters.closed(with: slot.closeCode == 0 ? CloseLabel.abnormal : slot.closeCode)
+                }
+                countOut(slot.addressPlace >= 0 ? Int(slot.addressPlace) : nil)
+                sockets.release(index)
+            }
+        }
+    }
+
+    // MARK: What clients say
+
+    private func received(
+        _ opcode: Opcode,
+        _ payload: Span<UInt8>,
+        from slot: Int,
+        on manager: isolated WebSocketManager
+    ) {
+        if sockets.arena.slot(slot).flags.contains(.echo) {
+            sockets.queue(opcode == .ping ? .pong : opcode, payload, to: slot)
+            return
+        }
+        guard isWithinRate(slot, manager) else { return }
+        if opcode == .ping {
+            sockets.queue(.pong, payload, to: slot)
+            return
+        }
+        manager.received(byteCount: payload.count)
+        if opcode == .binary { return close(slot, .unsupportedData) }
+        switch ClientMessage(payload) {
+        case .ping: sockets.queue(.text, ServerMessage.pong(now: Clock.unixMilliseconds()).span, to: slot)
+        case .join(let room): join(room, slot, manager)
+        case .leave(let room):
+            let wasThere = manager.leave(room, connection: sockets.locals[slot].id)
+            if wasThere {
+                say(ServerMessage.room(room, isJoined: false), to: slot)
+            } else {
+                complain("not_in_\(room.kind.name)", "this connection is not in the \(room.kind.name)", to: slot)
+            }
+        case .authenticate(let token): authenticate(token, slot, manager)
+        case .unsupported(let type): handle(payload, type, slot, manager)
+        case .incomplete(let what): complain("malformed", what, to: slot)
+        case .malformed(let failure): complain("invalid_json", "\(failure.why), at byte \(failure.offset)", to: slot)
+        }
+    }
+
+    func say(_ message: [UInt8], to slot: Int) { sockets.queue(.text, message.span, to: slot) }
+
+    func complain(_ code: String, _ message: String, to slot: Int) {
+        say(ServerMessage.error(code: code, message: message), to: slot)
+    }
+
+    func close(_ slot: Int, _ reason: CloseReason) {
+        sockets.close(slot, code: reason.code, reason: reason.advice)
+    }
+
+    /// False where the client says more than it may: then it has been told, or closed.
+    private func isWithinRate(_ index: Int, _ manager: isolated WebSocketManager) -> Bool {
+        guard let messageLimit else { return true }
+        let slot = sockets.arena.slot(index)
+        var (state, strikes) = (slot.rateState, slot.strikes)
+        let verdict = unsafe messageLimit.judge(&state, strikes: &strikes, now: sockets.loop.now)
+        slot.rateState = state
+        slot.strikes = strikes
+        switch verdict {
+        case .pass: return true
+        case .refuse(let wait): say(ServerMessage.rateLimited(waitMilliseconds: wait), to: index)
+        case .close: close(index, .tooManyMessages)
+        }
+        tally.counters[.messagesRateLimited] += 1
+        return false
+    }
+
+    private func join(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
+        guard let identity = try? sockets.arena.identity(ofSlot: slot), let gatekeeper else {
+            return close(slot, .internalError)
+        }
+        guard gatekeeper.mayJoin(room, identity.bearer) else {
+            return complain("forbidden", "the token does not name this \(room.kind.name)", to: slot)
+        }
+        switch manager.join(room, connection: sockets.locals[slot].id) {
+        case .joined, .alreadyThere:
+            joined(slot, on: manager)
+            say(ServerMessage.room(room, isJoined: true), to: slot)
+        case .tooMany: complain("too_many_rooms", "a connection may be in 256 rooms", to: slot)
+        case .unknown: return
+        }
+    }
+
+    /// What is none of ours goes to the handler, where one is installed.
+    private func handle(_ payload: Span<UInt8>, _ type: String?, _ slot: Int, _ manager: isolated WebSocketManager) {
+        switch manager.handle(payload, from: sockets.locals[slot].id) {
+        case .handled, .unknownConnection: return
+        case .unhandled:
+            let message = type.map { "no handler for messages of type \($0.prefix(64))" } ?? "a message needs a type"
+            complain("unsupported_type", message, to: slot)
+        case .failed: complain("handler_failed", "the server could not handle the message", to: slot)
+        }
+    }
+
+    /// A client renews its token: it may stay, and is in the rooms that the new one names.
+    private func authenticate(_ token: String, _ index: Int, _ manager: isolated WebSocketManager) {
+        let slot = sockets.arena.slot(index)
+        guard var identity = try? sockets.arena.identity(ofSlot: index), let gatekeeper else {
+            return close(index, .internalError)
+        }
+        let bearer: Bearer
+        do throws(TokenProblem) {
+            bearer = try gatekeeper.bearer(ofToken: token)
+        } catch {
+            return complain(error.code, error.detail, to: index)
+        }
+        let old = identity.bearer
+        guard bearer.user == old.user else {
+            return complain("forbidden", "the token is another user's", to: index)
+        }
+        identity.bearer.threads = bearer.threads
+        identity.bearer.jobs = bearer.jobs
+        identity.bearer.expiresAt = bearer.expiresAt
+        guard sockets.arena.setIdentity(identity, of: slot) else { return close(index, .tryAgainLater) }
+        slot.expiresAt = bearer.expiresAt
+        slot.flags.remove(.expiryAnnounced)
+        watchExpiry(of: index)
+        let id = sockets.locals[index].id
+        for room in old.rooms where !gatekeeper.mayJoin(room, bearer) { manager.leave(room, connection: id) }
+        for room in bearer.rooms { _ = manager.join(room, connection: id) }
+        joined(index, on: manager)
+        say(ServerMessage.authenticated(until: bearer.expiresAt), to: index)
+    }
+}

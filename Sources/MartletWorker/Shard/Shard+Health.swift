@@ -1,0 +1,126 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// Heartbeats and the ends of tokens.
+
+extension Shard {
+    /// How long before its end a client is told that its token expires.
+    private static let expiryWarning: Int64 = 30000
+
+    /// A new connection is pinged from now on, and closed when its token ends.
+    func watchHealth(of index: Int) {
+        let generation = sockets.locals[index].generation
+        pings.append(index, generation, deadline: unsafe sockets.loop.now + contract.timing.heartbeatInterval)
+        setHealthTimer()
+        watchExpiry(of: index)
+    }
+
+    /// Notes when the connection's token ends, where that is soon.
+    ///
+    /// Asked at every ping, so that only those whose end is near take memory for it.
+    func watchExpiry(of index: Int) {
+        let expiresAt = sockets.arena.slot(index).expiresAt
+        guard expiresAt > 0 else { return }
+        let due = max(0, expiresAt - Self.expiryWarning)
+        let horizon = Int64(contract.timing.heartbeatInterval / 1_000_000) + 2000
+        guard due <= Clock.unixMilliseconds() + horizon else { return }
+        // One entry for each connection, unless the new end is earlier: one that comes too early looks again.
+        if sockets.locals[index].expiryEntry <= UInt64(due) { return }
+        sockets.locals[index].expiryEntry = UInt64(due)
+        insertExpiry(index, at: UInt64(due))
+        setHealthTimer()
+    }
+
+    private func insertExpiry(_ index: Int, at due: UInt64) {
+        let generation = UInt64(sockets.locals[index].generation & 0xFF_FFFF)
+        _ = expiries.insert(deadline: due, token: generation << 32 | UInt64(UInt32(index)))
+    }
+
+    /// Looks at those whose time has come, and sets the timer for the next.
+    func checkHealth(on manager: isolated WebSocketManager) {
+        healthTimer = nil
+        let now = unsafe sockets.loop.now
+        closeSilent(now, manager)
+        pingDue(now)
+        checkExpiries(manager)
+        setHealthTimer()
+    }
+
+    private func setHealthTimer() {
+        let now = unsafe sockets.loop.now
+        // Neighbours are seen together: a fiftieth of the interval is soon enough.
+        let grain = min(max(contract.timing.heartbeatInterval / 50, 10_000_000), 500_000_000)
+        var earliest = [pings.earliest, pongs.earliest].compactMap { $0 }.min()
+        if let expiry = expiries.earliest {
+            // The clock on the wall may be set: look again now and then.
+            let wait = min(max(0, Int64(clamping: expiry) - Clock.unixMilliseconds()), 60000)
+            earliest = min(earliest ?? .max, now + UInt64(wait) * 1_000_000)
+        }
+        guard let earliest else { return }
+        let due = max(earliest, now + grain)
+        if let healthTimer, healthTimer <= due { return }
+        healthTimer = due
+        sockets.loop.setTimer(deadline: due, token: Token.timer(.health).rawValue)
+    }
+
+    /// Sends one ping, whose bytes they share, to all whose turn it is.
+    private func pingDue(_ now: UInt64) {
+        guard let first = pings.earliest, first <= now else { return }
+        let stamp = (0..<8).map { UInt8(truncatingIfNeeded: now >> (8 * UInt64($0))) }
+        guard let frame = try? sockets.prepare(.ping, stamp.span) else { return }
+        defer { sockets.release(frame) }
+        while let (index, generation) = pings.popDue(now: now) {
+            guard sockets.isCurrent(index, generation: generation & 0xFF_FFFF), sockets.isOpen(index) else { continue }
+            pings.append(index, generation, deadline: now + contract.timing.heartbeatInterval)
+            watchExpiry(of: index)
+            let slot = sockets.arena.slot(index)
+            // One that was not answered yet has its own deadline.
+            guard slot.pingSentAt == 0, sockets.send(frame, to: index) == nil else { continue }
+            slot.pingSentAt = now
+            tally.counters[.pingsSent] += 1
+            pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
+        }
+    }
+
+    /// Closes those who have said nothing at all since they were pinged.
+    private func closeSilent(_ now: UInt64, _ manager: isolated WebSocketManager) {
+        while let (index, generation) = pongs.popDue(now: now) {
+            guard sockets.isCurrent(index, generation: generation & 0xFF_FFFF), sockets.isOpen(index) else { continue }
+            let slot = sockets.arena.slot(index)
+            guard slot.pingSentAt != 0, slot.pingSentAt + contract.timing.heartbeatTimeout <= now else { continue }
+            if slot.lastReceived < slot.pingSentAt {
+                close(index, .heartbeatTimeout)
+                settle(index, on: manager)
+            } else {
+                slot.pingSentAt = 0
+            }
+        }
+    }
+
+    // MARK: Tokens
+
+    private func checkExpiries(_ manager: isolated WebSocketManager) {
+        let now = Clock.unixMilliseconds()
+        let leeway = Int64(contract.keys.leewayMilliseconds)
+        while let token = expiries.popDue(now: UInt64(now)) {
+            let index = Int(token & 0xFFFF_FFFF)
+            guard sockets.isCurrent(index, generation: UInt32(token >> 32)), sockets.isOpen(index) else { continue }
+            let slot = sockets.arena.slot(index)
+            sockets.locals[index].expiryEntry = .max
+            let (warning, end) = (slot.expiresAt - Self.expiryWarning, slot.expiresAt + leeway)
+            if now >= end {
+                close(index, .tokenExpired)
+                settle(index, on: manager)
+                continue
+            }
+            if now >= warning, !slot.flags.contains(.expiryAnnounced) {
+                slot.flags.insert(.expiryAnnounced)
+                say(ServerMessage.tokenExpiring(at: slot.expiresAt), to: index)
+            }
+            let due = UInt64(max(0, now >= warning ? end : warning))
+            sockets.locals[index].expiryEntry = due
+            insertExpiry(index, at: due)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// How a client comes in: accepted here, or passed on to the worker that owns its user.
+
+extension Worker {
+    /// What travels with a client's socket; its destination is not known yet.
+    func ticket(
+        _ service: AdoptionTicket.Service,
+        _ peer: HTTPPeer,
+        _ request: HTTPRequest,
+        _ bearer: Bearer,
+        _ accepted: Handshake.Accepted
+    ) -> AdoptionTicket {
+        var ticket = AdoptionTicket(
+            destination: contract.shard,
+            source: contract.shard,
+            service: service,
+            bearer: bearer,
+            acceptValue: accepted.acceptValue,
+            subprotocol: accepted.subprotocol,
+            bytesRead: peer.bytesRead,
+            leftover: Array(peer.exchange.remainder)
+        )
+        ticket.address = gatekeeper.address(of: peer.descriptor, request)
+        return ticket
+    }
+
+    func upgrade(
+        _ peer: HTTPPeer,
+        _ number: Int,
+        _ ticket: AdoptionTicket,
+        _ manager: isolated WebSocketManager
+    ) {
+        var ticket = ticket
+        let owner =
+            ticket.service == .echo
+            ? (shard: Int(contract.shard), isServing: true)
+            : router.owner(ofUser: ticket.bearer.user)
+        let refusal: HTTPProblem? =
+            if isStopping || !owner.isServing {
+                APIAnswer.problem(.shardUnavailable(partial: nil))
+            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || peer.owesBytes
+                || peer.exchange.waitingCount > 1
+            {
+                .badRequest("wait for the answer before you send frames")
+            } else {
+                nil
+            }
+        if let refusal {
+            count(refusal: refusal)
+            door.respond(peer, number: number, refusal.response)
+            return
+        }
+        ticket.destination = UInt16(owner.shard)
+        let descriptor = door.takeSocket(of: peer)
+        if owner.shard == Int(contract.shard) {
+            adopt(descriptor, ticket, manager)
+        } else {
+            pass(descriptor, ticket)
+        }
+    }
+
+    private func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, _ manager: isolated WebSocketManager) {
+        do throws(HTTPProblem) {
+            if isStopping { throw APIAnswer.problem(.shardUnavailable(partial: nil)) }
+            try shard.adopt(descriptor, ticket, gatekeeper, on: manager)
+        } catch {
+            count(refusal: error)
+            door.refuse(descriptor, error)
+        }
+    }
+
+    private func pass(_ descriptor: Int32, _ ticket: AdoptionTicket) {
+        do throws(DescriptorChannel.Refusal) {
+            try post.send(ticket.bytes, descriptor: descriptor)
+        } catch {
+            log.warning("Cannot pass a client to its shard", metadata: ["why": "\(error)"])
+            refuseUnavailable(descriptor)
+        }
+    }
+
+    private func refuseUnavailable(_ descriptor: Int32) {
+        let problem = APIAnswer.problem(.shardUnavailable(partial: nil))
+        count(refusal: problem)
+        door.refuse(descriptor, problem)
+    }
+
+    func postReady(_ manager: isolated WebSocketManager) {
+        while let packet = post.receive() {
+            guard let descriptor = packet.descriptor else { continue }
+            guard let ticket = try? AdoptionTicket(packet.bytes) else {
+                log.error("A client came with a ticket that cannot be read")
+                closeDescriptor(descriptor)
+                continue
+            }
+            if ticket.isReturned || !router.isMine(ticket.destination) {
+                refuseUnavailable(descriptor)
+            } else {
+                adopt(descriptor, ticket, manager)
+            }
+        }
+    }
+
+    /// Counts an upgrade that was refused, by its reason.
+    func count(refusal problem: HTTPProblem) {
+        let counter: Counter =
+            switch (problem.status, problem.code) {
+            case (401, _): .refusedUnauthorized
+            case (403, _): .refusedForbidden
+            case (_, "too_many_handshakes"): .refusedHandshakeRate
+            case (_, "too_many_connections_of_user"): .refusedUserLimit
+            case (_, "too_many_connections_of_address"): .refusedAddressLimit
+            case (_, "full"): .refusedNodeLimit
+            case (503, _): .refusedUnavailable
+            default: .refusedMalformed
+            }
+        tally.counters[counter] += 1
+    }
+}

@@ -1,0 +1,281 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// What HTTP asks for: the API, upgrades, batches.
+
+extension Worker {
+    /// Something came from an HTTP connection.
+    func heard(_ peer: HTTPPeer, _ event: HTTPExchange.Event, _ manager: isolated WebSocketManager) {
+        switch event {
+        case .request(let request, let number, let body): requested(peer, request, number, body, manager)
+        case .streamBegan(let request, let number): batchBegan(peer, request, number)
+        case .line(let range): batchLine(peer, range, manager)
+        case .lineTooLong: batchLineTooLong(peer)
+        case .streamEnded: batchEnded(peer)
+        case .needsMore: if let batch = peer.batch { sendParcels(of: batch) }
+        }
+    }
+
+    private func requested(
+        _ peer: HTTPPeer,
+        _ request: HTTPRequest,
+        _ number: Int,
+        _ body: Range<Int>,
+        _ manager: isolated WebSocketManager
+    ) {
+        do throws(HTTPProblem) {
+            if peer.kind == .client {
+                let path = contract.client.path
+                switch try ClientRequest(request, path: path, isDevelopment: contract.isDevelopment) {
+                case .api: break
+                case .answer(let response): return door.respond(peer, number: number, response)
+                case .echo(let accepted):
+                    let bearer = Bearer(user: ClientRequest.echoUser)
+                    return upgrade(peer, number, ticket(.echo, peer, request, bearer, accepted), manager)
+                case .messages(let accepted):
+                    try unsafe gatekeeper.admitHandshake(now: loop.now)
+                    let bearer = try gatekeeper.bearer(of: request)
+                    return upgrade(peer, number, ticket(.messages, peer, request, bearer, accepted), manager)
+                }
+            }
+            try call(peer, request, number, body, manager)
+        } catch {
+            if peer.kind == .client, request.path == contract.client.path { count(refusal: error) }
+            door.respond(peer, number: number, error.response)
+        }
+    }
+
+    /// Throws unless the peer may use the API.
+    private func authorize(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
+        if contract.isDevelopment { return try ClientRequest.refuseForeignPages(request) }
+        let isTrusted = peer.isTrusted ?? gatekeeper.isTrusted(peer.descriptor)
+        peer.isTrusted = isTrusted
+        do throws(HTTPProblem) {
+            try gatekeeper.checkBackend(request, isTrusted: isTrusted)
+        } catch {
+            tally.counters[.apiUnauthorized] += 1
+            throw error
+        }
+    }
+
+    private func call(
+        _ peer: HTTPPeer,
+        _ request: HTTPRequest,
+        _ number: Int,
+        _ body: Range<Int>,
+        _ manager: isolated WebSocketManager
+    ) throws(HTTPProblem) {
+        let call: APICall
+        do throws(HTTPProblem) {
+            call = try APICall.parse(request)
+        } catch {
+            // Only who may use the API is told what there is in it.
+            try authorize(peer, request)
+            throw error
+        }
+        if call == .health { return door.respond(peer, number: number, APIAnswer.healthy) }
+        if call != .readiness { try authorize(peer, request) }
+        let nothing: [UInt8] = []
+        let asker = Router.Asker.peer(peer, number: number, call: call, since: Clock.monotonicNanoseconds())
+        switch call {
+        case .node(let byUser): carryOut(Request(.statistics(byUser: byUser)), nothing.span, asker, manager)
+        case .shards, .shard, .readiness, .metrics:
+            carryOut(Request(.statistics(byUser: false)), nothing.span, asker, manager)
+        case .command(let command):
+            if command.isAboutTokens { throw .notFound }
+            carryOut(Request(command), nothing.span, asker, manager)
+        case .publish(let command, let isEvent):
+            try publish(command, isEvent, request, peer.exchange.input, body, asker, manager)
+        case .health, .batch: throw .notFound
+        }
+    }
+
+    private func publish(
+        _ command: Command,
+        _ isEvent: Bool,
+        _ request: HTTPRequest,
+        _ input: [UInt8],
+        _ body: Range<Int>,
+        _ asker: Router.Asker,
+        _ manager: isolated WebSocketManager
+    ) throws(HTTPProblem) {
+        let text = input.span.extracting(body)
+        do throws(JSONFailure) {
+            try JSONScanner.validate(text)
+        } catch {
+            throw APIAnswer.problem(error)
+        }
+        tally.counters[.publishes] += 1
+        let key = try APICall.idempotencyKey(request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
+        guard isEvent else { return carryOut(Request(command, key: key), text, asker, manager) }
+        let envelope: [UInt8]
+        do throws(EventEnvelope.Problem) {
+            envelope = try EventEnvelope.text(ofBody: text, unixMilliseconds: Clock.unixMilliseconds())
+        } catch {
+            throw HTTPProblem(400, "invalid_event", error.detail)
+        }
+        carryOut(Request(command, key: key), envelope.span, asker, manager)
+    }
+
+    private func carryOut(
+        _ request: Request,
+        _ text: Span<UInt8>,
+        _ asker: Router.Asker,
+        _ manager: isolated WebSocketManager
+    ) {
+        switch unsafe router.route(request, text: text, for: asker, now: loop.now) {
+        case .elsewhere: return
+        case .answered(let known): answer(asker, known)
+        case .here: answer(asker, execute(request, text, manager))
+        }
+    }
+
+    /// Carries out what this shard must.
+    func execute(_ request: Request, _ text: Span<UInt8>, _ manager: isolated WebSocketManager) -> CommandReply {
+        switch request.command {
+        case .makeToken(let user, let seconds, let threads, let jobs):
+            let token = gatekeeper.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs)
+            return token.map(CommandReply.token) ?? .failed(.cannotSign)
+        case .checkToken(let token):
+            do throws(TokenProblem) {
+                return .claims(try gatekeeper.claims(of: token))
+            } catch {
+                return .tokenRefused(error)
+            }
+        case .statistics(let byUser): return .shard(statistics(byUser: byUser, manager))
+        default: return shard.execute(request, text: text, on: manager)
+        }
+    }
+
+    /// Answers whoever waited, now that the answer is known.
+    func answer(_ asker: Router.Asker, _ reply: CommandReply) {
+        switch asker {
+        case .peer(let peer, let number, let call, let since):
+            if case .publish = call {
+                tally.counters[Timing.publish].observe(Clock.monotonicNanoseconds() - since)
+                if case .failed = reply { tally.counters[.publishesRefused] += 1 }
+            }
+            door.respond(peer, number: number, APIAnswer.response(to: call, reply))
+        case .batch(let batch, let lines):
+            if case .batch(let replies) = reply, replies.count == lines.count {
+                for (line, reply) in zip(lines, replies) { answer(batch, line, reply) }
+            } else {
+                for line in lines { answer(batch, line, reply) }
+            }
+            finish(batch)
+        }
+    }
+
+    // MARK: Batches
+
+    private func batchBegan(_ peer: HTTPPeer, _ request: HTTPRequest, _ number: Int) {
+        do throws(HTTPProblem) {
+            try authorize(peer, request)
+            guard case .batch = try APICall.parse(request) else { throw .notFound }
+        } catch {
+            door.respond(peer, number: number, error.response)
+            return
+        }
+        peer.batch = Batch(peer: peer)
+        peer.exchange.beginStream(HTTPResponse(200, fields: [("Content-Type", "application/x-ndjson")]))
+    }
+
+    private func batchLine(_ peer: HTTPPeer, _ range: Range<Int>, _ manager: isolated WebSocketManager) {
+        guard let batch = peer.batch, !range.isEmpty else { return }
+        let input = peer.exchange.input
+        let text = input.span.extracting(range)
+        let number = batch.begin()
+        let line: BatchLine
+        do throws(HTTPProblem) {
+            line = try BatchLine(text)
+        } catch {
+            batch.answer(number, error)
+            return
+        }
+        tally.counters[.publishes] += 1
+        if let message = line.message {
+            let message = text.extracting(message)
+            let key = line.key.map { RequestKey($0, of: line.command, message, isEvent: false) }
+            publish(batch, number, Request(line.command, key: key), message, manager)
+        } else if let event = line.event {
+            let envelope = EventEnvelope.text(
+                type: event.type,
+                data: event.data,
+                of: text,
+                unixMilliseconds: Clock.unixMilliseconds()
+            )
+            let whole = event.data.map { min(event.type.lowerBound, $0.lowerBound)..<max(event.type.upperBound, $0.upperBound) }
+            let source = text.extracting(whole ?? event.type)
+            let key = line.key.map { RequestKey($0, of: line.command, source, isEvent: true) }
+            publish(batch, number, Request(line.command, key: key), envelope.span, manager)
+        }
+    }
+
+    private func publish(
+        _ batch: Batch,
+        _ line: Int,
+        _ request: Request,
+        _ text: Span<UInt8>,
+        _ manager: isolated WebSocketManager
+    ) {
+        switch router.place(of: request.command) {
+        case .here: answer(batch, line, execute(request, text, manager))
+        case .answered(let reply): answer(batch, line, reply)
+        case .shard(let owner):
+            if batch.add(request, text: text, line: line, to: owner), let parcel = batch.takeParcel(for: owner) {
+                send(parcel, of: batch, to: owner)
+            }
+        case .switchboard:
+            // What goes to several shards must not overtake what went to one of them.
+            sendParcels(of: batch)
+            carryOut(request, text, .batch(batch, lines: [line]), manager)
+        }
+    }
+
+    private func sendParcels(of batch: Batch) {
+        for (owner, parcel) in batch.takeParcels() { send(parcel, of: batch, to: owner) }
+    }
+
+    private func send(_ parcel: Batch.Parcel, of batch: Batch, to owner: Int) {
+        if case .answered(let reply) = unsafe router.send(parcel, of: batch, to: owner, now: loop.now) {
+            for line in parcel.lines { answer(batch, line, reply) }
+        }
+    }
+
+    private func answer(_ batch: Batch, _ line: Int, _ reply: CommandReply) {
+        if case .failed = reply { tally.counters[.publishesRefused] += 1 }
+        batch.answer(line, reply)
+    }
+
+    private func batchLineTooLong(_ peer: HTTPPeer) {
+        guard let batch = peer.batch else { return }
+        batch.answer(batch.begin(), .bodyTooLarge(limit: Int(contract.api.maxBodyBytes)))
+    }
+
+    private func batchEnded(_ peer: HTTPPeer) {
+        guard let batch = peer.batch else { return }
+        sendParcels(of: batch)
+        batch.bodyEnded()
+        finish(batch)
+    }
+
+    /// Sends what is answered, and ends the answer when that was all.
+    private func finish(_ batch: Batch) {
+        guard batch.peer.descriptor >= 0, batch.peer.batch === batch else { return }
+        if batch.isOver {
+            batch.peer.exchange.endStream()
+            batch.peer.batch = nil
+        }
+        door.markDirty(batch.peer)
+    }
+}
+
+extension Command {
+    fileprivate var isAboutTokens: Bool {
+        switch self {
+        case .makeToken, .checkToken: true
+        default: false
+        }
+    }
+}
