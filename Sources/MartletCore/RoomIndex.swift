@@ -107,7 +107,8 @@ struct RoomIndex {
             if members.isEmpty { found.append("\(room) is empty and still there") }
             pairs.connections += members.connections.count
             pairs.users += members.users.count
-            for entry in members.connections where !entries.contains(entry) || !rooms(ofConnection: entry).contains(room) {
+            for entry in members.connections
+            where !entries.contains(entry) || !rooms(ofConnection: entry).contains(room) {
                 found.append("\(room) has a connection that does not know it")
             }
             for user in members.users where !rooms(ofUser: user).contains(room) {

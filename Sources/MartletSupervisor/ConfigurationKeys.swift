@@ -41,7 +41,11 @@ struct ConfigurationKey: Sendable {
             "Web pages that may connect: https://example.com, https://*.example.com, * (any). Empty: pages of the same host.",
             \.client.allowedOrigins
         ),
-        duration("client.handshake_timeout", "How long a client may take to send its HTTP head.", \.client.handshakeTimeout),
+        duration(
+            "client.handshake_timeout",
+            "How long a client may take to send its HTTP head.",
+            \.client.handshakeTimeout
+        ),
         duration("client.heartbeat_interval", "How often each connection is pinged.", \.client.heartbeatInterval),
         duration(
             "client.heartbeat_timeout",
@@ -49,7 +53,11 @@ struct ConfigurationKey: Sendable {
             \.client.heartbeatTimeout
         ),
         number("client.queue_bytes", "Memory that may wait for one slow reader; beyond: 4508.", \.client.queueBytes),
-        flag("client.token_in_query", "Take a token from ?token= too, where logs of proxies see it.", \.client.tokenInQuery),
+        flag(
+            "client.token_in_query",
+            "Take a token from ?token= too, where logs of proxies see it.",
+            \.client.tokenInQuery
+        ),
         list(
             "client.trusted_proxies",
             "Addresses of proxies whose X-Forwarded-For is believed (for connections_per_address).",
@@ -102,7 +110,11 @@ struct ConfigurationKey: Sendable {
             "Keys of backends, one a line. Or the credential api_keys.",
             \.auth.apiKeysFile
         ),
-        flag("auth.any_room", "Let clients join any thread and job, not only those that their token names.", \.auth.anyRoom),
+        flag(
+            "auth.any_room",
+            "Let clients join any thread and job, not only those that their token names.",
+            \.auth.anyRoom
+        ),
     ]
 
     private static let limits: [ConfigurationKey] = [
@@ -136,7 +148,11 @@ struct ConfigurationKey: Sendable {
     ]
 
     private static let supervision: [ConfigurationKey] = [
-        duration("supervision.liveness_interval", "How often a worker says that it lives.", \.supervision.livenessInterval),
+        duration(
+            "supervision.liveness_interval",
+            "How often a worker says that it lives.",
+            \.supervision.livenessInterval
+        ),
         duration(
             "supervision.liveness_timeout",
             "After how long without a word a worker is replaced.",

@@ -97,7 +97,7 @@ struct Serve: ParsableCommand {
     }
 }
 
-/// `martletd check-config`: would it start with this?
+/// `martletd check-config` says whether it would start with this.
 struct CheckConfig: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",

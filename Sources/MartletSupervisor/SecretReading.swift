@@ -46,7 +46,7 @@ struct SecretReading {
         if secrets.hmac.isEmpty, secrets.jwks == nil {
             throw ConfigurationError(
                 key: "auth.hmac_secret_file",
-                why: "neither it nor auth.jwks_file is set, so nobody could prove who they are. "
+                why: "is not set, nor is auth.jwks_file, so nobody could prove who they are. "
                     + "Make one: openssl rand -base64 48 > FILE; for a try-out on this machine start with --dev"
             )
         }

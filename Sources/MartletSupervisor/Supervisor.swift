@@ -27,7 +27,7 @@ actor Supervisor {
     private let workerPath: String
     private let log: Logger
     private var listeners: Listeners
-    private let workers: [WorkerProcess]
+    let workers: [WorkerProcess]
     private let switchboard: Switchboard
     private let control: ControlServer
     private let secrets: SecretReading
@@ -319,33 +319,6 @@ actor Supervisor {
             )
             worker.stream?.append(header, payload)
         }
-    }
-
-    /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
-    private func postReady(_ worker: WorkerProcess) {
-        while let post = worker.post, let packet = post.receive() {
-            guard let descriptor = packet.descriptor else { continue }
-            guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
-                closeDescriptor(descriptor)
-                continue
-            }
-            if workers.indices.contains(Int(ticket.destination)) {
-                let owner = workers[Int(ticket.destination)]
-                if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil { continue }
-            }
-            giveBack(packet.bytes, descriptor)
-        }
-        if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
-    }
-
-    /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer.
-    private func giveBack(_ bytes: [UInt8], _ descriptor: Int32) {
-        if var ticket = try? AdoptionTicket(bytes), workers.indices.contains(Int(ticket.source)) {
-            ticket.isReturned = true
-            let source = workers[Int(ticket.source)]
-            if source.isServing, (try? source.post?.send(ticket.bytes, descriptor: descriptor)) != nil { return }
-        }
-        closeDescriptor(descriptor)
     }
 
     // MARK: Stopping

@@ -27,6 +27,7 @@ extension Worker {
         do throws(HTTPProblem) {
             if peer.kind == .client {
                 let path = contract.client.path
+                if request.path == path { try gatekeeper.checkOrigin(request) }
                 switch try ClientRequest(request, path: path, isDevelopment: contract.isDevelopment) {
                 case .api: break
                 case .answer(let response): return door.respond(peer, number: number, response)
@@ -205,7 +206,9 @@ extension Worker {
                 of: text,
                 unixMilliseconds: Clock.unixMilliseconds()
             )
-            let whole = event.data.map { min(event.type.lowerBound, $0.lowerBound)..<max(event.type.upperBound, $0.upperBound) }
+            let whole = event.data.map {
+                min(event.type.lowerBound, $0.lowerBound)..<max(event.type.upperBound, $0.upperBound)
+            }
             let source = text.extracting(whole ?? event.type)
             let key = line.key.map { RequestKey($0, of: line.command, source, isEvent: true) }
             publish(batch, number, Request(line.command, key: key), envelope.span, manager)

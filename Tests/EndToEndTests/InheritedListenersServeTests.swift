@@ -16,7 +16,8 @@ import Testing
             held = [os.dup(s.fileno()) for s in (control, api, client)]
             parked = [os.dup2(fd, 50 + n) for n, fd in enumerate(held)]
             for n, fd in enumerate(parked): os.dup2(fd, 3 + n, inheritable=True)
-            os.environ |= {"LISTEN_FDS": "3", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "control:api:client"}
+            os.environ |= {"LISTEN_FDS": "3", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "control:api:client",
+                           "MARTLET_LOG_FORMAT": "text"}
             os.execv(program, [program, "--dev", "--workers", "2", "--control-socket", folder + "/unused.sock"])
             """
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-test-\(UUID().uuidString.prefix(8))"

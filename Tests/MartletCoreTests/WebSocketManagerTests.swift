@@ -33,14 +33,6 @@ final class RecordingTransport: Transport, @unchecked Sendable {
     func queuedBytes(_ handle: Int) -> Int { 0 }
 }
 
-/// Runs a manager's jobs where the test runs, one after the other.
-final class TestExecutor: SerialExecutor {
-    func enqueue(_ job: consuming ExecutorJob) {
-        let job = UnownedJob(job)
-        Task.detached { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
-    }
-}
-
 extension WebSocketManager {
     func add(_ id: String, user: String, handle: Int) {
         add(WebSocketConnection(id: ConnectionID(id), user: user, handle: handle, connectedAt: 1000))
@@ -65,7 +57,7 @@ extension WebSocketManager {
 
     init() {
         nonisolated(unsafe) let transport: any Transport = transport
-        manager = WebSocketManager(executor: TestExecutor(), transport: transport)
+        manager = WebSocketManager(executor: SerialQueue(), transport: transport)
     }
 
     @Test func `a message to a user reaches each of their connections once and nobody else`() async throws {
@@ -144,8 +136,8 @@ extension WebSocketManager {
         #expect(statistics.connections == 66)
         #expect(statistics.users == 7)
         #expect(statistics.connectionsByUser?.values.reduce(0, +) == 66)
-        #expect(statistics.counters.messagesSent == 66)
-        #expect(statistics.counters.bytesSent == 330)
+        #expect(statistics.counters[.messagesSent] == 66)
+        #expect(statistics.counters[.bytesSent] == 330)
     }
 
     @Test func `100,000 random operations agree with a simple model`() async throws {

@@ -9,9 +9,7 @@ import Testing
         let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString).yaml"
         defer { try? FileManager.default.removeItem(atPath: path) }
         try yaml.write(toFile: path, atomically: true, encoding: .utf8)
-        var configuration = Configuration()
-        try ConfigurationReading.apply(file: path, flags: flags, to: &configuration)
-        return configuration
+        return try ConfigurationReading(file: path, flags: flags, over: Configuration()).configuration
     }
 
     @Test func `the file is read, in block and in flow style`() throws {

@@ -67,7 +67,10 @@ final class ArenaFixture {
         let index = try #require(fixture.arena.claimSlot())
         let slot = fixture.arena.slot(index)
         slot.cookie = 99
-        let identity = ArenaIdentity(connection: "c", user: "用户1", thread: nil)
+        var bearer = Bearer(user: "用户1")
+        bearer.threads = ["t"]
+        bearer.metadata = "{}"
+        let identity = ArenaIdentity(connection: "c", bearer: bearer)
         #expect(fixture.arena.setIdentity(identity, of: slot))
         #expect(try fixture.arena.identity(ofSlot: index) == identity)
         let damages: [() -> Void] = [
@@ -129,7 +132,7 @@ final class ArenaFixture {
         let arena = fixture.arena
         for _ in 0..<4000 {
             let slot = arena.slot(try #require(arena.claimSlot()))
-            #expect(arena.setIdentity(ArenaIdentity(connection: "c", user: "u", thread: nil), of: slot))
+            #expect(arena.setIdentity(ArenaIdentity(connection: "c", bearer: Bearer(user: "u")), of: slot))
         }
         for slot in 0..<4000 { arena.vacate(slot) }
         let slots = arena.layout.slotsOffset..<arena.layout.slotsOffset + 4000 * 256

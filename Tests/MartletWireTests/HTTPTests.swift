@@ -146,9 +146,9 @@ import Testing
     }
 
     @Test(arguments: [
-        ("POST", "/v1/users/%E7%94%A8%E6%88%B71/messages", APICall.command(.sendToUser("用户1"))),
-        ("POST", "/v1/connections/abc/messages", .command(.sendToConnection(ConnectionID("abc")))),
-        ("POST", "/v1/broadcast?exclude_user=a&exclude_user=b", .command(.broadcast(excluding: ["a", "b"]))),
+        ("POST", "/v1/users/%E7%94%A8%E6%88%B71/messages", APICall.publish(.sendToUser("用户1"), isEvent: false)),
+        ("POST", "/v1/connections/abc/messages", .publish(.sendToConnection(ConnectionID("abc")), isEvent: false)),
+        ("POST", "/v1/broadcast?exclude_user=a&exclude_user=b", .publish(.broadcast(excluding: ["a", "b"]), isEvent: false)),
         ("GET", "/v1/users/u/connections", .command(.listConnections(user: "u"))),
         (
             "DELETE", "/v1/users/u/connections?code=4001&reason=x",
@@ -157,7 +157,17 @@ import Testing
         ("GET", "/v1/connections/abc", .command(.describe(ConnectionID("abc")))),
         ("GET", "/v1/stats?by_user=true", .node(byUser: true)), ("HEAD", "/v1/stats", .node(byUser: false)),
         ("GET", "/v1/stats/shards", .shards), ("GET", "/v1/stats/shards/1", .shard(1)),
-        ("GET", "/healthz", .health), ("GET", "/readyz", .readiness),
+        ("GET", "/healthz", .health), ("GET", "/readyz", .readiness), ("GET", "/metrics", .metrics),
+        ("POST", "/v1/threads/a%2Fb/messages", .publish(.sendToRoom(.thread("a/b")), isEvent: false)),
+        ("POST", "/v1/jobs/j/messages", .publish(.sendToRoom(.job("j")), isEvent: false)),
+        ("POST", "/v1/users/u/events", .publish(.sendToUser("u"), isEvent: true)),
+        ("POST", "/v1/threads/t/events", .publish(.sendToRoom(.thread("t")), isEvent: true)),
+        ("POST", "/v1/jobs/j/events", .publish(.sendToRoom(.job("j")), isEvent: true)),
+        ("POST", "/v1/connections/c/events", .publish(.sendToConnection(ConnectionID("c")), isEvent: true)),
+        ("POST", "/v1/broadcast/events", .publish(.broadcast(excluding: []), isEvent: true)),
+        ("PUT", "/v1/threads/t/users/u", .command(.bind(user: "u", thread: "t"))),
+        ("DELETE", "/v1/threads/t/users/u", .command(.unbind(user: "u", thread: "t"))),
+        ("POST", "/v1/batch", .batch),
     ])
     func `every path of the API is understood`(method: String, target: String, expected: APICall) throws {
         #expect(try call(method, target) == expected)

@@ -99,7 +99,7 @@ import Testing
     @Test func `the greeting has the promised members in the promised order`() {
         let bytes = ServerMessage.connectionEstablished(
             connection: "c",
-            user: "用户1",
+            bearer: Bearer(user: "用户1"),
             heartbeatMilliseconds: 25000,
             now: 0
         )

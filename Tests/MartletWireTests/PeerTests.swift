@@ -9,23 +9,51 @@ import Testing
         .listConnections(user: "\t\r\n\u{1}"), .describe(ConnectionID("x")),
         .disconnectUser("u", code: 4000, reason: "why"),
         .disconnectConnection(ConnectionID("c"), code: 1000, reason: ""), .statistics(byUser: true),
+        .sendToRoom(.thread("t")), .sendToRoom(.job("")), .bind(user: "u", thread: "t"),
+        .unbind(user: "", thread: "用户"), .batch, .checkToken("a.b.c"),
+        .makeToken(user: "u", seconds: 60, threads: ["t"], jobs: []),
     ]
 
     private static let replies: [CommandReply] = [
         .receipt(Delivery(matched: 3, delivered: 2, failed: 1)), .closed(7), .connections([]),
         .connections([
-            ConnectionSummary(id: ConnectionID("c"), user: "u", shard: 1, connectedAt: 5, thread: "t", queuedBytes: 9)
+            summary
         ]),
         .shard(statistics), .node(NodeStatistics(shards: [statistics, ShardStatistics()], uptimeNanoseconds: 77)),
         .failed(.shardUnavailable(partial: nil)), .failed(.shardUnavailable(partial: Delivery(matched: 1))),
         .failed(.overloaded), .failed(.messageTooLarge), .failed(.unknownConnection), .failed(.malformed),
+        .failed(.keyReused), .failed(.tooManyRooms), .failed(.cannotSign), .bound(true), .token("t"),
+        .claims(claims), .tokenRefused(.expired), .batch([]),
+        .batch([.receipt(Delivery(matched: 1)), .failed(.overloaded), .failed(.shardUnavailable(partial: nil))]),
     ]
+
+    private static var summary: ConnectionSummary {
+        var summary = ConnectionSummary(id: ConnectionID("c"), user: "u", shard: 1, connectedAt: 5, lastSeenAt: 6)
+        summary.expiresAt = 7
+        summary.thread = "t"
+        summary.threads = ["t", "t2"]
+        summary.metadata = "{}"
+        summary.queuedBytes = 9
+        summary.roundTrip = 1234
+        return summary
+    }
+
+    private static var claims: TokenClaims {
+        var claims = TokenClaims()
+        claims.subject = "u"
+        claims.audiences = ["a", "b"]
+        claims.expiresAt = 1e9
+        claims.threads = []
+        return claims
+    }
 
     private static var statistics: ShardStatistics {
         var statistics = ShardStatistics()
         statistics.shard = 3
         statistics.connections = 9
-        statistics.counters.messagesSent = 1 << 40
+        statistics.counters[.messagesSent] = 1 << 40
+        statistics.counters.closed(with: 4408)
+        statistics.counters[Timing.hop].observe(1234)
         statistics.lastEnd = "signal 9"
         statistics.connectionsByUser = ["用户": 2, "": 1]
         return statistics
@@ -34,10 +62,13 @@ import Testing
     @Test(arguments: commands)
     func `a command is read back, and its text behind it`(command: Command) throws {
         let text: [UInt8] = command.carriesText ? [1, 2, 3] : []
-        let bytes = [9, 9] + CommandCoding.encode(command) + text
-        let (read, textStart) = try CommandCoding.decode(bytes, in: 2..<bytes.count)
-        #expect(read == command)
-        #expect(Array(bytes[textStart...]) == text)
+        for key in [nil, RequestKey("k", fingerprint: 7)] {
+            let request = Request(command, key: key)
+            let bytes = [9, 9] + CommandCoding.encode(request) + text
+            let (read, textStart) = try CommandCoding.decode(bytes, in: 2..<bytes.count)
+            #expect(read == request)
+            #expect(Array(bytes[textStart...]) == text)
+        }
     }
 
     @Test(arguments: replies)
@@ -107,12 +138,16 @@ import Testing
 @Suite struct AdoptionTicketTests {
     @Test func `a ticket is read back, whatever a client put into it`() throws {
         let evil = "\t\r\n\u{1}{\"user\":\"root\"}"
+        var bearer = Bearer(user: evil)
+        bearer.thread = evil
+        bearer.threads = [evil, "t"]
+        bearer.metadata = "{}"
+        bearer.expiresAt = 1 << 41
         let ticket = AdoptionTicket(
             destination: 1,
             source: 0,
             service: .messages,
-            user: evil,
-            thread: evil,
+            bearer: bearer,
             acceptValue: "s3pP",
             subprotocol: nil,
             bytesRead: 1 << 40,
@@ -125,13 +160,22 @@ import Testing
     }
 
     @Test func `the contract of a worker's birth is read back, and refused when it is cut`() throws {
+        var secrets = BirthContract.Secrets()
+        secrets.hmac = Array("secret".utf8)
+        secrets.jwks = "{\"keys\":[]}"
+        secrets.apiKeys = [[1, 2], []]
+        var configuration = Configuration.development
+        configuration.client.allowedOrigins = ["https://*.example.com"]
+        configuration.api.allowedUIDs = [33]
         let contract = BirthContract(
             shard: 1,
             generation: 3,
             map: ShardMap(shardCount: 2),
             clientListeners: 1,
             apiListeners: 1,
-            configuration: .development
+            configuration: configuration,
+            secrets: secrets,
+            addressKey: 42
         )
         #expect(try BirthContract(contract.bytes) == contract)
         for cut in 0..<contract.bytes.count {

@@ -33,7 +33,12 @@ private final class Fixture {
         memory.initializeMemory(as: UInt8.self, repeating: 0)
         loop = try EventLoop()
         arena = try Arena(formatting: memory, layout: layout, shard: 0, generation: 1) { _, _ in }
-        table = SocketTable(loop: loop, arena: arena, limits: .init(messageBytes: 10_000, queueBytes: queueBytes))
+        table = SocketTable(
+            loop: loop,
+            arena: arena,
+            limits: .init(messageBytes: 10_000, queueBytes: queueBytes),
+            tally: Tally()
+        )
     }
 
     deinit { memory.deallocate() }
@@ -48,8 +53,7 @@ private final class Fixture {
             destination: 0,
             source: 0,
             service: .messages,
-            user: "u",
-            thread: nil,
+            bearer: Bearer(user: "u"),
             acceptValue: "x",
             subprotocol: nil,
             bytesRead: UInt64(leftover.count),
@@ -79,7 +83,8 @@ private final class Fixture {
         var position: UInt64
         repeat {
             position = arena.slot(slot).readPosition
-            table.receive(slot) { _, payload in
+            table.receive(slot) { opcode, payload in
+                guard opcode != .ping else { return self.table.queue(.pong, payload, to: slot) }
                 texts.append(String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
             }
         } while arena.slot(slot).readPosition != position
@@ -141,7 +146,7 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
         #expect(failure == .queueFull)
         fixture.table.close(slot, code: CloseReason.tooSlow.code, reason: "slow")
         #expect(fixture.table.queuedBytes < 61_000 + 10, "only the frame that was begun, and the close frame")
-        #expect(fixture.table.droppedFrames > 10)
+        #expect(fixture.table.tally.counters[.messagesDropped] > 10)
         #expect(try fixture.send(["late"], to: slot) == [.closed])
         // The stream ends on a frame's border, with the close frame.
         var bytes: [UInt8] = []
@@ -244,8 +249,7 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
             destination: 0,
             source: 0,
             service: .messages,
-            user: "u",
-            thread: nil,
+            bearer: Bearer(user: "u"),
             acceptValue: "x",
             subprotocol: nil,
             bytesRead: 0,

@@ -103,7 +103,7 @@ public final class TestServer: Sendable {
                 "--dev", "--workers", "\(workers)", "--client-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0",
                 "--control-socket", controlSocket,
             ],
-            environment: environment
+            environment: ["MARTLET_LOG_FORMAT": "text"].merging(environment) { $1 }
         )
         try await process.lines.wait("line that says it serves", seconds: 60) { lines in
             lines.contains { $0.text.contains(" serves api=") }

@@ -9,14 +9,14 @@ import Testing
     /// What each target may import: rooms never import rooms, and decisions do no I/O.
     private static let allowed: [String: Set<String>] = [
         "MartletCore": ["Synchronization"],
-        "MartletWire": ["MartletCore", "CZlib"],
+        "MartletWire": ["MartletCore", "CZlib", "Synchronization"],
         "MartletLinux": ["CMartletLinux", "Glibc", "Synchronization"],
         "MartletLinux/Systemd": ["CSystemd", "Glibc", "MartletLinux"],
         "MartletSupervisor": [
             "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "Logging", "ArgumentParser",
             "Configuration",
         ],
-        "MartletWorker": ["MartletCore", "MartletWire", "MartletLinux", "Logging", "Synchronization"],
+        "MartletWorker": ["MartletCore", "MartletWire", "MartletLinux", "JWTKit", "Logging", "Synchronization"],
         "MartletControl": ["MartletCore", "MartletWire", "MartletLinux", "ArgumentParser"],
         "MartletLoad": [
             "MartletCore", "NIOCore", "NIOPosix", "NIOWebSocket", "ArgumentParser", "Foundation",

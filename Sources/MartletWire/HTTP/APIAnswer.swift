@@ -52,7 +52,11 @@ package enum APIAnswer {
         case .tooManyRooms:
             return HTTPProblem(429, "too_many_rooms", "this user is bound to as many threads as one may be")
         case .cannotSign:
-            return HTTPProblem(422, "cannot_sign", "there is no auth.hmac_secret_file: tokens are made by whoever has the keys")
+            return HTTPProblem(
+                422,
+                "cannot_sign",
+                "there is no auth.hmac_secret_file: tokens are made by whoever has the keys"
+            )
         case .unknownConnection: return HTTPProblem(404, "unknown_connection", "no connection has this id")
         case .malformed: return HTTPProblem(500, "internal", "the processes did not understand each other: see the log")
         }

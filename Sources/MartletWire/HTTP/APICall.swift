@@ -39,7 +39,8 @@ package enum APICall: Equatable, Sendable {
         let call = try route.call()
         switch call {
         case .publish: try checkText(request, accepted: ["application/json"])
-        case .batch: try checkText(request, accepted: ["application/x-ndjson", "application/ndjson", "application/jsonl"])
+        case .batch:
+            try checkText(request, accepted: ["application/x-ndjson", "application/ndjson", "application/jsonl"])
         default: break
         }
         return call

@@ -66,8 +66,10 @@ package struct HTTPExchange {
 
     /// True until the last request that will be read: the owner may receive more.
     package var wantsInput: Bool {
-        if let stream { return !stream.isComplete && !isPaused && input.count - start < limits.bodyBytes + 65536 }
-        return !isReadingOver && streamAnswer == nil && waiting.count < limits.pipelined && input.count - start < limits.headBytes + limits.bodyBytes
+        let have = input.count - start
+        if let stream { return !stream.isComplete && !isPaused && have < limits.bodyBytes + 65536 }
+        return !isReadingOver && streamAnswer == nil && waiting.count < limits.pipelined
+            && input.count - start < limits.headBytes + limits.bodyBytes
     }
 
     /// True while a request is half received: a peer that leaves now loses it.
@@ -178,7 +180,8 @@ package struct HTTPExchange {
         }
         guard end - start <= limits.headBytes else { throw .headTooLarge }
         let request = try HTTPHeadParser.request(input[start..<end])
-        let isTaken = request.contentLength ?? 0 <= limits.bodyBytes || (limits.takesStreams && APICall.isStream(request))
+        let isTaken =
+            request.contentLength ?? 0 <= limits.bodyBytes || (limits.takesStreams && APICall.isStream(request))
         if request.expectsContinue, isTaken, waiting.isEmpty {
             output.append(contentsOf: "HTTP/1.1 100 Continue\r\n\r\n".utf8)
         }

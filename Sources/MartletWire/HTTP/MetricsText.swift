@@ -74,7 +74,10 @@ package enum MetricsText {
         (.requestsTimedOut, "martlet_requests_timed_out_total", "Requests to other shards without an answer."),
         (.roomsRefused, "martlet_rooms_refused_total", "Joins beyond what one member may have."),
         (.pingsSent, "martlet_pings_total", "WebSocket pings sent."),
-        (.idempotencyForgotten, "martlet_idempotency_forgotten_total", "Remembered answers that were pushed out early."),
+        (
+            .idempotencyForgotten, "martlet_idempotency_forgotten_total",
+            "Remembered answers that were pushed out early."
+        ),
         (.logLinesLost, "martlet_log_lines_lost_total", "Log lines that were lost in a flood."),
     ]
 

@@ -8,7 +8,8 @@ package enum JSONMembers {
     ///
     /// Costs one pass over the bytes, whatever they are; false where the text is no object.
     @discardableResult
-    package static func forEach(in text: Span<UInt8>, _ visit: (_ key: Range<Int>, _ value: Range<Int>) -> Void) -> Bool {
+    package static func forEach(in text: Span<UInt8>, _ visit: (_ key: Range<Int>, _ value: Range<Int>) -> Void) -> Bool
+    {
         var offset = skip(text, 0)
         guard offset < text.count, text[offset] == UInt8(ascii: "{") else { return false }
         offset = skip(text, offset + 1)

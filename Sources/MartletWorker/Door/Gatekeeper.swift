@@ -44,7 +44,6 @@ struct Gatekeeper {
 
     /// Who asks for an upgrade; throws the refusal.
     func bearer(of request: HTTPRequest) throws(HTTPProblem) -> Bearer {
-        try checkOrigin(request)
         let token = try self.token(of: request)
         guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
         var bearer: Bearer
@@ -115,7 +114,8 @@ struct Gatekeeper {
         return number == 0 ? 1 : number
     }
 
-    private func checkOrigin(_ request: HTTPRequest) throws(HTTPProblem) {
+    /// Throws where a page of this origin may not connect.
+    func checkOrigin(_ request: HTTPRequest) throws(HTTPProblem) {
         if contract.isDevelopment { return try ClientRequest.refuseForeignPages(request) }
         guard origins.allows(request["origin"], host: request["host"]) else {
             throw HTTPProblem(403, "origin_not_allowed", "pages of this origin may not connect: client.allowed_origins")

@@ -98,7 +98,11 @@ struct ManagerLog {
             // A full queue is an everyday event for its owner, not for the operator.
             let isWarning = if case .sendFailed = event { false } else { event.isWarning }
             guard isDetailed || isWarning else { return }
-            log.log(level: isWarning ? .warning : .debug, "\(event.message)", metadata: Self.metadata(event, isDetailed))
+            log.log(
+                level: isWarning ? .warning : .debug,
+                "\(event.message)",
+                metadata: Self.metadata(event, isDetailed)
+            )
         }
     }
 

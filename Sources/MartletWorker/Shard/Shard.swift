@@ -112,7 +112,8 @@ final class Shard {
         return try manager.send(text, toThread: room.id)
     }
 
-    private func summary(of connection: WebSocketConnection, _ manager: isolated WebSocketManager) -> ConnectionSummary {
+    private func summary(of connection: WebSocketConnection, _ manager: isolated WebSocketManager) -> ConnectionSummary
+    {
         let slot = sockets.arena.slot(connection.handle)
         let silence = Int64((unsafe sockets.loop.now &- slot.lastReceived) / 1_000_000)
         var summary = ConnectionSummary(

@@ -1,0 +1,33 @@
+internal import MartletLinux
+internal import MartletWire
+
+// Clients' sockets on their way from the worker that accepted them to the one that owns their user.
+
+extension Supervisor {
+    /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
+    func postReady(_ worker: WorkerProcess) {
+        while let post = worker.post, let packet = post.receive() {
+            guard let descriptor = packet.descriptor else { continue }
+            guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
+                closeDescriptor(descriptor)
+                continue
+            }
+            if workers.indices.contains(Int(ticket.destination)) {
+                let owner = workers[Int(ticket.destination)]
+                if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil { continue }
+            }
+            giveBack(packet.bytes, descriptor)
+        }
+        if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
+    }
+
+    /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer.
+    func giveBack(_ bytes: [UInt8], _ descriptor: Int32) {
+        if var ticket = try? AdoptionTicket(bytes), workers.indices.contains(Int(ticket.source)) {
+            ticket.isReturned = true
+            let source = workers[Int(ticket.source)]
+            if source.isServing, (try? source.post?.send(ticket.bytes, descriptor: descriptor)) != nil { return }
+        }
+        closeDescriptor(descriptor)
+    }
+}

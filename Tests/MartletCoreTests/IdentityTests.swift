@@ -1,0 +1,88 @@
+import MartletCore
+import Testing
+
+@Suite struct TokenPolicyTests {
+    private let policy = TokenPolicy(issuer: "me", audience: "martlet", leeway: 10)
+
+    private var good: TokenClaims {
+        var claims = TokenClaims()
+        claims.subject = "用户1"
+        claims.issuer = "me"
+        claims.audiences = ["other", "martlet"]
+        claims.expiresAt = 1000
+        claims.threads = ["t"]
+        return claims
+    }
+
+    private func problem(at now: Double = 500, _ change: (inout TokenClaims) -> Void = { _ in }) -> TokenProblem? {
+        var claims = good
+        change(&claims)
+        do throws(TokenProblem) {
+            try policy.check(claims, now: now)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    @Test func `a good token is good until its end and a little more`() {
+        #expect(problem() == nil)
+        #expect(problem(at: 1009) == nil)
+        #expect(problem(at: 1010) == .expired)
+    }
+
+    @Test func `what is wrong with a token is named`() {
+        #expect(problem { $0.expiresAt = nil } == .noExpiry)
+        #expect(problem { $0.notBefore = 511 } == .notYetValid)
+        #expect(problem { $0.notBefore = 510 } == nil)
+        #expect(problem { $0.issuer = nil } == .issuer)
+        #expect(problem { $0.issuer = "you" } == .issuer)
+        #expect(problem { $0.audiences = [] } == .audience)
+        #expect(problem { $0.subject = nil } == .subject)
+        #expect(problem { $0.subject = "" } == .subject)
+        #expect(problem { $0.subject = String(repeating: "x", count: 257) } == .subject)
+        #expect(problem { $0.threads = [""] } == .claims)
+        #expect(problem { $0.jobs = (0..<65).map { "\($0)" } } == .claims)
+        #expect(problem { $0.metadata = String(repeating: "x", count: 4097) } == .claims)
+    }
+
+    @Test func `without an issuer and an audience configured, any will do`() throws {
+        var claims = good
+        claims.issuer = nil
+        claims.audiences = []
+        try TokenPolicy(issuer: nil, audience: nil, leeway: 0).check(claims, now: 0)
+    }
+}
+
+@Suite struct OriginPolicyTests {
+    @Test(arguments: [
+        ([], nil, "h", true), ([], "https://h", "h", true), ([], "https://h:8443", "h:8443", true),
+        ([], "https://evil", "h", false), ([], "null", "h", false), ([], "https://h.evil", "h", false),
+        (["*"], "https://any", "h", true), (["https://a.com"], "https://a.com", "h", true),
+        (["https://a.com"], "https://A.COM", "h", true), (["https://a.com"], "http://a.com", "h", false),
+        (["https://a.com"], "https://a.com.evil.com", "h", false), (["https://a.com"], nil, "h", true),
+        (["https://*.a.com"], "https://x.a.com", "h", true), (["https://*.a.com"], "https://x.y.a.com", "h", true),
+        (["https://*.a.com"], "https://a.com", "h", false), (["https://*.a.com"], "https://evila.com", "h", false),
+        (["https://*.a.com"], "https://x.com/.a.com", "h", false), (["https://*.a.com"], "https://.a.com", "h", false),
+        (["https://*.a.com"], "https://evil.com?.a.com", "h", false),
+        (["https://*.a.com:8443"], "https://x.a.com:8443", "h", true),
+        (["https://*.a.com:8443"], "https://x.a.com", "h", false),
+    ] as [([String], String?, String, Bool)])
+    func `a page may connect where its origin is allowed`(
+        allowed: [String],
+        origin: String?,
+        host: String,
+        expected: Bool
+    ) {
+        #expect(OriginPolicy(allowed: allowed).allows(origin, host: host) == expected)
+    }
+
+    @Test func `a pattern that cannot work is named`() {
+        for good in ["*", "https://a.com", "http://localhost:3000", "https://*.a.com"] {
+            #expect(OriginPolicy.problem(good) == nil)
+        }
+        for bad in ["a.com", "https://a.com/", "https://a*.com", "https://*.*.com", "", "https://a.com/path"] {
+            #expect(OriginPolicy.problem(bad) != nil)
+        }
+    }
+}

@@ -1,0 +1,256 @@
+import MartletCore
+import Testing
+
+/// Behaviours 46 to 58, 61 to 66, 68, 70, 74, 75, 77 and 78: jobs, statistics, ids, and many at once.
+@Suite struct JobBehaviourTests {
+    private let fixture = ManagerFixture()
+    private var manager: WebSocketManager { fixture.manager }
+
+    @Test func `manager behaviour 46: a watcher of a job has it in its info, its user and its metadata`() async {
+        let info = await manager.connect(toJob: .text("job123"), handle: fixture.socket(), now: 1)
+        #expect(info.job == "job123" && info.user.contains("job_job123_"))
+        let metadata = await manager.connection(info.connection)?.metadata
+        #expect(metadata == "{\"job_id\":\"job123\",\"connection_type\":\"job\"}")
+    }
+
+    @Test func `manager behaviour 47: a job's number is its decimal text; another type is replaced`() async {
+        let info = await manager.connect(toJob: .number(12345), handle: fixture.socket(), now: 1)
+        #expect(info.job == "12345")
+        #expect(fixture.events.contains(.jobRenamed(given: "the number 12345", inForce: "12345")), "with a warning")
+        let other = await manager.connect(toJob: .other("WebSocket"), handle: fixture.socket(), now: 1)
+        #expect(other.job?.wholeMatch(of: /job_[0-9a-f]{8}/) != nil)
+    }
+
+    @Test(arguments: ["<WebSocket object at 0x123>", "an object at 7", "", "<"])
+    func `manager behaviour 48: a job id that looks like an object is replaced, with a warning`(given: String) async {
+        let handle = fixture.socket()
+        let info = await manager.connect(toJob: .text(given), handle: handle, now: 1)
+        let job = info.job ?? ""
+        #expect(job.wholeMatch(of: /job_[0-9a-f]{8}/) != nil)
+        #expect(fixture.events.contains(.jobRenamed(given: given, inForce: job)))
+        #expect(await manager.count(in: .job(job)) == 1)
+        #expect(await manager.disconnect(fromJob: job, handle: handle), "leaving works with the id that was returned")
+        #expect(JobName.text("MyWebSocketJob").usable == "MyWebSocketJob", "a name is no object")
+    }
+
+    @Test func `manager behaviour 49: a job's room is filled by its watchers and emptied with them`() async {
+        let handles = [fixture.socket(), fixture.socket()]
+        for handle in handles { _ = await manager.connect(toJob: .text("job123"), handle: handle, now: 1) }
+        #expect(await manager.rooms == [.job("job123")])
+        #expect(await manager.count(in: .job("job123")) == 2)
+        await manager.disconnect(fromJob: "job123", handle: handles[0])
+        #expect(await manager.count(in: .job("job123")) == 1)
+        await manager.disconnect(fromJob: "job123", handle: handles[1])
+        #expect(await manager.rooms == [])
+        await fixture.check()
+    }
+
+    @Test func `manager behaviour 50: a job's watchers can be listed, and are counted`() async {
+        let info = await manager.connect(toJob: .text("job123"), handle: fixture.socket(), now: 1)
+        #expect(await manager.connections(in: .job("job123")).map(\.id) == [info.connection])
+        #expect(await manager.connections(in: .job("other")).isEmpty)
+        let statistics = await manager.statistics(byUser: false)
+        #expect(statistics.jobs == 1 && statistics.threads == 0)
+    }
+
+    @Test func `manager behaviour 51: leaving a job closes that watcher only`() async throws {
+        let (first, second) = (fixture.socket(), fixture.socket())
+        _ = await manager.connect(toJob: .text("j"), handle: first, now: 1)
+        _ = await manager.connect(toJob: .text("j"), handle: second, now: 1)
+        #expect(await manager.disconnect(fromJob: "j", handle: first))
+        #expect(await !manager.disconnect(fromJob: "j", handle: first), "once")
+        #expect(fixture.fake(first).closes == [1000] && fixture.fake(second).closes.isEmpty)
+        #expect(try await manager.send("1", toRoom: .job("j")) == Delivery(matched: 1, delivered: 1))
+        #expect(fixture.texts(second) == ["1"])
+    }
+
+    @Test func `manager behaviour 52: statistics have the connections, the users and each user's count`() async {
+        await fixture.add("c", "u")
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.connections == 1 && statistics.users == 1 && statistics.connectionsByUser == ["u": 1])
+        #expect(await manager.statistics(byUser: false).connectionsByUser == nil, "only where asked for")
+    }
+
+    @Test func `manager behaviour 53: statistics follow the connections`() async {
+        #expect(await manager.statistics(byUser: true).connectionsByUser == [:])
+        await fixture.add("conn1", "user1")
+        await fixture.add("conn2", "user1")
+        await fixture.add("conn3", "user2")
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.connections == 3 && statistics.users == 2)
+        #expect(statistics.connectionsByUser == ["user1": 2, "user2": 1])
+    }
+
+    @Test func `manager behaviour 54: statistics follow removals`() async {
+        await fixture.add("c", "u")
+        await manager.remove(ConnectionID("c"))
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.connections == 0 && statistics.users == 0)
+    }
+
+    @Test func `manager behaviour 55: the shared manager is one`() {
+        #expect(WebSocketManager.shared === WebSocketManager.shared)
+        #expect(WebSocketManager.shared !== manager)
+    }
+
+    @Test func `manager behaviour 56: the shared manager works`() async throws {
+        let shared = WebSocketManager.shared
+        let info = await shared.connect(user: "shared-test", handle: 1_000_000, now: 1)
+        #expect(await shared.connections(ofUser: "shared-test").count == 1)
+        #expect(await shared.remove(info.connection) != nil)
+    }
+
+    @Test func `manager behaviours 57, 58 and 61: eight tasks adding, removing and sending leave what a model says`()
+        async throws
+    {
+        let sockets = (0..<8).map { _ in fixture.socket() }
+        let kept = await withTaskGroup(of: Set<String>.self) { group in
+            for task in 0..<8 {
+                let handle = sockets[task]
+                group.addTask {
+                    var own: Set<String> = []
+                    var generator = SplitMix(state: UInt64(task))
+                    for step in 0..<1000 {
+                        let id = "t\(task)-\(generator.next() % 50)"
+                        switch generator.next() % 3 {
+                        case 0:
+                            await manager.add(id, user: "u\(step % 4)", handle: handle)
+                            own.insert(id)
+                        case 1:
+                            #expect(await (manager.remove(ConnectionID(id)) != nil) == (own.remove(id) != nil))
+                        default: _ = try? await manager.send("1", toUser: "u\(step % 4)")
+                        }
+                    }
+                    return own
+                }
+            }
+            return await group.reduce(into: Set<String>()) { $0.formUnion($1) }
+        }
+        var found: Set<String> = []
+        for user in 0..<4 { found.formUnion(await fixture.ids("u\(user)")) }
+        #expect(found == kept)
+        #expect(await manager.statistics(byUser: false).connections == kept.count)
+        await fixture.check()
+    }
+
+    @Test func `manager behaviour 62: messages to one user leave in the order of the calls`() async throws {
+        let handle = await fixture.add("c", "u")
+        for number in 0..<100 { _ = try await manager.send("\(number)", toUser: "u") }
+        #expect(fixture.texts(handle) == (0..<100).map { "\($0)" })
+    }
+
+    @Test func `manager behaviour 63: broadcasts and sends at once lose and double nothing`() async throws {
+        var handles: [Int] = []
+        for number in 0..<20 { handles.append(await fixture.add("c\(number)", "u\(number)")) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<50 {
+                group.addTask { _ = try await manager.broadcast("b\(number)") }
+                group.addTask { _ = try await manager.send("s\(number)", toUser: "u\(number % 20)") }
+            }
+            try await group.waitForAll()
+        }
+        for (index, handle) in handles.enumerated() {
+            let own = (0..<50).filter { $0 % 20 == index }.map { "s\($0)" }
+            #expect(fixture.texts(handle).sorted() == ((0..<50).map { "b\($0)" } + own).sorted())
+        }
+    }
+
+    @Test func `manager behaviour 64: of two with one id the newer wins, and nothing reaches it that was the older's`()
+        async throws
+    {
+        let older = await fixture.add("same", "user1")
+        let newer = await fixture.add("same", "user2")
+        #expect(await manager.connection(ConnectionID("same"))?.user == "user2")
+        #expect(fixture.fake(older).closes == [4409])
+        #expect(try await manager.send("secret", toUser: "user1") == Delivery())
+        #expect(fixture.texts(newer).isEmpty)
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.connectionsByUser == ["user2": 1])
+        await fixture.check()
+    }
+
+    @Test func `manager behaviours 65 and 66: ids are opaque text, the empty one too`() async throws {
+        let handle = await fixture.add("", "")
+        #expect(await manager.connection(ConnectionID(""))?.user == "")
+        #expect(await fixture.ids("") == [""])
+        #expect(try await manager.send("1", toUser: "").delivered == 1)
+        #expect(fixture.texts(handle) == ["1"])
+    }
+
+    @Test func `manager behaviour 68: users may have names of any script`() async {
+        for (user, count) in [("用户1", 2), ("пользователь2", 1), ("مستخدم3", 3)] {
+            for number in 0..<count { await fixture.add("\(user)-\(number)", user) }
+        }
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.users == 3)
+        #expect(statistics.connectionsByUser == ["用户1": 2, "пользователь2": 1, "مستخدم3": 3])
+    }
+
+    @Test func `manager behaviour 70: a copy can be changed, and the registered one stays`() async {
+        await fixture.add("c", "u")
+        var copy = await manager.connection(ConnectionID("c"))
+        copy?.user = "another"
+        #expect(await manager.connection(ConnectionID("c"))?.user == "u")
+        #expect(await manager.remove(ConnectionID("c"))?.user == "u")
+        #expect(await manager.statistics(byUser: false).users == 0)
+    }
+
+    @Test func `manager behaviour 74: 10,000 connections of 100 users are counted`() async {
+        await manager.perform { manager in
+            for number in 0..<10_000 { manager.add("c\(number)", user: "u\(number % 100)", handle: number) }
+        }
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.connections == 10_000 && statistics.users == 100)
+        #expect(statistics.connectionsByUser?.values.allSatisfy { $0 == 100 } == true)
+    }
+
+    @Test func `manager behaviour 75: a failing send and a removal at once remove the connection once`() async throws {
+        for round in 0..<100 {
+            await fixture.add("c\(round)", "u", failing: .closed)
+            async let delivery = manager.send("1", toUser: "u")
+            async let removed = manager.remove(ConnectionID("c\(round)"))
+            let (found, taken) = (try await delivery, await removed)
+            #expect(found.failed + (taken == nil ? 0 : 1) == 1)
+        }
+        #expect(await manager.statistics(byUser: false).connections == 0)
+        await fixture.check()
+    }
+
+    @Test func `manager behaviour 77: after every operation all indexes agree`() async throws {
+        await fixture.add("a", "u")
+        await fixture.check()
+        _ = await manager.join(.thread("t"), connection: ConnectionID("a"))
+        await fixture.check()
+        _ = await manager.bind(user: "u", toThread: "t2")
+        await fixture.check()
+        await fixture.add("a", "v")
+        await fixture.check()
+        await manager.unbind(user: "u", fromThread: "t2")
+        await fixture.check()
+        _ = await manager.disconnect(user: "v", code: 1000, reason: "")
+        await fixture.check()
+        #expect(await manager.rooms == [])
+    }
+
+    @Test func `manager behaviour 78: 100,000 that came and went leave nothing, and their sockets are free`() async {
+        weak var last: FakeSocket?
+        await manager.perform { manager in
+            for number in 0..<100_000 {
+                let id = "c\(number % 100)"
+                manager.add(id, user: "u\(number % 7)", handle: number)
+                _ = manager.join(.job("j\(number % 11)"), connection: ConnectionID(id))
+                manager.remove(ConnectionID(id))
+            }
+        }
+        let handle = await fixture.add("last", "u")
+        last = fixture.fake(handle)
+        #expect(last != nil)
+        fixture.forgetSockets()
+        _ = await manager.disconnect(connection: ConnectionID("last"), code: 1000, reason: "")
+        #expect(last == nil, "the transport let go of the socket")
+        let statistics = await manager.statistics(byUser: true)
+        #expect(statistics.connections == 0 && statistics.connectionsByUser == [:] && statistics.jobs == 0)
+        #expect(await manager.rooms == [])
+        await fixture.check()
+    }
+}
