@@ -1,0 +1,106 @@
+import Foundation
+import MartletCore
+import MartletWire
+import Testing
+
+/// A board in memory that all its views share.
+private final class BoardFixture: @unchecked Sendable {
+    // Unchecked: the board's counts are atomic.
+    private let memory: UnsafeMutableRawBufferPointer
+    let board: NodeBoard
+
+    init(shards: Int = 2, places: Int = 0) throws {
+        memory = .allocate(byteCount: NodeBoard.byteCount(shards: shards, places: places), alignment: 4096)
+        memory.initializeMemory(as: UInt8.self, repeating: 0)
+        _ = try NodeBoard(formatting: memory, shards: shards, places: places)
+        board = try NodeBoard(memory)
+    }
+
+    deinit { memory.deallocate() }
+}
+
+@Suite struct NodeBoardTests {
+    @Test func `the node never has more connections than it may, however many threads open them`() async throws {
+        let fixture = try BoardFixture(shards: 4)
+        let admitted = await withTaskGroup(of: Int.self) { group in
+            for shard in 0..<4 {
+                group.addTask {
+                    (0..<1000).count { _ in fixture.board.openConnection(shard: shard, limit: 700) }
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(admitted <= 700 && fixture.board.connections == admitted)
+        while fixture.board.openConnection(shard: 0, limit: 700) {}
+        #expect(fixture.board.connections == 700, "and it can be filled")
+        fixture.board.closeConnection(shard: 0)
+        #expect(fixture.board.openConnection(shard: 3, limit: 700))
+    }
+
+    @Test func `a shard that died is cleared, the others stay`() throws {
+        let fixture = try BoardFixture(places: 1024)
+        for _ in 0..<5 { #expect(fixture.board.openConnection(shard: 0, limit: 100)) }
+        for _ in 0..<3 { #expect(fixture.board.openConnection(shard: 1, limit: 100)) }
+        #expect(fixture.board.openAddress(77, shard: 0, limit: 5) != nil)
+        #expect(fixture.board.openAddress(77, shard: 1, limit: 5) != nil)
+        fixture.board.clear(shard: 0)
+        #expect(fixture.board.connections == 3 && fixture.board.connections(from: 77) == 1)
+    }
+
+    @Test func `an address has no more connections than it may, over all shards`() throws {
+        let fixture = try BoardFixture(places: 1024)
+        var places: [Int] = []
+        for number in 0..<10 {
+            if let place = fixture.board.openAddress(42, shard: number % 2, limit: 4) { places.append(place) }
+        }
+        #expect(places.count == 4 && Set(places).count == 1)
+        #expect(fixture.board.openAddress(43, shard: 0, limit: 4) != nil, "another address")
+        fixture.board.closeAddress(at: places[0], shard: 1)
+        #expect(fixture.board.openAddress(42, shard: 0, limit: 4) != nil)
+    }
+
+    @Test func `places of addresses that are gone are used again`() throws {
+        let fixture = try BoardFixture(places: 1024)
+        for address in 1...100_000 {
+            let place = try #require(fixture.board.openAddress(UInt64(address) &* 0x9E37_79B9_7F4A_7C15, shard: 0, limit: 1))
+            fixture.board.closeAddress(at: place, shard: 0)
+        }
+    }
+
+    @Test func `many threads that count one address agree`() async throws {
+        let fixture = try BoardFixture(shards: 8, places: 1024)
+        let admitted = await withTaskGroup(of: Int.self) { group in
+            for shard in 0..<8 {
+                group.addTask {
+                    (0..<2000).count { number in
+                        let noise = fixture.board.openAddress(UInt64(number + 2), shard: shard, limit: 100)
+                        defer { if let noise { fixture.board.closeAddress(at: noise, shard: shard) } }
+                        return fixture.board.openAddress(1, shard: shard, limit: 50) != nil
+                    }
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(admitted <= 50 && fixture.board.connections(from: 1) == admitted)
+    }
+
+    @Test func `handshakes of all shards share one rate`() throws {
+        let fixture = try BoardFixture()
+        let limit = try #require(RateLimit(perSecond: 100, burst: 10))
+        var admitted = 0
+        for millisecond in UInt64(0)..<1000 {
+            for _ in 0..<3 where fixture.board.admitHandshake(limit, now: 1_000_000_000 + millisecond * 1_000_000) {
+                admitted += 1
+            }
+        }
+        #expect((109...110).contains(admitted))
+    }
+
+    @Test func `memory that is no board is refused`() {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
+        defer { memory.deallocate() }
+        memory.initializeMemory(as: UInt8.self, repeating: 7)
+        #expect(throws: ArenaError.wrongMagic) { _ = try NodeBoard(memory) }
+        #expect(throws: ArenaError.wrongSize) { _ = try NodeBoard(formatting: memory, shards: 128, places: 0) }
+    }
+}
