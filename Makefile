@@ -35,9 +35,9 @@ deps: ## Check the toolchain, install the libraries of Debian that are missing
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
 # WebSocket clients that are not ours, for the end-to-end tests.
-$(PYTHON):
+$(PYTHON): Tests/Support/Clients/requirements.txt
 	python3 -m venv $(BUILD)/clients
-	$(BUILD)/clients/bin/pip install -q 'websockets==15.0.1'
+	$(BUILD)/clients/bin/pip install -q -r Tests/Support/Clients/requirements.txt
 
 build: deps ## Build the release binaries into .build/release
 	swift build $(RELEASE)

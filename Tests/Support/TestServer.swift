@@ -24,6 +24,8 @@ public final class TestServer: Sendable {
 
         public let totalConnections: Int
         public let uniqueUsers: Int
+        public let threads: Int
+        public let jobs: Int
         public let connectionsByUser: [String: Int]?
         public let messages: Messages
         public let shards: [Shard]
@@ -77,12 +79,20 @@ public final class TestServer: Sendable {
     public let folder: String
 
     /// Starts a server, runs the body, and stops the server; its log is printed when the body fails.
+    ///
+    /// `isDevelopment`: with `--dev`; else secrets must come by `environment`, or by what `prepare` puts into the server's
+    /// folder and returns as further variables.
     public static func with(
         workers: Int = 2,
+        isDevelopment: Bool = true,
         environment: [String: String] = [:],
+        prepare: (_ folder: String) async throws -> [String: String] = { _ in [:] },
         _ body: (TestServer) async throws -> Void
     ) async throws {
-        let server = try await TestServer(workers: workers, environment: environment)
+        let folder = FileManager.default.temporaryDirectory.path + "/martlet-test-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let variables = environment.merging(try await prepare(folder)) { $1 }
+        let server = try await TestServer(folder, workers, isDevelopment, variables)
         do {
             try await body(server)
         } catch {
@@ -93,14 +103,19 @@ public final class TestServer: Sendable {
         try await server.stop()
     }
 
-    private init(workers: Int, environment: [String: String]) async throws {
-        folder = FileManager.default.temporaryDirectory.path + "/martlet-test-\(UUID().uuidString.prefix(8))"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    private init(
+        _ folder: String,
+        _ workers: Int,
+        _ isDevelopment: Bool,
+        _ environment: [String: String]
+    ) async throws {
+        self.folder = folder
         controlSocket = folder + "/control.sock"
+        let apiListen = environment["MARTLET_API_LISTEN"] ?? "127.0.0.1:0"
         process = try Subprocess(
             Self.binaries + "/martletd",
-            [
-                "--dev", "--workers", "\(workers)", "--client-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0",
+            (isDevelopment ? ["--dev"] : []) + [
+                "--workers", "\(workers)", "--client-listen", "127.0.0.1:0", "--api-listen", apiListen,
                 "--control-socket", controlSocket,
             ],
             environment: ["MARTLET_LOG_FORMAT": "text"].merging(environment) { $1 }
@@ -137,7 +152,9 @@ public final class TestServer: Sendable {
         body: String? = nil,
         _ more: [String] = []
     ) async throws -> Answer {
-        try await curl(["http://\(api)\(path)", "-X", method] + (body.map { ["--data-binary", $0] } ?? []) + more)
+        let isUnix = api.hasPrefix("unix:")
+        let address = isUnix ? ["http://x\(path)", "--unix-socket", String(api.dropFirst(5))] : ["http://\(api)\(path)"]
+        return try await curl(address + ["-X", method] + (body.map { ["--data-binary", $0] } ?? []) + more)
     }
 
     public func curl(_ arguments: [String]) async throws -> Answer {

@@ -20,6 +20,7 @@ public final class WebSocketClients: Sendable {
         var op: String
         var name: String
         var url: String?
+        var headers: [String: String]?
         var text: String?
         var hex: String?
         var fragments: [String]?
@@ -57,8 +58,13 @@ public final class WebSocketClients: Sendable {
     }
 
     /// Opens one connection and returns what came of it: `open` or `refused`.
-    public func attempt(_ name: String, _ url: String, protocols: [String]? = nil) async throws -> Event {
-        tell(Command(op: "open", name: name, url: url, protocols: protocols))
+    public func attempt(
+        _ name: String,
+        _ url: String,
+        protocols: [String]? = nil,
+        headers: [String: String] = [:]
+    ) async throws -> Event {
+        tell(Command(op: "open", name: name, url: url, headers: headers, protocols: protocols))
         try await events.wait("answer to \(name)") { events in
             events.contains { $0.name == name && ($0.ev == "open" || $0.ev == "refused") }
         }
@@ -76,6 +82,24 @@ public final class WebSocketClients: Sendable {
     public func close(_ name: String, code: Int = 1000) { tell(Command(op: "close", name: name, code: code)) }
     /// The client reads no more.
     public func pause(_ name: String) { tell(Command(op: "pause", name: name)) }
+
+    /// Begins to open many connections at once, and waits until each is open or refused.
+    public func attemptAll(_ urls: [(name: String, url: String)]) async throws -> [Event] {
+        for (name, url) in urls { tell(Command(op: "open", name: name, url: url)) }
+        let names = Set(urls.map(\.name))
+        try await events.wait("answers to \(names.count) connections", seconds: 60) { events in
+            names.isSubset(of: Set(events.filter { $0.ev == "open" || $0.ev == "refused" }.map(\.name)))
+        }
+        return await events.events.filter { names.contains($0.name) && ($0.ev == "open" || $0.ev == "refused") }
+    }
+
+    /// The first message of a connection.
+    public func greeting(_ name: String) async throws -> String {
+        try await events.wait("greeting of \(name)") { events in
+            events.contains { $0.ev == "message" && $0.name == name }
+        }
+        return await events.events.first { $0.ev == "message" && $0.name == name }?.text ?? ""
+    }
 
     /// Texts that came to a connection, its greeting left out.
     public func messages(_ name: String) async -> [String] {

@@ -1,6 +1,6 @@
 """WebSocket clients that are not ours, driven over standard input: a JSON command a line in, a JSON event a line out.
 
-{"op":"open","name":N,"url":U,"protocols":[..]}  -> {"ev":"open","name":N,"protocol":P} or {"ev":"refused","name":N,"status":S}
+{"op":"open","name":N,"url":U,"protocols":[..],"headers":{..}}  -> {"ev":"open","name":N,"protocol":P} or {"ev":"refused","name":N,"status":S}
 {"op":"send","name":N,"text":T} or {"hex":H} or {"fragments":[T, ..]}, {"op":"ping","name":N} -> {"ev":"pong","name":N}
 {"op":"close","name":N,"code":C}, {"op":"pause","name":N} (reads no more)
 Whatever arrives: {"ev":"message","name":N,"text":T} (or "hex"); at the end {"ev":"closed","name":N,"code":C,"reason":R}.
@@ -26,10 +26,11 @@ async def read(name, ws):
         tell(ev="closed", name=name, code=ws.close_code, reason=ws.close_reason)
 
 
-async def open_one(name, url, protocols):
+async def open_one(name, url, protocols, headers):
     try:
         ws = await connect(url, compression=None, max_size=None, max_queue=4, ping_interval=None,
-                           subprotocols=protocols or None, open_timeout=10, close_timeout=5)
+                           subprotocols=protocols or None, open_timeout=10, close_timeout=5,
+                           additional_headers=headers)
     except InvalidStatus as refusal:
         return tell(ev="refused", name=name, status=refusal.response.status_code,
                     body=(refusal.response.body or b"").decode(), headers=dict(refusal.response.headers.raw_items()))
@@ -45,7 +46,7 @@ async def perform(command):
     ws = connections.get(name)
     try:
         match command["op"]:
-            case "open": await open_one(name, command["url"], command.get("protocols"))
+            case "open": await open_one(name, command["url"], command.get("protocols"), command.get("headers"))
             case "close": await ws.close(command.get("code", 1000))
             case "pause": readers[name].cancel()
             case "ping":

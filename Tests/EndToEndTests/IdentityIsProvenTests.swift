@@ -1,0 +1,274 @@
+import Foundation
+import MartletCore
+import Support
+import Testing
+
+/// Nobody comes in without proof of who they are: clients by tokens of another library, backends by keys.
+@Suite(.serialized) struct IdentityIsProvenTests {
+    private static let secret = String(repeating: "s3cret-", count: 12)
+    private static let previous = String(repeating: "before-", count: 12)
+    private static let apiKey = "key-of-the-backend-0123456789"
+
+    /// A server that is not in development, and tokens for it, by name.
+    private static func withServer(
+        environment: [String: String] = [:],
+        _ body: (TestServer, [String: String]) async throws -> Void
+    ) async throws {
+        nonisolated(unsafe) var tokens: [String: String] = [:]
+        try await TestServer.with(
+            isDevelopment: false,
+            environment: environment,
+            prepare: { folder in
+                let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                    .appendingPathComponent("Support/Clients/tokens.py").path
+                let python = ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "/usr/bin/python3"
+                let run = try await Subprocess.run(python, [script, folder, secret, previous, "https://id", "martlet"])
+                tokens = try JSONDecoder().decode([String: String].self, from: Data(run.output.utf8))
+                let files = ["secret": secret + "\n", "previous": previous, "keys": "# backend\n\n\(apiKey)\n"]
+                for (name, text) in files {
+                    let path = "\(folder)/\(name)"
+                    try text.write(toFile: path, atomically: true, encoding: .utf8)
+                    try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+                }
+                return [
+                    "MARTLET_AUTH_HMAC_SECRET_FILE": folder + "/secret",
+                    "MARTLET_AUTH_PREVIOUS_HMAC_SECRET_FILE": folder + "/previous",
+                    "MARTLET_AUTH_JWKS_FILE": folder + "/jwks.json", "MARTLET_AUTH_ISSUER": "https://id",
+                    "MARTLET_AUTH_AUDIENCE": "martlet", "MARTLET_AUTH_API_KEYS_FILE": folder + "/keys",
+                ]
+            }
+        ) { server in try await body(server, tokens) }
+    }
+
+    private func bearer(_ token: String?) -> [String: String] { ["Authorization": "Bearer \(token ?? "")"] }
+    private let key = ["-H", "Authorization: Bearer \(apiKey)"]
+
+    @Test func `tokens of every algorithm are taken, and every bad one is refused with its code`() async throws {
+        try await Self.withServer { server, tokens in
+            let clients = try WebSocketClients()
+            let url = "ws://\(server.client)/ws"
+            #expect(tokens.count > 35)
+            for (name, token) in tokens.sorted(by: { $0.key < $1.key }) {
+                let answer = try await clients.attempt(name, url, headers: bearer(token))
+                if name.hasPrefix("good ") {
+                    #expect(answer.ev == "open", "\(name): \(answer.body ?? "")")
+                    let user = name.contains("other user") ? "bob" : name.contains("non-ASCII") ? "用户1" : "alice"
+                    #expect(try await clients.greeting(name).contains("\"user_id\":\"\(user)\""))
+                } else {
+                    let code = name.dropFirst(4).prefix { $0 != " " }
+                    #expect(answer.status == 401 && answer.body?.contains("\"code\":\"\(code)\"") == true, "\(name)")
+                    #expect(answer.headers?["WWW-Authenticate"] == "Bearer error=\"invalid_token\"")
+                    #expect(answer.body?.contains(token) == false, "a token is never shown")
+                }
+            }
+            let none = try await clients.attempt("none", url)
+            #expect(none.status == 401 && none.body?.contains("token_missing") == true)
+            let user = try await clients.attempt("user", url + "?user=alice")
+            #expect(user.status == 401, "a name is no proof")
+            let log = await server.log().joined(separator: "\n")
+            #expect(!log.contains(Self.secret) && !log.contains("eyJ"))
+        }
+    }
+
+    @Test func `a browser brings its token as a subprotocol, and in the query only where that is allowed`() async throws {
+        try await Self.withServer(environment: ["MARTLET_CLIENT_TOKEN_IN_QUERY": "true"]) { server, tokens in
+            let clients = try WebSocketClients()
+            let token = tokens["good ES256"] ?? ""
+            let browser = try await clients.attempt(
+                "browser",
+                "ws://\(server.client)/ws",
+                protocols: ["martlet", "bearer.\(token)"]
+            )
+            #expect(browser.ev == "open" && browser.protocol == "martlet")
+            #expect(try await clients.attempt("query", "ws://\(server.client)/ws?token=\(token)").ev == "open")
+        }
+        try await Self.withServer { server, tokens in
+            let clients = try WebSocketClients()
+            let token = tokens["good ES256"] ?? ""
+            #expect(try await clients.attempt("query", "ws://\(server.client)/ws?token=\(token)").status == 401)
+        }
+    }
+
+    @Test func `a client is in the rooms of its token, may join those, and no others`() async throws {
+        try await Self.withServer { server, tokens in
+            let clients = try WebSocketClients()
+            let url = "ws://\(server.client)/ws"
+            _ = try await clients.attempt("a", url, headers: bearer(tokens["good HS256"]))
+            _ = try await clients.greeting("a")
+            for path in ["/v1/threads/t1/messages", "/v1/threads/t2/messages", "/v1/jobs/j1/messages"] {
+                let sent = try await server.request("POST", path, body: "1", key)
+                #expect(try sent.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1))
+            }
+            clients.send("a", "{\"type\":\"leave_thread\",\"thread_id\":\"t1\"}")
+            clients.send("a", "{\"type\":\"join_thread\",\"thread_id\":\"t1\"}")
+            clients.send("a", "{\"type\":\"join_thread\",\"thread_id\":\"t3\"}")
+            clients.send("a", "{\"type\":\"join_job\",\"job_id\":\"j2\"}")
+            let answers = try await clients.messages("a", count: 7).dropFirst(3)
+            #expect(answers.map { $0.contains("\"code\":\"forbidden\"") } == [false, false, true, true])
+            let refused = try await clients.attempt("b", url + "?thread_id=t3", headers: bearer(tokens["good HS256"]))
+            #expect(refused.status == 403 && refused.body?.contains("thread_not_allowed") == true)
+            let taken = try await clients.attempt("c", url + "?thread_id=t2", headers: bearer(tokens["good HS256"]))
+            #expect(taken.ev == "open")
+            struct Connection: Decodable { let metadata: [String: String]?, threads: [String], jobs: [String] }
+            struct List: Decodable { let connections: [Connection] }
+            let list = try await server.request("GET", "/v1/users/alice/connections", key).decoded(List.self)
+            #expect(list.connections.first?.metadata == ["plan": "pro"])
+            #expect(list.connections.first?.threads.sorted() == ["t1", "t2"] && list.connections.first?.jobs == ["j1"])
+        }
+    }
+
+    @Test func `a token that ends is announced and closes with 4401, unless it is renewed`() async throws {
+        try await Self.withServer(environment: ["MARTLET_AUTH_LEEWAY": "0s"]) { server, tokens in
+            let clients = try WebSocketClients()
+            for name in ["ends", "renews"] {
+                let answer = try await clients.attempt(
+                    name,
+                    "ws://\(server.client)/ws",
+                    headers: bearer(tokens["good soon"])
+                )
+                try #require(answer.ev == "open")
+            }
+            for name in ["ends", "renews"] {
+                let warning = try await clients.messages(name, count: 1)[0]
+                #expect(warning.hasPrefix("{\"type\":\"token_expiring\",\"expires_at\":\"20"))
+            }
+            let attempts = ["bad token_expired", "good other user", "good one room"]
+            for name in attempts {
+                clients.send("renews", "{\"type\":\"authenticate\",\"token\":\"\(tokens[name] ?? "")\"}")
+            }
+            let answers = try await clients.messages("renews", count: 4)
+            #expect(answers[1].contains("\"code\":\"token_expired\"") && answers[2].contains("\"code\":\"forbidden\""))
+            #expect(answers[3].hasPrefix("{\"type\":\"authenticated\",\"expires_at\":\"20"))
+            #expect(try await clients.closeCode("ends") == 4401)
+            // The rooms are those of the new token.
+            for (path, matched) in [("threads/t1", 0), ("threads/t2", 1), ("threads/t3", 1), ("jobs/j1", 0)] {
+                let sent = try await server.request("POST", "/v1/\(path)/messages", body: "\"\(path)\"", key)
+                #expect(try sent.decoded(TestServer.Receipt.self).matched == matched, "\(path)")
+            }
+            let last = try await clients.messages("renews", count: 6).suffix(2)
+            #expect(last.sorted() == ["\"threads/t2\"", "\"threads/t3\""])
+        }
+    }
+
+    @Test func `a backend needs a key on a network; health does not`() async throws {
+        try await Self.withServer { server, _ in
+            let cases: [([String], Int, String?)] = [
+                ([], 401, "key_missing"), (["-H", "Authorization: Bearer wrong"], 401, "key_wrong"),
+                (["-H", "Authorization: Basic \(Self.apiKey)"], 401, "key_missing"),
+                (["-H", "Authorization: Bearer \(Self.apiKey)x"], 401, "key_wrong"), (key, 200, nil),
+            ]
+            for (fields, status, code) in cases {
+                for path in ["/v1/stats", "/metrics", "/v1/users/u/connections"] {
+                    let answer = try await server.request("GET", path, fields)
+                    #expect(answer.status == status && answer.code == code, "\(path) \(fields)")
+                }
+                let batch = try await server.request("POST", "/v1/batch", body: "{\"all\":true,\"message\":1}", fields)
+                #expect(batch.status == status && (status == 200 || batch.code == code))
+            }
+            #expect(try await server.request("GET", "/v1/nothing").status == 401, "not even what there is")
+            #expect(try await server.request("GET", "/v1/nothing", key).status == 404)
+            #expect(try await server.request("POST", "/v1/tokens?user=u", key).status == 404, "for operators only")
+            for path in ["/healthz", "/readyz"] { #expect(try await server.request("GET", path).status == 200) }
+            let metrics = try await server.request("GET", "/metrics", key).body
+            #expect(metrics.split(separator: "\n").contains { $0.hasPrefix("martlet_api_unauthorized_total{") })
+        }
+    }
+
+    @Test func `on a Unix socket the service's own user needs no key`() async throws {
+        let path = FileManager.default.temporaryDirectory.path + "/martlet-api-\(UUID().uuidString.prefix(8)).sock"
+        try await Self.withServer(environment: ["MARTLET_API_LISTEN": "unix:\(path)"]) { server, _ in
+            let statistics = try await server.statistics()
+            #expect(server.api == "unix:\(path)" && statistics.totalConnections == 0)
+        }
+    }
+
+    @Test func `pages of other origins may not connect`() async throws {
+        let allowed = "https://app.example.com, https://*.example.org"
+        try await Self.withServer(environment: ["MARTLET_CLIENT_ALLOWED_ORIGINS": allowed]) { server, tokens in
+            let clients = try WebSocketClients()
+            let cases = [
+                ("https://app.example.com", true), ("https://a.b.example.org", true), ("https://example.org", false),
+                ("https://evil.com", false), ("null", false), ("http://app.example.com", false),
+            ]
+            for (origin, isAllowed) in cases {
+                let fields = bearer(tokens["good HS256"]).merging(["Origin": origin]) { $1 }
+                let answer = try await clients.attempt(origin, "ws://\(server.client)/ws", headers: fields)
+                #expect((answer.ev == "open") == isAllowed, "\(origin)")
+                if !isAllowed { #expect(answer.status == 403 && answer.body?.contains("origin_not_allowed") == true) }
+            }
+        }
+    }
+
+    @Test func `martletctl makes tokens that the server takes, and checks those it is shown`() async throws {
+        try await Self.withServer { server, tokens in
+            let made = try await server.control(["token", "--user", "用户9", "--ttl", "5m", "--thread", "t7"])
+            #expect(made.code == 0)
+            let token = made.output.trimmingCharacters(in: .whitespacesAndNewlines)
+            let clients = try WebSocketClients()
+            let answer = try await clients.attempt("made", "ws://\(server.client)/ws", headers: bearer(token))
+            #expect(answer.ev == "open")
+            #expect(try await clients.greeting("made").contains("\"user_id\":\"用户9\""))
+            let good = try await server.control(["check-token", "-"], input: token + "\n")
+            #expect(good.code == 0 && good.output.contains("用户9") && good.output.contains("t7"))
+            let bad = try await server.control(["check-token", tokens["bad token_expired"] ?? ""])
+            #expect(bad.code == 1 && bad.error.contains("has expired") && bad.error.contains("token_expired"))
+            #expect(try await server.control(["token", "--user", "u", "--ttl", "soon"]).code == 2)
+        }
+    }
+
+    @Test(arguments: [
+        ("short", "secret", "has 11 bytes; a secret needs 32 or more"), ("{\"keys\":[]}", "jwks", "there is no key in it"),
+        ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\"}]}", "jwks", "auth.jwks_file: cannot be used"),
+        ("not json", "jwks", "is no JSON Web Key Set"),
+    ])
+    func `keys that cannot be used stop the start with a sentence`(text: String, kind: String, why: String) async throws {
+        let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try (kind == "secret" ? "hello world" : text).write(toFile: path, atomically: true, encoding: .utf8)
+        let variable = kind == "secret" ? "MARTLET_AUTH_HMAC_SECRET_FILE" : "MARTLET_AUTH_JWKS_FILE"
+        let server = try Subprocess(
+            TestServer.binaries + "/martletd",
+            [
+                "--client-listen", "127.0.0.1:0", "--api-listen", "unix:\(path).sock", "--control-socket",
+                path + ".control", "--workers", "1",
+            ],
+            environment: [variable: path]
+        )
+        #expect(try await server.waitForEnd() == 1)
+        let said = await server.lines.events.map(\.text).joined(separator: "\n")
+        #expect(said.contains(why), "\(said)")
+    }
+
+    @Test func `without a secret, or with an open API, nothing is anonymous: the start is refused`() async throws {
+        let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Self.secret.write(toFile: path, atomically: true, encoding: .utf8)
+        for (arguments, environment, key) in [
+            ([], [:], "auth.hmac_secret_file: is not set"),
+            (["--api-listen", "127.0.0.1:0"], ["MARTLET_AUTH_HMAC_SECRET_FILE": path], "auth.api_keys_file: is not set"),
+        ] {
+            let server = try Subprocess(
+                TestServer.binaries + "/martletd",
+                ["--client-listen", "127.0.0.1:0", "--control-socket", path + ".control"] + arguments,
+                environment: environment
+            )
+            #expect(try await server.waitForEnd() == 1)
+            #expect(await server.lines.events.contains { $0.text.contains(key) })
+        }
+    }
+
+    @Test func `secrets come from systemd's credentials too`() async throws {
+        let folder = FileManager.default.temporaryDirectory.path + "/martlet-cred-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try Self.secret.write(toFile: folder + "/hmac_secret", atomically: true, encoding: .utf8)
+        try Self.apiKey.write(toFile: folder + "/api_keys", atomically: true, encoding: .utf8)
+        try await TestServer.with(isDevelopment: false, environment: ["CREDENTIALS_DIRECTORY": folder]) { server in
+            let (good, bad) = (
+                try await server.request("GET", "/v1/stats", key), try await server.request("GET", "/v1/stats")
+            )
+            #expect(good.status == 200 && bad.status == 401)
+            #expect(try await server.control(["token", "--user", "u"]).code == 0)
+        }
+    }
+}

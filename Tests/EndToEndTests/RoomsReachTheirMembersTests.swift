@@ -1,0 +1,121 @@
+import Foundation
+import Support
+import Testing
+
+/// A message to a thread or a job reaches everybody in it, in order, whichever shards they live on, and nobody else.
+@Suite(.serialized) struct RoomsReachTheirMembersTests {
+    private static let agentEvents = [
+        "agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed",
+    ]
+
+    private func receipt(_ answer: TestServer.Answer) throws -> TestServer.Receipt { try answer.decoded() }
+
+    @Test func `five agent events to a thread on both shards arrive in order, with exactly three keys`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            let users = (0..<10).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, server.webSocket($0, "&thread_id=t1")) })
+            try await clients.open([("stranger", server.webSocket("stranger"))])
+            #expect(try await server.statistics().shards.allSatisfy { $0.connections > 1 }, "both shards serve")
+            #expect(try await server.statistics().threads == 1)
+            for (number, type) in Self.agentEvents.enumerated() {
+                let body = "{\"type\":\"\(type)\",\"data\":{\"step\":\(number)}}"
+                let sent = try await server.request("POST", "/v1/threads/t1/events", body: body)
+                #expect(try receipt(sent) == .init(matched: 10, delivered: 10))
+            }
+            for user in users {
+                let events = try await clients.messages(user, count: 5).map { text in
+                    try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+                }
+                #expect(events.map { $0["type"] as? String } == Self.agentEvents)
+                #expect(events.map { ($0["data"] as? [String: Int])?["step"] } == [0, 1, 2, 3, 4])
+                #expect(events.allSatisfy { $0.keys.sorted() == ["data", "timestamp", "type"] })
+            }
+            #expect(await clients.messages("stranger").isEmpty)
+        }
+    }
+
+    @Test func `users are bound and unbound through the API, connections join and leave`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
+            func bind(_ method: String, _ user: String) async throws -> String {
+                try await server.request(method, "/v1/threads/t/users/\(TestServer.encoded(user))").body
+            }
+            #expect(try await bind("PUT", "alice") == "{\"changed\":true}")
+            #expect(try await bind("PUT", "alice") == "{\"changed\":false}")
+            #expect(try await bind("PUT", "用户1") == "{\"changed\":true}")
+            let both = try await server.request("POST", "/v1/threads/t/messages", body: "1")
+            #expect(try receipt(both) == .init(matched: 2, delivered: 2))
+            #expect(try await bind("DELETE", "alice") == "{\"changed\":true}")
+            let one = try await server.request("POST", "/v1/threads/t/messages", body: "2")
+            #expect(try receipt(one) == .init(matched: 1, delivered: 1))
+            clients.send("a", "{\"type\":\"join_thread\",\"thread_id\":\"t\"}")
+            #expect(try await clients.messages("a", count: 2).last == "{\"type\":\"thread_joined\",\"thread_id\":\"t\"}")
+            let again = try await server.request("POST", "/v1/threads/t/messages", body: "3")
+            #expect(try receipt(again) == .init(matched: 2, delivered: 2))
+            clients.send("a", "{\"type\":\"leave_thread\",\"thread_id\":\"t\"}")
+            #expect(try await clients.messages("a", count: 4).last == "{\"type\":\"thread_left\",\"thread_id\":\"t\"}")
+            let last = try await server.request("POST", "/v1/threads/t/messages", body: "4")
+            #expect(try receipt(last) == .init(matched: 1, delivered: 1))
+            #expect(try await clients.messages("b", count: 4) == ["1", "2", "3", "4"])
+            clients.send("a", "{\"type\":\"leave_thread\",\"thread_id\":\"t\"}")
+            #expect(try await clients.messages("a", count: 5).last?.contains("\"code\":\"not_in_thread\"") == true)
+        }
+    }
+
+    @Test func `who has been told that they joined misses nothing from then on`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            // Users of both shards, each the first member of a room of their own.
+            for number in 0..<60 {
+                let name = "c\(number)"
+                if number % 2 == 0 {
+                    try await clients.open([(name, server.webSocket("user-\(number)", "&thread_id=room-\(number)"))])
+                } else {
+                    try await clients.open([(name, server.webSocket("user-\(number)"))])
+                    clients.send(name, "{\"type\":\"join_thread\",\"thread_id\":\"room-\(number)\"}")
+                    _ = try await clients.messages(name, count: 1)
+                }
+                let sent = try await server.request("POST", "/v1/threads/room-\(number)/messages", body: "\(number)")
+                #expect(try receipt(sent) == .init(matched: 1, delivered: 1), "room \(number)")
+            }
+            #expect(try await server.statistics().threads == 60)
+            for number in 0..<60 { clients.close("c\(number)") }
+            try await server.waitForStatistics("no thread left") { $0.threads == 0 && $0.totalConnections == 0 }
+        }
+    }
+
+    @Test func `a thread that nothing is bound to is tried as a user, on whichever shard`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
+            for user in ["alice", "用户1"] {
+                let path = "/v1/threads/\(TestServer.encoded(user))/messages"
+                let sent = try await server.request("POST", path, body: "1")
+                #expect(try receipt(sent) == .init(matched: 1, delivered: 1))
+            }
+            let nobody = try await server.request("POST", "/v1/threads/nothing/messages", body: "1")
+            #expect(try receipt(nobody) == .init(matched: 0, delivered: 0))
+        }
+    }
+
+    @Test func `a job's watchers hear of it, and a job id that cannot be one is replaced and told`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            let users = (0..<6).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, server.webSocket($0, "&job_id=build-7")) })
+            #expect(try await server.statistics().jobs == 1)
+            let sent = try await server.request("POST", "/v1/jobs/build-7/messages", body: "\"done\"")
+            #expect(try receipt(sent) == .init(matched: 6, delivered: 6))
+            let none = try await server.request("POST", "/v1/jobs/user-1/messages", body: "1")
+            #expect(try receipt(none) == .init(matched: 0, delivered: 0), "a job is not tried as a user")
+            try await clients.open([("odd", server.webSocket("odd", "&job_id=%3Cobject%3E"))])
+            let greeting = try await clients.greeting("odd")
+            let job = try #require(greeting.firstMatch(of: /"job_id":"(job_[0-9a-f]{8})"/)?.1)
+            let found = try await server.request("POST", "/v1/jobs/\(job)/messages", body: "1")
+            #expect(try receipt(found) == .init(matched: 1, delivered: 1))
+            for user in users { #expect(try await clients.messages(user, count: 1) == ["\"done\""]) }
+        }
+    }
+}
