@@ -25,7 +25,7 @@ package struct RawTerminal: ~Copyable {
     package func draw(_ lines: [String]) {
         let size = Terminal.size ?? (80, 24)
         let shown = lines.prefix(max(1, size.rows)).map { String($0.prefix(size.columns)) + "\u{1B}[K" }
-        Self.write("\u{1B}[H" + shown.joined(separator: "\r\n") + "\u{1B}[J")
+        Self.write("\u{1B}[H" + shown.joined(separator: "\n") + "\u{1B}[J")
     }
 
     /// The next key within so many milliseconds; nil: none, or the terminal has another size now.

@@ -70,7 +70,8 @@ import Testing
         }
     }
 
-    @Test func `a browser brings its token as a subprotocol, and in the query only where that is allowed`() async throws {
+    @Test func `a browser brings its token as a subprotocol, and in the query only where that is allowed`() async throws
+    {
         try await Self.withServer(environment: ["MARTLET_CLIENT_TOKEN_IN_QUERY": "true"]) { server, tokens in
             let clients = try WebSocketClients()
             let token = tokens["good ES256"] ?? ""
@@ -217,11 +218,13 @@ import Testing
     }
 
     @Test(arguments: [
-        ("short", "secret", "has 11 bytes; a secret needs 32 or more"), ("{\"keys\":[]}", "jwks", "there is no key in it"),
+        ("short", "secret", "has 11 bytes; a secret needs 32 or more"),
+        ("{\"keys\":[]}", "jwks", "there is no key in it"),
         ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\"}]}", "jwks", "auth.jwks_file: cannot be used"),
         ("not json", "jwks", "is no JSON Web Key Set"),
     ])
-    func `keys that cannot be used stop the start with a sentence`(text: String, kind: String, why: String) async throws {
+    func `keys that cannot be used stop the start with a sentence`(text: String, kind: String, why: String) async throws
+    {
         let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: path) }
         try (kind == "secret" ? "hello world" : text).write(toFile: path, atomically: true, encoding: .utf8)
@@ -245,7 +248,10 @@ import Testing
         try Self.secret.write(toFile: path, atomically: true, encoding: .utf8)
         for (arguments, environment, key) in [
             ([], [:], "auth.hmac_secret_file: is not set"),
-            (["--api-listen", "127.0.0.1:0"], ["MARTLET_AUTH_HMAC_SECRET_FILE": path], "auth.api_keys_file: is not set"),
+            (
+                ["--api-listen", "127.0.0.1:0"], ["MARTLET_AUTH_HMAC_SECRET_FILE": path],
+                "auth.api_keys_file: is not set"
+            ),
         ] {
             let server = try Subprocess(
                 TestServer.binaries + "/martletd",

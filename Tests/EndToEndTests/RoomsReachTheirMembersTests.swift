@@ -51,7 +51,9 @@ import Testing
             let one = try await server.request("POST", "/v1/threads/t/messages", body: "2")
             #expect(try receipt(one) == .init(matched: 1, delivered: 1))
             clients.send("a", "{\"type\":\"join_thread\",\"thread_id\":\"t\"}")
-            #expect(try await clients.messages("a", count: 2).last == "{\"type\":\"thread_joined\",\"thread_id\":\"t\"}")
+            #expect(
+                try await clients.messages("a", count: 2).last == "{\"type\":\"thread_joined\",\"thread_id\":\"t\"}"
+            )
             let again = try await server.request("POST", "/v1/threads/t/messages", body: "3")
             #expect(try receipt(again) == .init(matched: 2, delivered: 2))
             clients.send("a", "{\"type\":\"leave_thread\",\"thread_id\":\"t\"}")

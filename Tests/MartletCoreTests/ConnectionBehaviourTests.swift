@@ -27,7 +27,9 @@ import Testing
     }
 
     @Test func `manager behaviour 3: records are equal by value, over every field`() {
-        #expect(record == WebSocketConnection(id: ConnectionID("test_id"), user: "test_user", handle: 7, connectedAt: 99))
+        #expect(
+            record == WebSocketConnection(id: ConnectionID("test_id"), user: "test_user", handle: 7, connectedAt: 99)
+        )
         let changes: [(inout WebSocketConnection) -> Void] = [
             { $0.id = ConnectionID("x") }, { $0.user = "x" }, { $0.handle = 8 }, { $0.connectedAt = 1 },
             { $0.metadata = "{}" }, { $0.thread = "t" },
@@ -178,7 +180,13 @@ import Testing
     }
 
     @Test func `manager behaviour 23: a connection is found by its id, as it was registered`() async {
-        let connection = WebSocketConnection(id: ConnectionID("c"), user: "u", handle: 3, connectedAt: 4, metadata: "{}")
+        let connection = WebSocketConnection(
+            id: ConnectionID("c"),
+            user: "u",
+            handle: 3,
+            connectedAt: 4,
+            metadata: "{}"
+        )
         await manager.add(connection)
         #expect(await manager.connection(ConnectionID("c")) == connection)
     }

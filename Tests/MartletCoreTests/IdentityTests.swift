@@ -55,19 +55,22 @@ import Testing
 }
 
 @Suite struct OriginPolicyTests {
-    @Test(arguments: [
-        ([], nil, "h", true), ([], "https://h", "h", true), ([], "https://h:8443", "h:8443", true),
-        ([], "https://evil", "h", false), ([], "null", "h", false), ([], "https://h.evil", "h", false),
-        (["*"], "https://any", "h", true), (["https://a.com"], "https://a.com", "h", true),
-        (["https://a.com"], "https://A.COM", "h", true), (["https://a.com"], "http://a.com", "h", false),
-        (["https://a.com"], "https://a.com.evil.com", "h", false), (["https://a.com"], nil, "h", true),
-        (["https://*.a.com"], "https://x.a.com", "h", true), (["https://*.a.com"], "https://x.y.a.com", "h", true),
-        (["https://*.a.com"], "https://a.com", "h", false), (["https://*.a.com"], "https://evila.com", "h", false),
-        (["https://*.a.com"], "https://x.com/.a.com", "h", false), (["https://*.a.com"], "https://.a.com", "h", false),
-        (["https://*.a.com"], "https://evil.com?.a.com", "h", false),
-        (["https://*.a.com:8443"], "https://x.a.com:8443", "h", true),
-        (["https://*.a.com:8443"], "https://x.a.com", "h", false),
-    ] as [([String], String?, String, Bool)])
+    @Test(
+        arguments: [
+            ([], nil, "h", true), ([], "https://h", "h", true), ([], "https://h:8443", "h:8443", true),
+            ([], "https://evil", "h", false), ([], "null", "h", false), ([], "https://h.evil", "h", false),
+            (["*"], "https://any", "h", true), (["https://a.com"], "https://a.com", "h", true),
+            (["https://a.com"], "https://A.COM", "h", true), (["https://a.com"], "http://a.com", "h", false),
+            (["https://a.com"], "https://a.com.evil.com", "h", false), (["https://a.com"], nil, "h", true),
+            (["https://*.a.com"], "https://x.a.com", "h", true), (["https://*.a.com"], "https://x.y.a.com", "h", true),
+            (["https://*.a.com"], "https://a.com", "h", false), (["https://*.a.com"], "https://evila.com", "h", false),
+            (["https://*.a.com"], "https://x.com/.a.com", "h", false),
+            (["https://*.a.com"], "https://.a.com", "h", false),
+            (["https://*.a.com"], "https://evil.com?.a.com", "h", false),
+            (["https://*.a.com:8443"], "https://x.a.com:8443", "h", true),
+            (["https://*.a.com:8443"], "https://x.a.com", "h", false),
+        ] as [([String], String?, String, Bool)]
+    )
     func `a page may connect where its origin is allowed`(
         allowed: [String],
         origin: String?,

@@ -13,7 +13,9 @@ import Testing
         for handle in handles { #expect(fixture.texts(handle) == [message]) }
     }
 
-    @Test func `manager behaviour 29: a failed connection leaves every index and its rooms, and is closed`() async throws {
+    @Test func `manager behaviour 29: a failed connection leaves every index and its rooms, and is closed`()
+        async throws
+    {
         let handle = await fixture.add("bad", "u", failing: .closed)
         _ = await manager.join(.thread("t"), connection: ConnectionID("bad"))
         #expect(try await manager.send(message, toUser: "u") == Delivery(matched: 1, failed: 1))
@@ -167,13 +169,16 @@ import Testing
         #expect(fixture.texts(handle) == [large])
     }
 
-    @Test func `manager behaviour 69: a socket that was reset under us is removed by the send that finds it`() async throws {
+    @Test func `manager behaviour 69: a socket that was reset under us is removed by the send that finds it`()
+        async throws
+    {
         await fixture.add("c", "u", failing: .closed)
         _ = try await manager.send(message, toUser: "u")
         #expect(await fixture.ids("u").isEmpty)
     }
 
-    @Test func `manager behaviour 71: what cannot be encoded fails its caller and touches no connection`() async throws {
+    @Test func `manager behaviour 71: what cannot be encoded fails its caller and touches no connection`() async throws
+    {
         let handle = await fixture.add("c", "u")
         let bytes: [UInt8] = [0xFF, 0xFE]
         await #expect(throws: SendFailure.notEncodable) { try await manager.send(bytes.span, toUser: "u") }

@@ -38,7 +38,8 @@ import Testing
         ("{\"user\":\"\",\"message\":1}", "invalid_user"), ("{\"thread\":\"\",\"message\":1}", "invalid_room"),
         ("{\"all\":false,\"message\":1}", "invalid_line"),
         ("{\"user\":\"u\",\"message\":1,\"event\":\"e\"}", "invalid_line"),
-        ("{\"user\":\"u\",\"message\":1,\"data\":2}", "invalid_line"), ("{\"user\":\"u\",\"event\":\"\"}", "invalid_line"),
+        ("{\"user\":\"u\",\"message\":1,\"data\":2}", "invalid_line"),
+        ("{\"user\":\"u\",\"event\":\"\"}", "invalid_line"),
         ("{\"user\":\"u\",\"message\":1,\"key\":\"\"}", "invalid_key"),
     ])
     func `a line that makes no sense is refused with a code`(text: String, code: String) {
@@ -47,7 +48,8 @@ import Testing
 
     @Test func `publishes for one shard travel together and are read back in order`() throws {
         let requests = [
-            Request(.sendToUser("用户")), Request(.sendToConnection(ConnectionID("c")), key: RequestKey("k", fingerprint: 1)),
+            Request(.sendToUser("用户")),
+            Request(.sendToConnection(ConnectionID("c")), key: RequestKey("k", fingerprint: 1)),
         ]
         var bytes: [UInt8] = [9]
         for request in requests { BatchCoding.append(request, text: Array("text".utf8).span, to: &bytes) }

@@ -28,7 +28,8 @@ import Testing
     }
 
     @Test func `manager behaviour 73: nested data of every kind passes byte for byte`() throws {
-        let data = #"{"map":{"list":[1,2.50,-3e+2,{"deep":null}],"flag":true},"text":"用户 \"q\" \u00e9 😀 }],","empty":{}}"#
+        let data =
+            #"{"map":{"list":[1,2.50,-3e+2,{"deep":null}],"flag":true},"text":"用户 \"q\" \u00e9 😀 }],","empty":{}}"#
         let text = try envelope("{\"type\":\"tool_completed\",\"data\":\(data)}")
         #expect(text.contains("\"data\":\(data),\"timestamp\""))
         let value = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
@@ -41,7 +42,9 @@ import Testing
         let text = Array(" { \"a\" : 1 ,\"b\":[1,{\"a\":2}],\"c\":\"}\\\"\" , \"d\":true,\"e\":{ } }".utf8)
         var found: [String] = []
         JSONMembers.forEach(in: text.span) { key, value in
-            found.append(String(decoding: text[key], as: UTF8.self) + "=" + String(decoding: text[value], as: UTF8.self))
+            found.append(
+                String(decoding: text[key], as: UTF8.self) + "=" + String(decoding: text[value], as: UTF8.self)
+            )
         }
         #expect(found == ["a=1", "b=[1,{\"a\":2}]", "c=\"}\\\"\"", "d=true", "e={ }"])
     }
@@ -61,7 +64,9 @@ import Testing
     @Test func `random valid text is walked to its end`() throws {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<2000 {
-            let text = "{" + (0..<Int.random(in: 0..<5, using: &generator)).map { "\"k\($0)\":\(Self.value(&generator))" }
+            let text =
+                "{"
+                + (0..<Int.random(in: 0..<5, using: &generator)).map { "\"k\($0)\":\(Self.value(&generator))" }
                 .joined(separator: [",", " , ", ",\n"].randomElement() ?? ",") + "}"
             let bytes = Array(text.utf8)
             try JSONScanner.validate(bytes.span)

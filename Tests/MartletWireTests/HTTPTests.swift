@@ -148,7 +148,10 @@ import Testing
     @Test(arguments: [
         ("POST", "/v1/users/%E7%94%A8%E6%88%B71/messages", APICall.publish(.sendToUser("用户1"), isEvent: false)),
         ("POST", "/v1/connections/abc/messages", .publish(.sendToConnection(ConnectionID("abc")), isEvent: false)),
-        ("POST", "/v1/broadcast?exclude_user=a&exclude_user=b", .publish(.broadcast(excluding: ["a", "b"]), isEvent: false)),
+        (
+            "POST", "/v1/broadcast?exclude_user=a&exclude_user=b",
+            .publish(.broadcast(excluding: ["a", "b"]), isEvent: false)
+        ),
         ("GET", "/v1/users/u/connections", .command(.listConnections(user: "u"))),
         (
             "DELETE", "/v1/users/u/connections?code=4001&reason=x",

@@ -62,7 +62,9 @@ private final class BoardFixture: @unchecked Sendable {
     @Test func `places of addresses that are gone are used again`() throws {
         let fixture = try BoardFixture(places: 1024)
         for address in 1...100_000 {
-            let place = try #require(fixture.board.openAddress(UInt64(address) &* 0x9E37_79B9_7F4A_7C15, shard: 0, limit: 1))
+            let place = try #require(
+                fixture.board.openAddress(UInt64(address) &* 0x9E37_79B9_7F4A_7C15, shard: 0, limit: 1)
+            )
             fixture.board.closeAddress(at: place, shard: 0)
         }
     }

@@ -153,7 +153,8 @@ public final class TestServer: Sendable {
         _ more: [String] = []
     ) async throws -> Answer {
         let isUnix = api.hasPrefix("unix:")
-        let address = isUnix ? ["http://x\(path)", "--unix-socket", String(api.dropFirst(5))] : ["http://\(api)\(path)"]
+        let address =
+            isUnix ? ["http://x\(path)", "--unix-socket", String(api.dropFirst(5))] : ["http://\(api)\(path)"]
         return try await curl(address + ["-X", method] + (body.map { ["--data-binary", $0] } ?? []) + more)
     }
 

@@ -92,4 +92,15 @@ import Testing
         #expect(supervisor.range(of: Data("SocketTable".utf8)) == nil)
         #expect(supervisor.range(of: Data("libsystemd.so".utf8)) != nil)
     }
+
+    @Test func `each of the manager's 78 behaviours has a test that carries its number`() throws {
+        var numbers: Set<Int> = []
+        for (_, lines) in try Self.sources("Tests") {
+            for line in lines {
+                guard let list = line.firstMatch(of: /`manager behaviours? ([0-9, and]+):/)?.1 else { continue }
+                for match in list.matches(of: /[0-9]+/) { numbers.insert(Int(match.0) ?? 0) }
+            }
+        }
+        #expect(numbers == Set(1...78), "missing: \(Set(1...78).subtracting(numbers).sorted())")
+    }
 }

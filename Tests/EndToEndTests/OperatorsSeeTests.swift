@@ -1,0 +1,163 @@
+import Foundation
+import Support
+import Testing
+
+/// An operator sees what the service does: metrics, logs, a live view, a configuration that is what it seems.
+@Suite(.serialized) struct OperatorsSeeTests {
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    private static func clientScript(_ name: String) -> String {
+        root.appendingPathComponent("Tests/Support/Clients/\(name)").path
+    }
+
+    private static let python = ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "/usr/bin/python3"
+
+    @Test func `metrics are read by the reference parser, from any worker, and say what happened`() async throws {
+        let environment = ["MARTLET_CLIENT_HEARTBEAT_INTERVAL": "200ms"]
+        try await TestServer.with(environment: environment) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
+            for user in ["alice", "用户1", "nobody"] {
+                for _ in 0..<4 { _ = try await server.publish("12345", toUser: user) }
+            }
+            clients.send("a", "{\"type\":\"ping\"}")
+            _ = try await clients.messages("a", count: 5)
+            _ = try await clients.attempt("bad", "ws://\(server.client)/ws")
+            clients.close("b")
+            _ = try await clients.closeCode("b")
+            try await server.waitForStatistics("one left") { $0.shards.map(\.slotsInUse).reduce(0, +) == 1 }
+            let text = try await server.request("GET", "/metrics")
+            #expect(text.headers.lowercased().contains("content-type: text/plain; version=0.0.4"))
+            let read = try await Subprocess.run(Self.python, [Self.clientScript("metrics.py")], input: text.body)
+            #expect(read.code == 0, "\(read.error)")
+            let lines = Set(read.output.split(separator: "\n").map(String.init))
+            func total(_ name: String) -> Double {
+                lines.filter { $0.contains(" \(name){") }.compactMap { Double($0.split(separator: " ").last ?? "") }
+                    .reduce(0, +)
+            }
+            #expect(total("martlet_connections") == 1 && total("martlet_shard_up") == 2)
+            #expect(total("martlet_messages_delivered_total") == 8 && total("martlet_publishes_total") == 12)
+            #expect(total("martlet_messages_received_total") == 1 && total("martlet_bytes_delivered_total") == 40)
+            #expect(lines.contains("counter martlet_closes_total{code=1000} 1"))
+            #expect(lines.contains("counter martlet_handshakes_refused_total{reason=unauthorized} 1"))
+            #expect(total("martlet_publish_duration_seconds_count") == 12)
+            #expect(total("martlet_hop_duration_seconds_count") > 0)
+            #expect(total("martlet_connections_opened_total") == 2)
+            #expect(lines.contains { $0.hasPrefix("counter martlet_messages_delivered_total{shard=") })
+        }
+    }
+
+    @Test func `the log is one JSON object a line where it is asked for, and detail where that is`() async throws {
+        let environment = ["MARTLET_LOG_FORMAT": "json", "MARTLET_LOG_LEVEL": "debug"]
+        let folder = FileManager.default.temporaryDirectory.path + "/martlet-log-\(UUID().uuidString.prefix(8))"
+        let server = try Subprocess(
+            TestServer.binaries + "/martletd",
+            [
+                "--dev", "--workers", "1", "--client-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0",
+                "--control-socket", folder,
+            ],
+            environment: environment
+        )
+        struct Line: Decodable {
+            let time: String, level: String, message: String, client: String?, user: String?, connection: String?,
+                shard: String?
+        }
+        func read(_ lines: [Subprocess.Output]) -> [Line] {
+            lines.compactMap { try? JSONDecoder().decode(Line.self, from: Data($0.text.utf8)) }
+        }
+        try await server.lines.wait("service") { $0.contains { $0.text.contains("\"client\"") } }
+        let address = await read(server.lines.events).compactMap(\.client).first ?? ""
+        let clients = try WebSocketClients()
+        try await clients.open([("a", "ws://\(address)/ws?user=alice")])
+        try await server.lines.wait("the connection") { $0.contains { $0.text.contains("Added connection") } }
+        let lines = await read(server.lines.events)
+        #expect(lines.count == (await server.lines.events.count), "every line is JSON")
+        let added = try #require(lines.first { $0.message == "Added connection" })
+        #expect(added.level == "debug" && added.user == "alice" && added.shard == "0" && added.connection?.count == 15)
+        server.signal(SIGTERM)
+        #expect(try await server.waitForEnd() == 0)
+    }
+
+    @Test func `top shows the shards, fits any terminal, and quits with q`() async throws {
+        try await TestServer.with { server in
+            let run = try await Subprocess.run(
+                "/usr/bin/python3",
+                [
+                    Self.clientScript("top.py"), TestServer.binaries + "/martletctl", "top", "--control-socket",
+                    server.controlSocket,
+                ]
+            )
+            #expect(run.code == 0 && run.output.contains("exit 0") && run.output.contains("fits"), "\(run)")
+            #expect(run.output.contains("2/2 shards serve") && run.output.contains("SENT/S"))
+            let piped = try await server.control(["top"])
+            #expect(piped.code == 1 && piped.error.contains("needs a terminal"))
+        }
+    }
+
+    @Test func `operators send to users, threads and jobs, messages and events`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice", "&thread_id=t&job_id=j"))])
+            for arguments in [["--user", "alice"], ["--thread", "t"], ["--job", "j"], ["--all"]] {
+                let sent = try await server.control(["send"] + arguments + ["1"])
+                #expect(sent.code == 0 && sent.output.contains("matched 1, delivered 1"), "\(arguments)")
+            }
+            let event = try await server.control(
+                ["send", "--thread", "t", "--event", "hello", "-"],
+                input: "{\"x\":1}"
+            )
+            #expect(event.code == 0)
+            let messages = try await clients.messages("a", count: 5)
+            #expect(messages[..<4] == ["1", "1", "1", "1"])
+            #expect(messages[4].hasPrefix("{\"type\":\"hello\",\"data\":{\"x\":1},\"timestamp\":\""))
+            let list = try await server.control(["connections", "--user", "alice"])
+            #expect(list.output.contains("ROUND TRIP") && list.output.contains(" t "))
+            #expect(try await server.control(["send", "--thread", "t", "not json"]).code == 1)
+        }
+    }
+
+    @Test func `the configuration file that is shipped, and the reference, are what the program says`() async throws {
+        for (arguments, path) in [([], "config/martlet.yaml"), (["--markdown"], "docs/configuration.md")] {
+            let printed = try await Subprocess.run(TestServer.binaries + "/martletd", ["print-config"] + arguments)
+            let shipped = try String(contentsOf: Self.root.appendingPathComponent(path), encoding: .utf8)
+            #expect(printed.output == shipped, "make it again: martletd print-config \(arguments.joined()) > \(path)")
+        }
+        let path = Self.root.appendingPathComponent("config/martlet.yaml").path
+        let read = try await Subprocess.run(TestServer.binaries + "/martletd", ["print-config", "--config", path])
+        let defaults = try await Subprocess.run(TestServer.binaries + "/martletd", ["print-config"])
+        #expect(read.output == defaults.output, "the shipped file holds the defaults")
+    }
+
+    @Test(arguments: [
+        ("client:\n  listen: nowhere\n", ":2: client.listen: 'nowhere' is no address"),
+        ("# x\nlimits: { connections: 1,\n  message_burst: 0 }\n", ":3: limits.message_burst: must be 1 to 1000000"),
+        ("log:\n  level: info\n  level2: x\n", ":3: log.level2: there is no such key"),
+        ("client:\n  allowed_origins: [example.com]\n", ":2: client.allowed_origins: 'example.com' must begin with"),
+        ("auth: { any_room: maybe }\n", ":1: auth.any_room: 'maybe' is neither true nor false"),
+    ])
+    func `check-config names the file, the line and the key`(yaml: String, why: String) async throws {
+        let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString).yaml"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try yaml.write(toFile: path, atomically: true, encoding: .utf8)
+        let run = try await Subprocess.run(TestServer.binaries + "/martletd", ["check-config", "--config", path])
+        #expect(run.code == 1 && run.output.contains(path + why), "\(run.output)")
+    }
+
+    @Test func `check-config accepts what can be used`() async throws {
+        let folder = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try String(repeating: "k", count: 40).write(toFile: folder + "/key", atomically: true, encoding: .utf8)
+        try "auth: { hmac_secret_file: \(folder)/key, api_keys_file: \(folder)/key }\n".write(
+            toFile: folder + "/c.yaml",
+            atomically: true,
+            encoding: .utf8
+        )
+        let run = try await Subprocess.run(
+            TestServer.binaries + "/martletd",
+            ["check-config", "--config", folder + "/c.yaml"]
+        )
+        #expect(run.code == 0 && run.output.contains("is good") && run.output.contains("can be read by every user"))
+    }
+}
