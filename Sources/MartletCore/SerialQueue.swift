@@ -4,35 +4,63 @@ internal import Synchronization
 ///
 /// For managers that are not on an event loop: an application that embeds the library, and tests.
 package final class SerialQueue: SerialExecutor {
-    private struct State {
-        var jobs: [UnownedJob] = []
-        var isRunning = false
+    /// A job that waits, and the one that came before it.
+    private final class Waiting {
+        let job: UnownedJob
+        let before: UInt
+
+        init(_ job: UnownedJob, before: UInt) {
+            self.job = job
+            self.before = before
+        }
     }
 
-    private let state = Mutex(State())
+    private static let idle: UInt = 0
+    /// Somebody runs jobs, and none waits.
+    private static let running: UInt = 1
+
+    /// ``idle``, ``running``, or the address of the job that came last: jobs are pushed, and taken all at once.
+    private let last = Atomic<UInt>(idle)
 
     package init() {}
 
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        let mustStart = state.withLock { state in
-            state.jobs.append(job)
-            defer { state.isRunning = true }
-            return !state.isRunning
+        var seen = last.load(ordering: .relaxed)
+        while true {
+            let waiting = unsafe Unmanaged.passRetained(Waiting(job, before: max(seen, Self.running)))
+            let address = UInt(bitPattern: unsafe waiting.toOpaque())
+            let (exchanged, original) = last.compareExchange(
+                expected: seen,
+                desired: address,
+                ordering: .acquiringAndReleasing
+            )
+            if exchanged { break }
+            unsafe waiting.release()
+            seen = original
         }
         // Nobody waits for it: it ends by itself when nothing is left to run.
-        if mustStart { Task.detached { self.drain() } }
+        if seen == Self.idle { Task.detached { self.drain() } }
     }
 
     private func drain() {
         while true {
-            let batch = state.withLock { state in
-                defer { state.jobs = [] }
-                if state.jobs.isEmpty { state.isRunning = false }
-                return state.jobs
+            var address = last.exchange(Self.running, ordering: .acquiringAndReleasing)
+            var jobs: [UnownedJob] = []
+            while address != Self.running, let pointer = unsafe UnsafeRawPointer(bitPattern: address) {
+                let waiting = unsafe Unmanaged<Waiting>.fromOpaque(pointer).takeRetainedValue()
+                jobs.append(waiting.job)
+                address = waiting.before
             }
-            if batch.isEmpty { return }
-            for job in batch { unsafe job.runSynchronously(on: asUnownedSerialExecutor()) }
+            for job in jobs.reversed() { unsafe job.runSynchronously(on: asUnownedSerialExecutor()) }
+            if jobs.isEmpty {
+                let (ended, _) = last.compareExchange(
+                    expected: Self.running,
+                    desired: Self.idle,
+                    ordering: .acquiringAndReleasing
+                )
+                if ended { return }
+            }
         }
     }
 }

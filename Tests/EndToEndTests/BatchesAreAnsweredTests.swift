@@ -4,7 +4,8 @@ import Testing
 
 /// A batch is answered line by line, in order, whatever it holds; and what carries a key is done once.
 @Suite(.serialized) struct BatchesAreAnsweredTests {
-    private let ndjson = ["-H", "Content-Type: application/x-ndjson"]
+    /// A long batch takes its time under a sanitizer.
+    private let ndjson = ["-H", "Content-Type: application/x-ndjson", "-m", "180"]
 
     private func batch(_ server: TestServer, _ lines: [String]) async throws -> [String] {
         let file = server.folder + "/batch-\(UUID().uuidString).ndjson"

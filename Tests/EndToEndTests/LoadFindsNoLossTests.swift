@@ -14,7 +14,8 @@ import Testing
                 TestServer.binaries + "/martlet-load",
                 arguments + ["--client", server.client, "--api", server.api, "--json"]
             )
-            #expect(run.code == 0, "\(run.output) \(run.error)")
+            // Thrown, so that the server's log is printed.
+            try #require(run.code == 0, "\(run.output) \(run.error)")
             #expect(run.output.contains("\"broken\":[]"))
             #expect(run.output.contains("server_cpu_per_"), "the server's processes were found")
         }
