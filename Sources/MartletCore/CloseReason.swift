@@ -1,5 +1,5 @@
 /// Why a WebSocket is closed: the only list of close codes (RFC 6455, section 7.4; 4000-4999 are ours).
-package enum CloseReason: UInt16, CaseIterable, Sendable {
+package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
     case normal = 1000
     case goingAway = 1001
     case protocolError = 1002

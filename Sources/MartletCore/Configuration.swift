@@ -19,6 +19,10 @@ package struct Configuration: Equatable, Sendable {
         package var allowedOrigins: [String] = []
         /// Take a token from the query too, where logs of proxies see it.
         package var tokenInQuery = false
+        /// Agree on permessage-deflate with clients that offer it.
+        package var compression = true
+        /// Messages below that are not worth it.
+        package var compressionMinBytes = 256
         /// Proxies whose `X-Forwarded-For` is believed, by address.
         package var trustedProxies: [String] = []
         /// Bytes that may wait for one connection before it is closed with 4508.
@@ -134,6 +138,11 @@ package struct Configuration: Equatable, Sendable {
             "must be 125 to 16777216"
         )
         try require((4096...268_435_456).contains(client.queueBytes), "client.queue_bytes", "must be 4096 to 268435456")
+        try require(
+            (0...16_777_216).contains(client.compressionMinBytes),
+            "client.compression_min_bytes",
+            "must be 0 to 16777216"
+        )
         try require((1024...16_777_216).contains(api.maxBodyBytes), "api.max_body_bytes", "must be 1024 to 16777216")
         try require((1...1_000_000).contains(limits.connections), "limits.connections", "must be 1 to 1000000")
         try require(limits.connectionsPerUser >= 0, "limits.connections_per_user", "must be 0 (no limit) or more")

@@ -41,6 +41,12 @@ struct ConfigurationKey: Sendable {
             "Web pages that may connect: https://example.com, https://*.example.com, * (any). Empty: pages of the same host.",
             \.client.allowedOrigins
         ),
+        flag("client.compression", "Agree on permessage-deflate with clients that offer it.", \.client.compression),
+        number(
+            "client.compression_min_bytes",
+            "Messages below that are sent as they are.",
+            \.client.compressionMinBytes
+        ),
         duration(
             "client.handshake_timeout",
             "How long a client may take to send its HTTP head.",

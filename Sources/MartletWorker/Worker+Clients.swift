@@ -24,6 +24,7 @@ extension Worker {
             bytesRead: peer.bytesRead,
             leftover: Array(peer.exchange.remainder)
         )
+        ticket.deflates = accepted.deflates
         ticket.address = gatekeeper.address(of: peer.descriptor, request)
         return ticket
     }

@@ -28,7 +28,7 @@ extension Worker {
             if peer.kind == .client {
                 let path = contract.client.path
                 if request.path == path { try gatekeeper.checkOrigin(request) }
-                switch try ClientRequest(request, path: path, isDevelopment: contract.isDevelopment) {
+                switch try ClientRequest(request, contract.client, isDevelopment: contract.isDevelopment) {
                 case .api: break
                 case .answer(let response): return door.respond(peer, number: number, response)
                 case .echo(let accepted):

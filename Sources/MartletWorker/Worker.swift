@@ -61,7 +61,8 @@ final class Worker {
             arena: arena,
             limits: .init(
                 messageBytes: Int(contract.client.maxMessageBytes),
-                queueBytes: Int(contract.client.queueBytes)
+                queueBytes: Int(contract.client.queueBytes),
+                compressionMinBytes: Int(contract.client.compressionMinBytes)
             ),
             tally: tally
         )

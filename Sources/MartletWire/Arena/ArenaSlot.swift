@@ -62,6 +62,8 @@ package struct ArenaSlot {
         package static let discards = Flags(rawValue: 8)
         /// The client was told that its token ends soon.
         package static let expiryAnnounced = Flags(rawValue: 16)
+        /// permessage-deflate was agreed on.
+        package static let deflates = Flags(rawValue: 32)
     }
 
     private let base: UnsafeMutableRawPointer

@@ -9,6 +9,8 @@ extension BirthContract {
         package var allowedOrigins: [String]
         package var tokenInQuery: Bool
         package var trustedProxies: [String]
+        package var compression: Bool
+        package var compressionMinBytes: UInt32
 
         init(_ client: Configuration.Client) {
             path = client.path
@@ -17,6 +19,8 @@ extension BirthContract {
             allowedOrigins = client.allowedOrigins
             tokenInQuery = client.tokenInQuery
             trustedProxies = client.trustedProxies
+            compression = client.compression
+            compressionMinBytes = UInt32(client.compressionMinBytes)
         }
 
         func write(to writer: inout ByteWriter) {
@@ -26,6 +30,8 @@ extension BirthContract {
             writer.put(allowedOrigins)
             writer.put(tokenInQuery)
             writer.put(trustedProxies)
+            writer.put(compression)
+            writer.put(compressionMinBytes)
         }
 
         init(_ reader: inout ByteReader) throws(WireError) {
@@ -35,6 +41,8 @@ extension BirthContract {
             allowedOrigins = try reader.texts()
             tokenInQuery = try reader.flag()
             trustedProxies = try reader.texts()
+            compression = try reader.flag()
+            compressionMinBytes = try reader.integer()
         }
     }
 

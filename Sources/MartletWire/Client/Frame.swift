@@ -14,6 +14,8 @@ package enum Opcode: UInt8, Sendable {
 package struct FrameHeader: Equatable, Sendable {
     package let opcode: Opcode
     package let isFinal: Bool
+    /// The message that begins here is compressed (RSV1; RFC 7692, section 6).
+    package let isCompressed: Bool
     /// The masking key as its bytes lie in memory, or nil where the frame is not masked.
     package let mask: UInt32?
     package let payloadLength: Int
@@ -39,7 +41,9 @@ package struct FrameHeader: Equatable, Sendable {
         guard available >= 2 else { return .incomplete }
         let first = byte(bytes, offset)
         let second = byte(bytes, offset + 1)
-        guard first & 0x70 == 0, let opcode = Opcode(rawValue: first & 0x0F) else { return .malformed }
+        guard first & 0x30 == 0, let opcode = Opcode(rawValue: first & 0x0F) else { return .malformed }
+        let isCompressed = first & 0x40 != 0
+        if isCompressed, opcode.isControl || opcode == .continuation { return .malformed }
         let isFinal = first & 0x80 != 0
         let isMasked = second & 0x80 != 0
         let shortLength = Int(second & 0x7F)
@@ -64,6 +68,7 @@ package struct FrameHeader: Equatable, Sendable {
             FrameHeader(
                 opcode: opcode,
                 isFinal: isFinal,
+                isCompressed: isCompressed,
                 mask: mask,
                 payloadLength: Int(payloadLength),
                 length: length
@@ -84,8 +89,13 @@ package enum FrameEncoder {
     }
 
     /// Writes the head; the payload goes behind it.
-    package static func writeHead(_ opcode: Opcode, payloadLength: Int, to target: UnsafeMutableRawBufferPointer) {
-        unsafe target[0] = 0x80 | opcode.rawValue
+    package static func writeHead(
+        _ opcode: Opcode,
+        isCompressed: Bool = false,
+        payloadLength: Int,
+        to target: UnsafeMutableRawBufferPointer
+    ) {
+        unsafe target[0] = 0x80 | (isCompressed ? 0x40 : 0) | opcode.rawValue
         switch payloadLength {
         case ..<126:
             unsafe target[1] = UInt8(payloadLength)

@@ -6,10 +6,13 @@ package enum Handshake {
         package let acceptValue: String
         /// The subprotocol that was chosen, if the client offered ours.
         package let subprotocol: String?
+        /// permessage-deflate was agreed on.
+        package let deflates: Bool
 
-        package init(acceptValue: String, subprotocol: String?) {
+        package init(acceptValue: String, subprotocol: String?, deflates: Bool = false) {
             self.acceptValue = acceptValue
             self.subprotocol = subprotocol
+            self.deflates = deflates
         }
     }
 
@@ -17,7 +20,12 @@ package enum Handshake {
     package static let subprotocol = "martlet"
 
     /// Checks an upgrade request; throws the refusal.
-    package static func check(_ request: HTTPRequest) throws(HTTPProblem) -> Accepted {
+    ///
+    /// `allowsCompression`: take an offer of permessage-deflate.
+    package static func check(
+        _ request: HTTPRequest,
+        allowsCompression: Bool = false
+    ) throws(HTTPProblem) -> Accepted {
         guard request.method == "GET" else { throw .methodNotAllowed("GET") }
         guard request.isVersion11 else { throw HTTPProblem(505, "http_version", "upgrades need HTTP/1.1") }
         guard request.has("websocket", in: "upgrade"), request.has("upgrade", in: "connection") else {
@@ -35,7 +43,8 @@ package enum Handshake {
         let offered = request.tokens(of: "sec-websocket-protocol")
         return Accepted(
             acceptValue: acceptValue(forKey: key),
-            subprotocol: offered.contains(subprotocol) ? subprotocol : nil
+            subprotocol: offered.contains(subprotocol) ? subprotocol : nil,
+            deflates: allowsCompression && DeflateExtension.accepts(request.tokens(of: "sec-websocket-extensions"))
         )
     }
 
@@ -44,6 +53,7 @@ package enum Handshake {
         var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         text += "Sec-WebSocket-Accept: \(accepted.acceptValue)\r\n"
         if let subprotocol = accepted.subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
+        if accepted.deflates { text += "Sec-WebSocket-Extensions: \(DeflateExtension.answer)\r\n" }
         return Array((text + "\r\n").utf8)
     }
 

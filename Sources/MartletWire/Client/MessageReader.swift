@@ -28,6 +28,8 @@ package struct MessageReader: Equatable, Sendable {
     private var messageStart = 0
     private var messageOpcode: Opcode?
     private var messageLength = 0
+    /// The present message is compressed; after ``copyMessage(_:into:)``, whether that one was.
+    package private(set) var isCompressed = false
     private var utf8 = UTF8Validator()
     /// The message that was reported and not yet taken.
     private var isComplete = false
@@ -52,7 +54,8 @@ package struct MessageReader: Equatable, Sendable {
     ///
     /// * `bytes`: everything received and not dropped.
     /// * `maximum`: the largest message that is accepted.
-    package mutating func next(_ bytes: RawSpan, maximum: Int) -> Event {
+    /// * `allowsCompression`: permessage-deflate was agreed on.
+    package mutating func next(_ bytes: RawSpan, maximum: Int, allowsCompression: Bool = false) -> Event {
         precondition(!isComplete, "the message before was not taken")
         while true {
             switch FrameHeader.parse(bytes, at: offset) {
@@ -60,6 +63,7 @@ package struct MessageReader: Equatable, Sendable {
             case .malformed: return .failed(.protocolError)
             case .header(let header):
                 guard let mask = header.mask else { return .failed(.protocolError) }  // clients must mask (5.1)
+                if header.isCompressed, !allowsCompression { return .failed(.protocolError) }
                 if let failure = check(header, maximum: maximum) { return .failed(failure) }
                 let end = offset + header.length + header.payloadLength
                 guard bytes.byteCount >= end else { return .needsMore(expected: end) }
@@ -72,7 +76,10 @@ package struct MessageReader: Equatable, Sendable {
     private func check(_ header: FrameHeader, maximum: Int) -> CloseReason? {
         if header.opcode.isControl { return nil }
         if (header.opcode == .continuation) != (messageOpcode != nil) { return .protocolError }
-        return header.payloadLength > maximum - messageLength ? .messageTooBig : nil
+        // What cannot be compressed grows a little by it; its true size is seen when it is expanded.
+        let isCompressed = header.isCompressed || (header.opcode == .continuation && self.isCompressed)
+        let limit = isCompressed ? maximum + maximum / 256 + 64 : maximum
+        return header.payloadLength > limit - messageLength ? .messageTooBig : nil
     }
 
     /// Takes a data frame; nil where the message goes on in another one.
@@ -80,6 +87,7 @@ package struct MessageReader: Equatable, Sendable {
         let payload = offset + header.length
         if messageOpcode == nil {
             messageOpcode = header.opcode
+            isCompressed = header.isCompressed
             messageStart = offset
             messageLength = 0
             utf8 = UTF8Validator()
@@ -88,7 +96,7 @@ package struct MessageReader: Equatable, Sendable {
         messageLength += header.payloadLength
         // A whole text in one frame is checked when it is copied; pieces are checked as they come, to fail at once.
         let isWhole = header.isFinal && header.opcode != .continuation
-        if messageOpcode == .text, !isWhole {
+        if messageOpcode == .text, !isWhole, !isCompressed {
             let piece = bytes.extracting(payload..<offset)
             guard acceptMasked(piece, mask) else { return .failed(.invalidText) }
             if header.isFinal, !utf8.isAtBoundary { return .failed(.invalidText) }
@@ -153,7 +161,8 @@ package struct MessageReader: Equatable, Sendable {
 
     package var record: Record {
         let positions = UInt64(UInt32(offset)) | UInt64(UInt32(messageStart)) << 32
-        let state = UInt64(UInt32(messageLength)) | UInt64(messageOpcode?.rawValue ?? 0) << 32
+        let opcode = (messageOpcode?.rawValue ?? 0) | (isCompressed ? 0x80 : 0)
+        let state = UInt64(UInt32(messageLength)) | UInt64(opcode) << 32
         return Record(positions: positions, state: state | UInt64(utf8.state) << 40)
     }
 
@@ -162,7 +171,8 @@ package struct MessageReader: Equatable, Sendable {
         messageStart = Int(record.positions >> 32)
         messageLength = Int(record.state & 0xFFFF_FFFF)
         let opcode = UInt8(truncatingIfNeeded: record.state >> 32)
-        messageOpcode = opcode == 0 ? nil : Opcode(rawValue: opcode)
+        messageOpcode = opcode & 0x7F == 0 ? nil : Opcode(rawValue: opcode & 0x7F)
+        isCompressed = opcode & 0x80 != 0
         utf8 = UTF8Validator(state: UInt32(truncatingIfNeeded: record.state >> 40))
     }
 
@@ -180,7 +190,8 @@ package struct MessageReader: Equatable, Sendable {
         messageStart = offset
         messageLength = 0
         isComplete = false
-        guard isText, !isFragmented else { return true }
+        // A compressed text is checked by who expands it.
+        guard isText, !isFragmented, !isCompressed else { return true }
         var validator = UTF8Validator()
         let text = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: target[..<count]))
         return validator.accept(text) && validator.isAtBoundary
@@ -226,7 +237,12 @@ package struct MessageReader: Equatable, Sendable {
     /// `target`: has room for ``mergedLength`` bytes; the rest of the received bytes belongs right behind.
     package mutating func merge(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) {
         let headLength = mergedHeadLength
-        unsafe FrameEncoder.writeHead(messageOpcode ?? .text, payloadLength: messageLength, to: target)
+        unsafe FrameEncoder.writeHead(
+            messageOpcode ?? .text,
+            isCompressed: isCompressed,
+            payloadLength: messageLength,
+            to: target
+        )
         unsafe target[0] &= 0x7F  // not the last fragment
         unsafe target[1] |= 0x80  // masked, as every frame of a client, with a key that changes nothing
         for index in headLength - 4..<headLength { unsafe target[index] = 0 }

@@ -25,6 +25,8 @@ package struct AdoptionTicket: Equatable, Sendable {
     /// The value of `Sec-WebSocket-Accept`, and the subprotocol chosen.
     package var acceptValue: String
     package var subprotocol: String?
+    /// permessage-deflate was agreed on.
+    package var deflates = false
     /// Bytes of the client's stream that were read so far, `leftover` included.
     package var bytesRead: UInt64
     /// What the client sent behind its head already.
@@ -65,6 +67,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         writer.put(address)
         writer.put(acceptValue)
         writer.put(subprotocol)
+        writer.put(deflates)
         writer.put(bytesRead)
         writer.put(leftover)
         return writer.bytes
@@ -82,6 +85,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         address = try reader.integer()
         acceptValue = try reader.text(limit: 64)
         subprotocol = try reader.optionalText(limit: 64)
+        deflates = try reader.flag()
         bytesRead = try reader.integer()
         leftover = try reader.raw(limit: Self.largestLeftover)
         try reader.finish()

@@ -15,15 +15,19 @@ enum ClientRequest {
     /// The user that `/echo` connections belong to: nobody can send to them, as they are in no index.
     static let echoUser = " echo"
 
-    init(_ request: HTTPRequest, path: String, isDevelopment: Bool) throws(HTTPProblem) {
+    init(
+        _ request: HTTPRequest,
+        _ client: BirthContract.Client,
+        isDevelopment: Bool
+    ) throws(HTTPProblem) {
         switch request.path {
-        case path: self = .messages(try Handshake.check(request))
+        case client.path: self = .messages(try Handshake.check(request, allowsCompression: client.compression))
         case "/healthz":
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
             self = .answer(APIAnswer.healthy)
         case "/echo" where isDevelopment:
             try Self.refuseForeignPages(request)
-            self = .echo(try Handshake.check(request))
+            self = .echo(try Handshake.check(request, allowsCompression: client.compression))
         case "/" where isDevelopment:
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
             self = .answer(Self.demoPage)

@@ -62,7 +62,7 @@ extension SocketTable {
         let maximum = slot.flags.contains(.echo) ? Limits.echoMessageBytes : limits.messageBytes
         var reader = slot.reader
         reading: while !locals[index].isGone {
-            switch reader.next(bytes, maximum: maximum) {
+            switch reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates)) {
             case .needsMore(let expected):
                 keep(index, slot, &reader, region.count, expected, bytes)
                 return
@@ -72,11 +72,15 @@ extension SocketTable {
                     fail(index, slot, .invalidText)
                     break reading
                 }
-                if slot.state == .open {
-                    let payload = unsafe Span<UInt8>(
-                        _unsafeBytes: UnsafeRawBufferPointer(rebasing: target[..<byteCount])
-                    )
-                    deliver(opcode, payload)
+                let plain = unsafe UnsafeRawBufferPointer(rebasing: target[..<byteCount])
+                do throws(CloseReason) {
+                    let payload =
+                        unsafe reader.isCompressed
+                        ? try expanded(plain, opcode, maximum: maximum) : plain
+                    if slot.state == .open { deliver(opcode, unsafe Span<UInt8>(_unsafeBytes: payload)) }
+                } catch {
+                    fail(index, slot, error)
+                    break reading
                 }
             case .ping(let payload):
                 if slot.state == .open { deliver(.ping, payload.span) }

@@ -27,6 +27,8 @@ final class SocketTable: Transport {
     struct Limits {
         var messageBytes: Int
         var queueBytes: Int
+        /// Shorter messages are not compressed.
+        var compressionMinBytes = Int.max
         /// How long a peer gets to answer our close frame.
         var closeTimeout: UInt64 = 5_000_000_000
         /// `/echo` is for conformance suites, which send up to 16 MiB.
@@ -52,6 +54,12 @@ final class SocketTable: Transport {
     let tally: Tally
     /// Where messages are unmasked; grows to the largest and shrinks again.
     var scratch = Scratch()
+    /// Made when the first connection agrees on compression.
+    lazy var deflate = MessageDeflate()
+    /// Where messages are compressed.
+    var compressing = Scratch()
+    /// The compressed forms of frames that are being sent now, by their references.
+    var twins: [(frame: UInt32, twin: PreparedFrame)] = []
     /// Reused for every write of several frames.
     var gather = Gather()
 
@@ -85,10 +93,16 @@ final class SocketTable: Transport {
         slot.connectedAt = now
         slot.readPosition = ticket.bytesRead
         if ticket.service == .echo { slot.flags.insert(.echo) }
+        if ticket.deflates { slot.flags.insert(.deflates) }
         slot.expiresAt = ticket.bearer.expiresAt
         slot.lastReceived = unsafe loop.now
         let identity = ArenaIdentity(connection: id.text, bearer: ticket.bearer)
-        let answer = Handshake.answer(.init(acceptValue: ticket.acceptValue, subprotocol: ticket.subprotocol))
+        let accepted = Handshake.Accepted(
+            acceptValue: ticket.acceptValue,
+            subprotocol: ticket.subprotocol,
+            deflates: ticket.deflates
+        )
+        let answer = Handshake.answer(accepted)
         guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
         else {
             arena.vacate(index)
@@ -177,11 +191,13 @@ final class SocketTable: Transport {
     }
 
     func release(_ frame: PreparedFrame) {
+        releaseTwin(of: frame)
         arena.release(frame.reference)
     }
 
-    func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure? {
+    func send(_ plain: PreparedFrame, to handle: Int) -> SendFailure? {
         let slot = arena.slot(handle)
+        let frame = slot.flags.contains(.deflates) ? compressed(plain) : plain
         guard slot.state == .open, !locals[handle].isGone else { return .closed }
         let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
         // Small frames take more memory than their bytes, and the bound is one of memory.

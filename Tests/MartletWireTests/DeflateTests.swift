@@ -1,0 +1,82 @@
+import MartletCore
+import MartletWire
+import Testing
+
+@Suite struct DeflateTests {
+    private let deflate: MessageDeflate
+
+    init() throws { deflate = try #require(MessageDeflate()) }
+
+    private func compress(_ bytes: [UInt8]) -> [UInt8]? {
+        var target = [UInt8](repeating: 0, count: bytes.count)
+        let length = bytes.withUnsafeBytes { source in
+            target.withUnsafeMutableBytes { deflate.compress(source, into: $0) }
+        }
+        return length.map { Array(target[..<$0]) }
+    }
+
+    private func expand(_ bytes: [UInt8], maximum: Int) throws -> [UInt8] {
+        try bytes.withUnsafeBytes { Array(try deflate.expand($0, maximum: maximum)) }
+    }
+
+    @Test(arguments: [1, 100, 16384, 16385, 65536, 300_000, 1_048_576])
+    func `a message of any size comes back as it was, one after the other`(count: Int) throws {
+        for kind in 0..<3 {
+            let bytes: [UInt8] = (0..<count).map { index in
+                kind == 0 ? 0x61 : kind == 1 ? UInt8(index % 251) : UInt8(truncatingIfNeeded: index &* index >> 3)
+            }
+            guard let packed = compress(bytes) else { continue }
+            #expect(packed.count < bytes.count)
+            #expect(try expand(packed, maximum: count) == bytes)
+            #expect(throws: MessageDeflate.Failure.tooLarge) { try expand(packed, maximum: count - 1) }
+        }
+    }
+
+    @Test func `what would not become shorter is not compressed`() {
+        var generator = SystemRandomNumberGenerator()
+        let noise = (0..<1000).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        #expect(compress(noise) == nil)
+        #expect(compress([]) == nil)
+    }
+
+    @Test func `a bomb is found out at its bound`() throws {
+        let bomb = try #require(compress([UInt8](repeating: 0, count: 4_000_000)))
+        #expect(bomb.count < 20_000)
+        #expect(throws: MessageDeflate.Failure.tooLarge) { try expand(bomb, maximum: 100_000) }
+        #expect(try expand(bomb, maximum: 4_000_000).count == 4_000_000)
+    }
+
+    @Test func `the examples of RFC 7692 are read`() throws {
+        #expect(try expand([0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], maximum: 100) == Array("Hello".utf8))
+        // With no compression, with a final block, and in two blocks (7.2.3.3 to 7.2.3.5).
+        let plain: [UInt8] = [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00]
+        #expect(try expand(plain, maximum: 100) == Array("Hello".utf8))
+        #expect(try expand([0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00], maximum: 100) == Array("Hello".utf8))
+        let blocks: [UInt8] = [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00]
+        #expect(try expand(blocks, maximum: 100) == Array("Hello".utf8))
+    }
+
+    @Test func `random bytes are refused or read, and never trap`() {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<20_000 {
+            let bytes = (0..<Int.random(in: 0..<50, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
+            _ = try? expand(bytes, maximum: 10_000)
+        }
+    }
+
+    @Test(arguments: [
+        ("permessage-deflate", true), ("permessage-deflate; client_max_window_bits", true),
+        ("permessage-deflate; client_max_window_bits=10; server_no_context_takeover", true),
+        ("permessage-deflate; server_max_window_bits=15", true),
+        ("permessage-deflate; server_max_window_bits=10", false),
+        ("permessage-deflate; unknown", false), ("permessage-deflate; client_max_window_bits=99", false),
+        ("permessage-deflate; server_no_context_takeover=1", false), ("x-webkit-deflate-frame", false), ("", false),
+        ("permessage-deflate; client_max_window_bits; client_max_window_bits", false),
+    ])
+    func `an offer is taken where it can be kept`(offer: String, isTaken: Bool) {
+        #expect(DeflateExtension.accepts([offer]) == isTaken)
+        #expect(DeflateExtension.accepts([offer, "permessage-deflate"]))
+    }
+}
