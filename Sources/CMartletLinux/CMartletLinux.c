@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -227,10 +228,10 @@ int martlet_open_descriptors(void) {
 
 int martlet_trim_heap(void) { return malloc_trim(0); }
 
-int martlet_peer_address(int fd, uint8_t address[16]) {
+static int address_of(int (*get)(int, struct sockaddr *, socklen_t *), int fd, uint8_t address[16]) {
   struct sockaddr_storage peer;
   socklen_t length = sizeof peer;
-  if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0) return 0;
+  if (get(fd, (struct sockaddr *)&peer, &length) < 0) return 0;
   if (peer.ss_family == AF_INET6) {
     memcpy(address, &((struct sockaddr_in6 *)&peer)->sin6_addr, 16);
     return 1;
@@ -263,4 +264,19 @@ int martlet_terminal_size(int fd, int *columns, int *rows) {
   *columns = size.ws_col;
   *rows = size.ws_row;
   return 0;
+}
+
+int martlet_peer_address(int fd, uint8_t address[16]) { return address_of(getpeername, fd, address); }
+
+int martlet_local_address(int fd, uint8_t address[16]) { return address_of(getsockname, fd, address); }
+
+int martlet_usable_cpus(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) ? -1 : CPU_COUNT(&set);
+}
+
+int martlet_set_timeouts(int fd, int seconds) {
+  struct timeval time = {.tv_sec = seconds};
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time)) return -1;
+  return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }

@@ -38,6 +38,9 @@ struct ControlClient: ~Copyable {
         func printBody() { print(String(decoding: body, as: UTF8.self)) }
     }
 
+    /// Seconds; the service answers everything within ten.
+    private static let patience = 15
+
     private let socket: OwnedDescriptor
 
     /// Connects to the path given, or else to the first service that is there: the system's, then this user's.
@@ -52,6 +55,7 @@ struct ControlClient: ~Copyable {
         for candidate in candidates {
             do throws(SystemCallError) {
                 socket = try Listener.connect(to: .unix(path: candidate))
+                StreamSocket.setTimeouts(socket.number, seconds: Self.patience)
                 return
             } catch {
                 if error.isDenied { throw .broken("\(candidate): permission denied (are you in the service's group?)") }
@@ -102,6 +106,7 @@ struct ControlClient: ~Copyable {
             do throws(SystemCallError) {
                 piece = try BlockingStream.read(socket.number, atMost: 65536)
             } catch {
+                if error.isTimeout { throw .broken("the service did not answer within \(Self.patience) seconds") }
                 throw .broken("\(error)")
             }
             if piece.isEmpty { throw .broken("the service closed the connection") }

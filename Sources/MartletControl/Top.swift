@@ -32,7 +32,8 @@ struct Top: ParsableCommand {
             }
             // Drawn once more where only the terminal's size has changed.
             terminal.draw(shown)
-            let wait = Int32((max(due, Clock.monotonicNanoseconds()) - Clock.monotonicNanoseconds()) / 1_000_000)
+            let drawn = Clock.monotonicNanoseconds()
+            let wait = due > drawn ? Int32((due - drawn) / 1_000_000) : 0
             switch terminal.key(milliseconds: max(1, wait)) {
             case UInt8(ascii: "q"), UInt8(ascii: "Q"), 3, 4: return
             case UInt8(ascii: " "): due = 0

@@ -30,6 +30,14 @@ package enum Command: Equatable, Sendable {
     /// True for what delivers a message to connections.
     package var isPublish: Bool { carriesText && self != .batch }
 
+    /// True for a publish that several shards may carry out.
+    package var isSpread: Bool {
+        switch self {
+        case .sendToRoom, .broadcast: true
+        default: false
+        }
+    }
+
     /// Where a command must go.
     package func destination(in map: ShardMap) -> Destination {
         switch self {

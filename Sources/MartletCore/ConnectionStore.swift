@@ -19,8 +19,12 @@ struct ConnectionStore {
     private var entries: [Entry?] = []
     private var vacant: [Int32] = []
     private var byID: [ConnectionID: Int32] = [:]
-    private var byUser: [String: UserEntry] = [:]
-    private(set) var rooms = RoomIndex()
+    private var byUser: [ExactText: UserEntry] = [:]
+    private(set) var rooms: RoomIndex
+
+    init(recordsRoomChanges: Bool) {
+        rooms = RoomIndex(recordsChanges: recordsRoomChanges)
+    }
 
     var count: Int { byID.count }
     var userCount: Int { byUser.count }
@@ -64,16 +68,16 @@ struct ConnectionStore {
         return result
     }
 
-    func count(ofUser user: String) -> Int { Int(byUser[user]?.count ?? 0) }
+    func count(ofUser user: String) -> Int { Int(byUser[ExactText(user)]?.count ?? 0) }
 
     /// The connection that a user has had for longest.
     func oldest(ofUser user: String) -> WebSocketConnection? {
-        byUser[user].flatMap { entries[Int($0.first)]?.connection }
+        byUser[ExactText(user)].flatMap { entries[Int($0.first)]?.connection }
     }
 
     /// Visits a user's connections, in the order in which they came.
     func forEach(ofUser user: String, _ visit: (borrowing WebSocketConnection) -> Void) {
-        guard var index = byUser[user]?.first else { return }
+        guard var index = byUser[ExactText(user)]?.first else { return }
         while index >= 0, let entry = entries[Int(index)] {
             visit(entry.connection)
             index = entry.next
@@ -124,31 +128,31 @@ struct ConnectionStore {
     func rooms(of id: ConnectionID) -> [Room] { byID[id].map { rooms.rooms(ofConnection: $0) } ?? [] }
 
     /// How many connections each user has.
-    var countsByUser: [String: Int] { byUser.mapValues { Int($0.count) } }
+    var countsByUser: [ExactText: Int] { byUser.mapValues { Int($0.count) } }
 
     private mutating func append(_ index: Int32, toUser user: String) -> Int32 {
-        guard var list = byUser[user] else {
-            byUser[user] = UserEntry(first: index, last: index, count: 1)
+        guard var list = byUser[ExactText(user)] else {
+            byUser[ExactText(user)] = UserEntry(first: index, last: index, count: 1)
             return -1
         }
         let previous = list.last
         entries[Int(previous)]?.next = index
         list.last = index
         list.count += 1
-        byUser[user] = list
+        byUser[ExactText(user)] = list
         return previous
     }
 
     private mutating func unlink(_ entry: Entry, fromUser user: String) {
-        guard var list = byUser[user] else { return }
+        guard var list = byUser[ExactText(user)] else { return }
         list.count -= 1
         if list.count == 0 {
-            byUser.removeValue(forKey: user)
+            byUser.removeValue(forKey: ExactText(user))
             return
         }
         if entry.previous < 0 { list.first = entry.next }
         if entry.next < 0 { list.last = entry.previous }
-        byUser[user] = list
+        byUser[ExactText(user)] = list
     }
 
     /// An empty store gives its memory back: a wave of connections leaves nothing behind.
@@ -165,15 +169,15 @@ struct ConnectionStore {
     /// For tests.
     var inconsistencies: [String] {
         var found: [String] = []
-        var counts: [String: Int] = [:]
+        var counts: [ExactText: Int] = [:]
         for (index, entry) in entries.enumerated() {
             guard let entry else { continue }
-            counts[entry.connection.user, default: 0] += 1
+            counts[ExactText(entry.connection.user), default: 0] += 1
             if byID[entry.connection.id] != Int32(index) { found.append("\(entry.connection) is not found by its id") }
         }
         if counts != countsByUser { found.append("users \(countsByUser) do not match the table \(counts)") }
         if byID.count != counts.values.reduce(0, +) { found.append("\(byID.count) ids for another number of entries") }
-        for (user, count) in counts where connections(ofUser: user).count != count {
+        for (user, count) in counts where connections(ofUser: user.text).count != count {
             found.append("the ring of \(user) has another length than its count")
         }
         if entries.count != count + vacant.count { found.append("vacant entries were lost") }

@@ -18,8 +18,8 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
 
     private let capacity: Int
     private let lifetime: UInt64
-    private var entries: [String: Entry] = [:]
-    private var order: [(key: String, expiry: UInt64)] = []
+    private var entries: [ExactText: Entry] = [:]
+    private var order: [(key: ExactText, expiry: UInt64)] = []
     private var orderStart = 0
     /// Answers that were forgotten before their time.
     package private(set) var forgottenEarly = 0
@@ -37,13 +37,14 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
     ///
     /// `fingerprint`: of the request (``Fingerprint``), so that a key which is used for two things is found out.
     package func find(_ key: String, fingerprint: UInt64, now: UInt64) -> Finding {
-        guard let entry = entries[key], entry.expiry > now else { return .new }
+        guard let entry = entries[ExactText(key)], entry.expiry > now else { return .new }
         return entry.fingerprint == fingerprint ? .known(entry.answer) : .conflict
     }
 
     package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) {
         forgetOld(now)
         let expiry = now + lifetime
+        let key = ExactText(key)
         entries[key] = Entry(fingerprint: fingerprint, answer: answer, expiry: expiry)
         order.append((key, expiry))
     }

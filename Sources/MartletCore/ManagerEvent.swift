@@ -2,6 +2,7 @@
 ///
 /// Never carries a message's text or a connection's metadata.
 package enum ManagerEvent: Equatable, Sendable {
+    case initialized
     case added(ConnectionID, user: String)
     case removed(ConnectionID)
     /// It was closed by us.
@@ -18,13 +19,14 @@ package enum ManagerEvent: Equatable, Sendable {
     package var isWarning: Bool {
         switch self {
         case .connectionNotFound, .sendFailed, .handlerFailed, .jobRenamed: true
-        case .added, .removed, .disconnected, .handling: false
+        case .initialized, .added, .removed, .disconnected, .handling: false
         }
     }
 
     /// The event in a few fixed words.
     package var message: String {
         switch self {
+        case .initialized: "Manager initialized"
         case .added: "Added connection"
         case .removed: "Removed connection"
         case .disconnected: "Disconnected"

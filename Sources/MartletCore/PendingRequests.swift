@@ -40,6 +40,8 @@ package struct PendingRequests: Sendable {
         /// A bit for each shard.
         var waitingFor: UInt128
         var gathered: Gathered
+        /// Why one of several shards did not do it.
+        var refusal: CommandFailure?
         let deadline: UInt64
     }
 
@@ -96,10 +98,9 @@ package struct PendingRequests: Sendable {
             sum.merge(delivery)
             entry.gathered = .receipt(sum)
         case (.statistics(let list), .shard(let statistics)): entry.gathered = .statistics(list + [statistics])
-        case (.receipt(let sum), .failed) where sum.matched > 0:
-            return answer(key, .failed(.shardUnavailable(partial: sum)))
-        case (_, .failed(let failure)): return answer(key, .failed(failure))
-        default: return answer(key, .failed(.malformed))
+        // The others may have done it: the answer says what they did.
+        case (_, .failed(let failure)): entry.refusal = failure
+        default: entry.refusal = .malformed
         }
         return settle(key, entry)
     }
@@ -145,7 +146,11 @@ package struct PendingRequests: Sendable {
             entries[key] = entry
             return nil
         }
-        return answer(key, entry.gathered.reply)
+        guard let refusal = entry.refusal else { return answer(key, entry.gathered.reply) }
+        if case .receipt(let sum) = entry.gathered, sum.matched > 0 {
+            return answer(key, .failed(.shardUnavailable(partial: sum)))
+        }
+        return answer(key, .failed(refusal))
     }
 
     private mutating func answer(_ key: Key, _ reply: CommandReply) -> Answer {

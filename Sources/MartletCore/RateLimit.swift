@@ -41,7 +41,7 @@ package struct MessageLimit: Equatable, Sendable {
     }
 
     private let rate: RateLimit
-    /// Refusals in a row before the connection is closed.
+    /// Strikes before the connection is closed.
     private let patience: UInt32
 
     /// Nil where the rate is 0: no limit.
@@ -54,11 +54,12 @@ package struct MessageLimit: Equatable, Sendable {
     /// A message came in.
     ///
     /// * `state`: the bucket (``RateLimit``).
-    /// * `strikes`: refusals since the last message that passed.
+    /// * `strikes`: refusals, less the messages that passed since.
     package func judge(_ state: inout UInt64, strikes: inout UInt32, now: UInt64) -> Verdict {
         if let next = rate.admitting(state, now: now) {
             state = next
-            strikes = 0
+            // Forgiven one by one: who is refused more often than not is closed in the end.
+            strikes -= min(strikes, 1)
             return .pass
         }
         strikes += 1

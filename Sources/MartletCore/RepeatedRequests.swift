@@ -15,9 +15,11 @@ package struct RepeatedRequests: Sendable {
         var waiting: [PendingRequests.Key] = []
     }
 
+    /// Requests that were answered without being carried out again.
+    package private(set) var repeated = 0
     private var answers: IdempotencyRecord<CommandReply>
     private var underWay: [PendingRequests.Key: UnderWay] = [:]
-    private var firstAskers: [String: PendingRequests.Key] = [:]
+    private var firstAskers: [ExactText: PendingRequests.Key] = [:]
 
     package init(capacity: Int) {
         answers = IdempotencyRecord(capacity: capacity)
@@ -26,16 +28,19 @@ package struct RepeatedRequests: Sendable {
     /// Somebody asks with this key.
     package mutating func begin(_ key: RequestKey, _ asker: PendingRequests.Key, now: UInt64) -> Beginning {
         switch answers.find(key.text, fingerprint: key.fingerprint, now: now) {
-        case .known(let reply): return .answered(reply)
+        case .known(let reply):
+            repeated += 1
+            return .answered(reply)
         case .conflict: return .answered(.failed(.keyReused))
         case .new: break
         }
-        if let first = firstAskers[key.text], let present = underWay[first] {
+        if let first = firstAskers[ExactText(key.text)], let present = underWay[first] {
             guard present.key.fingerprint == key.fingerprint else { return .answered(.failed(.keyReused)) }
             underWay[first]?.waiting.append(asker)
+            repeated += 1
             return .waits
         }
-        firstAskers[key.text] = asker
+        firstAskers[ExactText(key.text)] = asker
         underWay[asker] = UnderWay(key: key)
         return .first
     }
@@ -50,7 +55,7 @@ package struct RepeatedRequests: Sendable {
     ) -> [PendingRequests.Key] {
         if underWay.isEmpty { return [] }
         guard let ended = underWay.removeValue(forKey: asker) else { return [] }
-        firstAskers.removeValue(forKey: ended.key.text)
+        firstAskers.removeValue(forKey: ExactText(ended.key.text))
         if case .receipt = reply {
             answers.remember(ended.key.text, fingerprint: ended.key.fingerprint, reply, now: now)
         }
@@ -62,7 +67,7 @@ package struct RepeatedRequests: Sendable {
         var waiting: [PendingRequests.Key] = []
         for (asker, entry) in underWay where asker.source == source {
             underWay.removeValue(forKey: asker)
-            firstAskers.removeValue(forKey: entry.key.text)
+            firstAskers.removeValue(forKey: ExactText(entry.key.text))
             waiting += entry.waiting.filter { $0.source != source }
         }
         return waiting

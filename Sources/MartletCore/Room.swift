@@ -13,11 +13,13 @@ package struct Room: Hashable, Sendable, CustomStringConvertible {
     }
 
     package let kind: Kind
-    package let id: String
+    private let exactID: ExactText
+
+    package var id: String { exactID.text }
 
     package init(_ kind: Kind, _ id: String) {
         self.kind = kind
-        self.id = id
+        exactID = ExactText(id)
     }
 
     package static func thread(_ id: String) -> Room { Room(.thread, id) }

@@ -4,23 +4,28 @@
 struct RoomIndex {
     struct Members {
         var connections: Set<Int32> = []
-        var users: Set<String> = []
+        var users: Set<ExactText> = []
 
         var isEmpty: Bool { connections.isEmpty && users.isEmpty }
     }
 
     private(set) var members: [Room: Members] = [:]
     private var byConnection: [Int32: [Room]] = [:]
-    private var byUser: [String: [Room]] = [:]
+    private var byUser: [ExactText: [Room]] = [:]
     private var counts: [Int] = Array(repeating: 0, count: Room.Kind.allCases.count + 1)
-    /// Rooms that appeared and vanished, in order, since the list was taken.
+    /// Rooms that appeared and vanished, in order, since the list was taken; empty where nobody takes it.
     private(set) var changes: [RoomChange] = []
+    private let recordsChanges: Bool
+
+    init(recordsChanges: Bool) {
+        self.recordsChanges = recordsChanges
+    }
 
     func count(of kind: Room.Kind) -> Int { counts[Int(kind.rawValue)] }
 
     func rooms(ofConnection entry: Int32) -> [Room] { byConnection[entry] ?? [] }
 
-    func rooms(ofUser user: String) -> [Room] { byUser[user] ?? [] }
+    func rooms(ofUser user: String) -> [Room] { byUser[ExactText(user)] ?? [] }
 
     /// `limit`: the most rooms that one connection may be in.
     mutating func join(_ room: Room, connection entry: Int32, limit: Int) -> RoomEntry {
@@ -53,6 +58,7 @@ struct RoomIndex {
 
     /// `limit`: the most rooms that one user may be bound to.
     mutating func bind(_ room: Room, user: String, limit: Int) -> RoomEntry {
+        let user = ExactText(user)
         if members[room]?.users.contains(user) == true { return .alreadyThere }
         guard byUser[user]?.count ?? 0 < limit else { return .tooMany }
         appear(room)
@@ -62,6 +68,7 @@ struct RoomIndex {
     }
 
     mutating func unbind(_ room: Room, user: String) -> Bool {
+        let user = ExactText(user)
         guard members[room]?.users.remove(user) != nil else { return false }
         byUser[user]?.removeAll { $0 == room }
         if byUser[user]?.isEmpty == true { byUser.removeValue(forKey: user) }
@@ -87,14 +94,14 @@ struct RoomIndex {
         guard members[room] == nil else { return }
         members[room] = Members()
         counts[Int(room.kind.rawValue)] += 1
-        changes.append(RoomChange(room: room, isOccupied: true))
+        if recordsChanges { changes.append(RoomChange(room: room, isOccupied: true)) }
     }
 
     private mutating func vanishIfEmpty(_ room: Room) {
         guard members[room]?.isEmpty == true else { return }
         members.removeValue(forKey: room)
         counts[Int(room.kind.rawValue)] -= 1
-        changes.append(RoomChange(room: room, isOccupied: false))
+        if recordsChanges { changes.append(RoomChange(room: room, isOccupied: false)) }
     }
 
     /// What the three indexes disagree about.
@@ -111,7 +118,7 @@ struct RoomIndex {
             where !entries.contains(entry) || !rooms(ofConnection: entry).contains(room) {
                 found.append("\(room) has a connection that does not know it")
             }
-            for user in members.users where !rooms(ofUser: user).contains(room) {
+            for user in members.users where !rooms(ofUser: user.text).contains(room) {
                 found.append("\(room) has a user who does not know it")
             }
         }

@@ -7,7 +7,7 @@ package struct ManagerStatistics: Equatable, Sendable {
     package var jobs: Int
     package var counters: Counters
     /// Only where it was asked for.
-    package var connectionsByUser: [String: Int]?
+    package var connectionsByUser: [ExactText: Int]?
 }
 
 /// What the supervisor thinks of a shard.
@@ -52,7 +52,7 @@ package struct ShardStatistics: Equatable, Sendable {
     package var restarts = 0
     /// Why the last worker of this shard ended.
     package var lastEnd: String?
-    package var connectionsByUser: [String: Int]?
+    package var connectionsByUser: [ExactText: Int]?
 
     package init() {}
 }
@@ -68,6 +68,8 @@ package struct NodeStatistics: Equatable, Sendable {
     package var jobs: Int
     /// Requests that the switchboard refused, or that no shard answered in time.
     package var switchboardRefused = 0
+    /// Publishes for several shards that the switchboard answered by their keys.
+    package var switchboardRepeated = 0
 
     package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64, threads: Int = 0, jobs: Int = 0) {
         self.shards = shards
@@ -86,8 +88,8 @@ package struct NodeStatistics: Equatable, Sendable {
     }
 
     /// Nil where some shard was not asked for it.
-    package var connectionsByUser: [String: Int]? {
-        var merged: [String: Int] = [:]
+    package var connectionsByUser: [ExactText: Int]? {
+        var merged: [ExactText: Int] = [:]
         for shard in shards {
             guard let counts = shard.connectionsByUser else { return nil }
             merged.merge(counts) { $0 + $1 }

@@ -122,6 +122,11 @@ package enum JobName: Equatable, Sendable, CustomStringConvertible {
         return "job_" + String(repeating: "0", count: 8 - digits.count) + digits
     }
 
+    /// True for an id that ``generated()`` may have made.
+    package static func isGenerated(_ job: String) -> Bool {
+        job.hasPrefix("job_") && job.utf8.count == 12 && job.dropFirst(4).allSatisfy(\.isHexDigit)
+    }
+
     /// What a watcher's connection says of itself, as JSON.
     static func metadata(ofJob job: String) -> String {
         var escaped = ""

@@ -29,9 +29,9 @@ extension WebSocketManager {
     package func broadcast(_ text: Span<UInt8>, excluding users: [String] = []) throws(SendFailure) -> Delivery {
         guard store.count > 0 else { return Delivery() }
         if users.isEmpty { return try deliver(text) { store.forEach($0) } }
-        let excluded = Set(users)
+        let excluded = Set(users.map { ExactText($0) })
         return try deliver(text) { visit in
-            store.forEach { if !excluded.contains($0.user) { visit($0) } }
+            store.forEach { if !excluded.contains(ExactText($0.user)) { visit($0) } }
         }
     }
 

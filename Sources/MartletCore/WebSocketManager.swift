@@ -10,6 +10,8 @@ package actor WebSocketManager {
         package var overUserLimit = OverUserLimit.reject
         /// Rooms of one connection, and threads that one user is bound to.
         package var roomsPerMember = 256
+        /// Keep the list that ``WebSocketManager/takeRoomChanges()`` takes; somebody must take it then.
+        package var recordsRoomChanges = false
 
         package init() {}
     }
@@ -20,7 +22,7 @@ package actor WebSocketManager {
     let transport: any Transport
     let limits: Limits
     let observer: ((ManagerEvent) -> Void)?
-    var store = ConnectionStore()
+    var store: ConnectionStore
     var counters = Counters()
     var messageHandler: ((borrowing WebSocketConnection, Span<UInt8>) throws -> Bool)?
 
@@ -37,10 +39,17 @@ package actor WebSocketManager {
         self.transport = transport
         self.limits = limits
         self.observer = observer
+        store = ConnectionStore(recordsRoomChanges: limits.recordsRoomChanges)
+        observer?(.initialized)
     }
 
     /// The manager of an application that embeds the library; a worker makes its own.
     package static let shared = WebSocketManager(executor: SerialQueue(), transport: SocketSet())
+
+    /// Takes a socket in, where the transport is a ``SocketSet``; returns its handle, or nil where it is another.
+    package func insert(_ socket: sending any ClientSocket) -> Int? {
+        (transport as? SocketSet)?.insert(socket)
+    }
 
     /// What applications that know connections by objects of their own use.
     package nonisolated var registry: ConnectionRegistry { ConnectionRegistry(manager: self) }
@@ -64,6 +73,7 @@ package actor WebSocketManager {
     /// Of two with the same id the newer wins; the older one is closed with 4409.
     package func add(_ connection: WebSocketConnection) {
         if let older = store.remove(connection.id), older.handle != connection.handle {
+            observer?(.disconnected(older.id, user: older.user, code: CloseReason.replaced.code))
             close(older, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
         }
         store.insert(connection)

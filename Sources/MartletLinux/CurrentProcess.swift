@@ -6,7 +6,7 @@ package enum CurrentProcess {
     package static var pid: Int32 { getpid() }
 
     /// CPUs that this process may run on.
-    package static var usableCPUs: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+    package static var usableCPUs: Int { max(1, Int(martlet_usable_cpus())) }
 
     /// Descriptors that are open now.
     package static var openDescriptors: Int { Int(martlet_open_descriptors()) }

@@ -11,6 +11,11 @@ package struct NetworkAddress: Hashable, Sendable {
         unsafe self.init { unsafe martlet_peer_address(socket, $0) }
     }
 
+    /// Where our own end of a socket is; nil for a Unix socket.
+    package init?(localOf socket: Int32) {
+        unsafe self.init { unsafe martlet_local_address(socket, $0) }
+    }
+
     /// Reads `192.0.2.1` or `2001:db8::1`.
     package init?(_ text: String) {
         unsafe self.init { bytes in unsafe text.withCString { unsafe martlet_parse_address($0, bytes) } }
@@ -26,6 +31,8 @@ package struct NetworkAddress: Hashable, Sendable {
         high = bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) }
         low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
     }
+
+    package var isLoopback: Bool { isIPv4 ? low >> 24 & 0xFF == 127 : high == 0 && low == 1 }
 
     package var isIPv4: Bool { high == 0 && low >> 32 == 0xFFFF }
 }

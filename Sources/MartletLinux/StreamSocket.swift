@@ -63,6 +63,11 @@ package enum StreamSocket {
         _ = martlet_set_no_delay(socket)
     }
 
+    /// A blocking read or write that takes longer fails with EAGAIN.
+    package static func setTimeouts(_ socket: Int32, seconds: Int) {
+        _ = martlet_set_timeouts(socket, Int32(seconds))
+    }
+
     /// Asks the kernel for socket buffers of this size.
     package static func setBuffers(_ socket: Int32, receive: Int, send: Int) {
         _ = martlet_set_buffer(socket, Int32(receive), Int32(send))

@@ -26,5 +26,6 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
     package var isAddressInUse: Bool { number == EADDRINUSE }
     package var isNotFound: Bool { number == ENOENT }
     package var isRefused: Bool { number == ECONNREFUSED }
+    package var isTimeout: Bool { number == EAGAIN }
     package var isDenied: Bool { number == EACCES || number == EPERM }
 }

@@ -1,4 +1,5 @@
 internal import MartletCore
+internal import MartletWire
 
 /// A key of the configuration: how its text becomes a value, how the value is shown, and what it is for.
 struct ConfigurationKey: Sendable {
@@ -287,7 +288,7 @@ extension ConfigurationKey {
     /// `250ms`, `5s`, `2m`, `1h`.
     private static func duration(_ text: String, _ key: String) throws(ConfigurationError) -> Duration {
         let digits = text.prefix { $0.isNumber }
-        if let number = Int(digits), number <= 86_400_000 {
+        if let number = Int(digits), number <= 3_600_000 {
             switch text.dropFirst(digits.count) {
             case "ms": return .milliseconds(number)
             case "s": return .seconds(number)
@@ -331,7 +332,7 @@ enum ConfigurationValue: Equatable, Sendable {
     var list: [String] {
         switch self {
         case .list(let list): list
-        case .text(let text): text.split(separator: ",").map { String($0.drop { $0 == " " }) }
+        case .text(let text): text.split(separator: ",").map { HTTPSyntax.trimmed($0) }
         }
     }
 }

@@ -85,8 +85,11 @@ struct ConfigurationReading {
         let snapshot: YAMLSnapshot
         do {
             let bytes = try File.read(path, limit: Self.largestFile)
-            lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-                .map(String.init)
+            lines = String(decoding: bytes, as: UTF8.self).split(
+                omittingEmptySubsequences: false,
+                whereSeparator: \.isNewline
+            )
+            .map(String.init)
             // Asked about each key whether it is a secret, the recorder learns which keys there are.
             let options = YAMLSnapshot.ParsingOptions(
                 secretsSpecifier: .dynamic { key, _ in
@@ -98,7 +101,9 @@ struct ConfigurationReading {
         } catch {
             throw ConfigurationError(key: "config", why: "\(error)").at(path)
         }
-        let known = Set(ConfigurationKey.all.map(\.name))
+        // A section may be empty.
+        let sections = ConfigurationKey.all.compactMap { $0.name.split(separator: ".").first.map(String.init) }
+        let known = Set(ConfigurationKey.all.map(\.name) + sections)
         if let unknown = names.all.sorted().first(where: { !known.contains($0) }) {
             throw ConfigurationError(key: unknown, why: "there is no such key").at("\(path):\(line(of: unknown))")
         }
@@ -136,7 +141,8 @@ struct ConfigurationReading {
             guard case .string(let text)? = try file.value(forKey: path, type: .string).value?.content else {
                 return nil
             }
-            return .text(text)
+            // YAML's ways to say that there is nothing.
+            return ["", "~", "null", "Null", "NULL"].contains(text) ? nil : .text(text)
         } catch {
             throw ConfigurationError(key: key.name, why: "must be one value, not a list")
         }

@@ -11,6 +11,8 @@ final class ControlServer {
         var exchange: HTTPExchange
         var unsent: [UInt8] = []
         var isClosed = false
+        /// It has ended its side.
+        var hasEnded = false
 
         init(index: Int, descriptor: Int32, bodyBytes: Int) {
             self.index = index
@@ -65,6 +67,11 @@ final class ControlServer {
         }
         switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: 65536) {
         case .wouldBlock: return
+        case .ended where peer.exchange.isWaiting:
+            // It has said all; what it asked is still answered.
+            peer.exchange.stopReading()
+            peer.hasEnded = true
+            watch(peer)
         case .ended, .failed: close(peer)
         case .moved: read(peer)
         }
@@ -100,7 +107,8 @@ final class ControlServer {
         case .command(let command): ask(command, nil, call, respond)
         case .publish(let command, let isEvent):
             try checkJSON(input, body)
-            ask(command, isEvent ? try envelope(text) : Array(input[body]), call, respond)
+            let key = try APICall.idempotencyKey(request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
+            ask(command, isEvent ? try envelope(text) : Array(input[body]), key: key, call, respond)
         case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }
     }
@@ -108,11 +116,12 @@ final class ControlServer {
     private func ask(
         _ command: Command,
         _ text: [UInt8]?,
+        key: RequestKey? = nil,
         _ call: APICall,
         _ respond: @escaping (HTTPResponse) -> Void
     ) {
         let text = text ?? []
-        unsafe switchboard.ask(command, text: text.span, now: loop.now) { reply in
+        unsafe switchboard.ask(Request(command, key: key), text: text.span, now: loop.now) { reply in
             respond(APIAnswer.response(to: call, reply))
         }
     }
@@ -140,15 +149,21 @@ final class ControlServer {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span) {
             case .moved(let count): peer.unsent.removeFirst(count)
             case .wouldBlock:
-                try? loop.modify(peer.descriptor, token: token(peer.index), interest: [.readable, .writable])
+                watch(peer)
                 return
             case .ended, .failed:
                 close(peer)
                 return
             }
         }
-        try? loop.modify(peer.descriptor, token: token(peer.index), interest: .readable)
+        watch(peer)
         if peer.exchange.isOver { close(peer) }
+    }
+
+    private func watch(_ peer: Peer) {
+        var interest: EventLoop.Interest = peer.hasEnded ? [] : .readable
+        if !peer.unsent.isEmpty { interest.insert(.writable) }
+        try? loop.modify(peer.descriptor, token: token(peer.index), interest: interest)
     }
 
     private func close(_ peer: Peer) {

@@ -31,6 +31,13 @@ struct Listeners {
             default: closeDescriptor(inherited.number)
             }
         }
+        for descriptor in client + api where configuration.isDevelopment {
+            if let address = NetworkAddress(localOf: descriptor), !address.isLoopback {
+                let why =
+                    "an inherited socket is on a network: with --dev nobody is checked, so it serves loopback only"
+                throw ConfigurationError(key: "client.listen", why: why)
+            }
+        }
         clientAddress = "inherited"
         apiAddress = "inherited"
         if client.isEmpty {

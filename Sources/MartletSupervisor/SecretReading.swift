@@ -7,7 +7,8 @@ internal import MartletWire
 ///
 /// Secrets are never in arguments, logs or the configuration that is shown.
 struct SecretReading {
-    private static let largestFile = 1_048_576
+    private static let largestKeySet = 1_048_576
+    private static let largestSecret = 65536
     /// RFC 7518, 3.2: as many bits as the hash has.
     private static let shortestSecret = 32
     private static let shortestAPIKey = 16
@@ -118,7 +119,7 @@ struct SecretReading {
         guard let path else { return nil }
         let bytes: [UInt8]
         do throws(SystemCallError) {
-            bytes = try File.read(path, limit: Self.largestFile)
+            bytes = try File.read(path, limit: isSecret ? Self.largestSecret : Self.largestKeySet)
         } catch {
             throw located(key, "\(error)")
         }

@@ -37,6 +37,7 @@ actor Supervisor {
     private var timerDeadline: UInt64?
     private var wasReady = false
     private var stopDeadline: UInt64?
+    private var isFinished = false
     private var controlPausedUntil: UInt64?
     private let descriptorLimit: Int
 
@@ -133,6 +134,12 @@ actor Supervisor {
             case .kill(let reason):
                 log.error("Killing a worker", metadata: metadata(worker, ["why": "\(reason.rawValue)"]))
                 worker.end(reason.rawValue)
+            }
+        }
+        if let resume = controlPausedUntil, now >= resume {
+            controlPausedUntil = nil
+            if stopDeadline == nil {
+                try? loop.register(listeners.control, token: Source.control.token(), interest: .readable)
             }
         }
         if let stopDeadline, now >= stopDeadline {
@@ -292,6 +299,7 @@ actor Supervisor {
 
     private func becameReady(_ worker: WorkerProcess) {
         guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
+        switchboard.workerServes(worker.shard)
         log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
         announceStates()
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
@@ -354,6 +362,8 @@ actor Supervisor {
     }
 
     private func finish() {
+        guard !isFinished else { return }
+        isFinished = true
         control.stop()
         log.info("Stopped")
         loop.stop()

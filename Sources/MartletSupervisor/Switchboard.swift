@@ -70,21 +70,21 @@ final class Switchboard {
     }
 
     /// The supervisor itself asks, for an operator; the answer comes by `onReply`, always.
-    func ask(_ command: Command, text: Span<UInt8>, now: UInt64, _ onReply: @escaping (CommandReply) -> Void) {
+    func ask(_ request: Request, text: Span<UInt8>, now: UInt64, _ onReply: @escaping (CommandReply) -> Void) {
         nextCorrelation += 1
         let key = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
-        switch command.destination(in: map) {
-        case .nobody: return onReply(command.replyOfNobody)
+        switch request.command.destination(in: map) {
+        case .nobody: return onReply(request.command.replyOfNobody)
         case .shard(let shard):
             ownAskers[nextCorrelation] = onReply
-            send(Request(command), text: text, key, to: [workers[shard]], mode: .single, now: now)
+            send(request, text: text, key, to: [workers[shard]], mode: .single, now: now)
         case .anyShard:
             ownAskers[nextCorrelation] = onReply
             let serving = workers.first(where: \.isServing).map { [$0] } ?? []
-            send(Request(command), text: text, key, to: serving, mode: .single, now: now)
+            send(request, text: text, key, to: serving, mode: .single, now: now)
         case .everyShard, .room:
             ownAskers[nextCorrelation] = onReply
-            spread(Request(command), text: text, key, mapGeneration: map.generation, now: now)
+            spread(request, text: text, key, mapGeneration: map.generation, now: now)
         }
     }
 
@@ -218,9 +218,13 @@ final class Switchboard {
         }
     }
 
-    /// A worker has ended: whoever waits for it is told, and nobody waits for it; its rooms are empty.
+    /// A shard's next worker serves: it has no rooms but those that it tells of from now on.
+    ///
+    /// Until then the rooms of the dead one stay, so that publishes to them are answered as those to its users are.
+    func workerServes(_ shard: Int) { interest.forget(shard: shard) }
+
+    /// A worker has ended: whoever waits for it is told, and nobody waits for it.
     func workerEnded(_ shard: Int) {
-        interest.forget(shard: shard)
         pending.requesterFailed(UInt16(shard))
         for asker in repeats.requesterFailed(UInt16(shard)) {
             deliver(.init(key: asker, reply: .failed(.shardUnavailable(partial: nil))))
@@ -268,7 +272,8 @@ final class Switchboard {
     private func completed(_ node: NodeStatistics) -> NodeStatistics {
         let wantsUsers = node.shards.contains { $0.connectionsByUser != nil }
         let shards = workers.map { worker in
-            let fresh = node.shards.first { $0.shard == worker.shard }
+            // What a worker said before it died is in the ledger already.
+            let fresh = node.shards.first { $0.shard == worker.shard && $0.pid == worker.pid }
             var statistics = worker.statistics(fresh: fresh)
             if wantsUsers, statistics.connectionsByUser == nil { statistics.connectionsByUser = [:] }
             return statistics
@@ -283,6 +288,7 @@ final class Switchboard {
             jobs: isAlone ? shards[0].jobs : interest.count(of: .job)
         )
         completed.switchboardRefused = refused
+        completed.switchboardRepeated = repeats.repeated
         return completed
     }
 }

@@ -51,6 +51,8 @@ struct Token: Equatable {
         generation = UInt32(rawValue >> 32) & 0xFF_FFFF
     }
 
+    static func isTimer(_ rawValue: UInt64) -> Bool { UInt8(rawValue >> 56) == Kind.timer.rawValue }
+
     var rawValue: UInt64 {
         UInt64(kind.rawValue) << 56 | UInt64(generation) << 32 | UInt64(UInt32(index))
     }

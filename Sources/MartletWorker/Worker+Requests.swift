@@ -1,3 +1,4 @@
+internal import Logging
 internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
@@ -37,6 +38,10 @@ extension Worker {
                 case .messages(let accepted):
                     try unsafe gatekeeper.admitHandshake(now: loop.now)
                     let bearer = try gatekeeper.bearer(of: request)
+                    if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
+                        let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
+                        log.warning("\(event.message)", metadata: ["in_force": "\(job)"])
+                    }
                     return upgrade(peer, number, ticket(.messages, peer, request, bearer, accepted), manager)
                 }
             }
@@ -137,7 +142,13 @@ extension Worker {
         switch request.command {
         case .makeToken(let user, let seconds, let threads, let jobs):
             let token = gatekeeper.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs)
-            return token.map(CommandReply.token) ?? .failed(.cannotSign)
+            guard let token else { return .failed(.cannotSign) }
+            do throws(TokenProblem) {
+                _ = try gatekeeper.claims(of: token)
+                return .token(token)
+            } catch {
+                return .tokenRefused(error)
+            }
         case .checkToken(let token):
             do throws(TokenProblem) {
                 return .claims(try gatekeeper.claims(of: token))
@@ -268,6 +279,9 @@ extension Worker {
         guard batch.peer.descriptor >= 0, batch.peer.batch === batch else { return }
         if batch.isOver {
             batch.peer.exchange.endStream()
+            batch.peer.batch = nil
+        } else if batch.isCutShort {
+            batch.peer.exchange.cutStream()
             batch.peer.batch = nil
         }
         door.markDirty(batch.peer)

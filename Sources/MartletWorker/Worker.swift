@@ -130,6 +130,9 @@ final class Worker {
     private func open() async {
         do {
             gatekeeper.keys = try await KeyRing(contract.keys)
+            for why in gatekeeper.keys.skipped where contract.shard == 0 {
+                log.warning("A key of auth.jwks_file is not used", metadata: ["why": "\(why)"])
+            }
         } catch {
             log.error("Cannot use auth.jwks_file", metadata: ["why": "\(error)"])
             for line in logSink.take() { link.send(.log, line.bytes) }
@@ -145,8 +148,14 @@ final class Worker {
     // MARK: A turn
 
     private func turn(_ events: [EventLoop.Event], _ manager: isolated WebSocketManager) {
-        for event in events {
-            guard let token = Token(event.token) else { continue }
+        // What came in counts before the time that has passed: a pong in the kernel is no silence.
+        for event in events where !Token.isTimer(event.token) { handle(event, manager) }
+        for event in events where Token.isTimer(event.token) { handle(event, manager) }
+        endTurn(manager)
+    }
+
+    private func handle(_ event: EventLoop.Event, _ manager: isolated WebSocketManager) {
+        if let token = Token(event.token) {
             switch token.kind {
             case .socket:
                 if sockets.isCurrent(token.index, generation: token.generation) {
@@ -162,7 +171,6 @@ final class Worker {
             case .timer: timerFired(token, manager)
             }
         }
-        endTurn(manager)
     }
 
     private func endTurn(_ manager: isolated WebSocketManager) {
@@ -238,6 +246,7 @@ extension BirthContract {
         var limits = WebSocketManager.Limits()
         limits.connectionsPerUser = Int(self.limits.connectionsPerUser)
         limits.overUserLimit = self.limits.replacesOldest ? .replaceOldest : .reject
+        limits.recordsRoomChanges = true
         return limits
     }
 }

@@ -213,6 +213,12 @@ import Testing
             #expect(good.code == 0 && good.output.contains("用户9") && good.output.contains("t7"))
             let bad = try await server.control(["check-token", tokens["bad token_expired"] ?? ""])
             #expect(bad.code == 1 && bad.error.contains("has expired") && bad.error.contains("token_expired"))
+            for name in ["good in nanoseconds", "good without end"] {
+                #expect(try await server.control(["check-token", tokens[name] ?? ""]).code == 0, "\(name)")
+            }
+            let rooms = (0..<65).flatMap { ["--thread", "t\($0)"] }
+            let many = try await server.control(["token", "--user", "u"] + rooms)
+            #expect(many.code == 1 && many.error.contains("at most 64 rooms"))
             #expect(try await server.control(["token", "--user", "u", "--ttl", "soon"]).code == 2)
         }
     }
@@ -220,7 +226,7 @@ import Testing
     @Test(arguments: [
         ("short", "secret", "has 11 bytes; a secret needs 32 or more"),
         ("{\"keys\":[]}", "jwks", "there is no key in it"),
-        ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\"}]}", "jwks", "auth.jwks_file: cannot be used"),
+        ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\"}]}", "jwks", "it has no key that can be used"),
         ("not json", "jwks", "is no JSON Web Key Set"),
     ])
     func `keys that cannot be used stop the start with a sentence`(text: String, kind: String, why: String) async throws

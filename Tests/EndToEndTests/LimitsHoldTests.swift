@@ -33,6 +33,10 @@ import Testing
             let codes = await clients.events.events.filter { $0.ev == "closed" }.map(\.code)
             #expect(codes.allSatisfy { $0 == 4409 })
             #expect(try await server.publish("1", toUser: "alice") == .init(matched: 10, delivered: 10))
+            let ordered = try WebSocketClients()
+            for number in 0..<13 { _ = try await ordered.attempt("\(number)", server.webSocket("bob")) }
+            for number in 0..<3 { #expect(try await ordered.closeCode("\(number)") == 4409, "the oldest first") }
+            #expect(await ordered.events.events.count { $0.ev == "closed" } == 3)
         }
     }
 

@@ -103,6 +103,19 @@ import Testing
             }
             #expect(try await clients.messages("a", count: 1) == [body])
             #expect(try await clients.messages("b", count: 1) == [body])
+            for (count, status) in [(1_048_574, 200), (1_048_575, 413)] {
+                try ("\"" + String(repeating: "x", count: count) + "\"").write(
+                    toFile: file,
+                    atomically: true,
+                    encoding: .utf8
+                )
+                for path in ["/v1/users/alice/messages", "/v1/broadcast"] {
+                    let answer = try await server.request("POST", path, body: "@\(file)")
+                    #expect(answer.status == status)
+                    if status == 413 { #expect(answer.code == "message_too_large") }
+                }
+            }
+            #expect(try await server.statistics().totalConnections == 2, "a publisher's mistake closes nobody")
         }
     }
 }

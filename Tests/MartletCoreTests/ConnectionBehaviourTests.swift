@@ -45,7 +45,7 @@ import Testing
         var record = record
         record.metadata = "{\"password\":\"hunter2\"}"
         #expect("\(record)".contains("test_id") && "\(record)".contains("test_user"))
-        #expect(!"\(record)".contains("hunter2") && !String(reflecting: record.id).contains("hunter2"))
+        #expect(!"\(record)".contains("hunter2") && !"\(String(describing: record))".contains("password"))
     }
 
     @Test func `manager behaviour 5: the registry's manager is the manager it was asked of`() {
@@ -109,8 +109,9 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviour 13: a new manager tells nothing before something happens`() async {
-        #expect(fixture.events.isEmpty)
+    @Test func `manager behaviour 13: a new manager tells that it is there`() async {
+        #expect(fixture.events == [.initialized])
+        #expect(fixture.events[0].message == "Manager initialized")
     }
 
     @Test func `manager behaviour 14: an added connection is found by its id and by its user`() async {
@@ -127,8 +128,8 @@ import Testing
 
     @Test func `manager behaviour 16: adding is told with the connection and its user`() async {
         await fixture.add("conn1", "user1")
-        #expect(fixture.events == [.added(ConnectionID("conn1"), user: "user1")])
-        #expect(fixture.events[0].message == "Added connection")
+        #expect(fixture.events.last == .added(ConnectionID("conn1"), user: "user1"))
+        #expect(fixture.events.last?.message == "Added connection")
         #expect(await manager.statistics(byUser: true).connectionsByUser == ["user1": 1])
     }
 
@@ -139,7 +140,9 @@ import Testing
             }
         }
         let statistics = await manager.statistics(byUser: true)
-        #expect(statistics.connectionsByUser == Dictionary(uniqueKeysWithValues: (0..<5).map { ("u\($0)", 40) }))
+        #expect(
+            statistics.connectionsByUser == Dictionary(uniqueKeysWithValues: (0..<5).map { (ExactText("u\($0)"), 40) })
+        )
         await fixture.check()
     }
 
@@ -155,7 +158,7 @@ import Testing
         await fixture.add("c", "u")
         #expect(await manager.remove(ConnectionID("nonexistent_connection")) == nil)
         #expect(await fixture.ids("u") == ["c"])
-        #expect(fixture.events.count == 1, "and tells nothing")
+        #expect(fixture.events.count == 2, "and tells nothing")
     }
 
     @Test func `manager behaviour 20: removing one connection leaves the user's others`() async {

@@ -93,11 +93,13 @@ import Testing
         #expect(WebSocketManager.shared !== manager)
     }
 
-    @Test func `manager behaviour 56: the shared manager works`() async throws {
+    @Test func `manager behaviour 56: the shared manager takes sockets and delivers to them`() async throws {
         let shared = WebSocketManager.shared
-        let info = await shared.connect(user: "shared-test", handle: 1_000_000, now: 1)
-        #expect(await shared.connections(ofUser: "shared-test").count == 1)
-        #expect(await shared.remove(info.connection) != nil)
+        let handle = try #require(await shared.insert(FakeSocket()))
+        let info = await shared.connect(user: "shared-test", handle: handle, now: 1)
+        #expect(try await shared.send("1", toUser: "shared-test") == Delivery(matched: 1, delivered: 1))
+        #expect(await shared.disconnect(connection: info.connection, code: 1000, reason: "") == 1)
+        #expect(try await shared.send("1", toUser: "shared-test") == Delivery())
     }
 
     @Test func `manager behaviours 57, 58 and 61: eight tasks adding, removing and sending leave what a model says`()
@@ -133,10 +135,24 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviour 62: messages to one user leave in the order of the calls`() async throws {
+    @Test
+    func `manager behaviour 62: of many senders at once, each sender's messages arrive in the order of its calls`()
+        async throws
+    {
         let handle = await fixture.add("c", "u")
-        for number in 0..<100 { _ = try await manager.send("\(number)", toUser: "u") }
-        #expect(fixture.texts(handle) == (0..<100).map { "\($0)" })
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for sender in 0..<8 {
+                group.addTask {
+                    for number in 0..<100 { _ = try await manager.send("\(sender) \(number)", toUser: "u") }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let texts = fixture.texts(handle)
+        #expect(texts.count == 800)
+        for sender in 0..<8 {
+            #expect(texts.filter { $0.hasPrefix("\(sender) ") } == (0..<100).map { "\(sender) \($0)" })
+        }
     }
 
     @Test func `manager behaviour 63: broadcasts and sends at once lose and double nothing`() async throws {
@@ -177,6 +193,24 @@ import Testing
         #expect(fixture.texts(handle) == ["1"])
     }
 
+    @Test func `manager behaviour 66: users whose names look the same and are not the same bytes are two`() async throws
+    {
+        let (composed, decomposed) = ("jos\u{E9}", "jose\u{301}")
+        #expect(composed == decomposed, "for Swift they are one")
+        let first = await fixture.add("a", composed)
+        let second = await fixture.add("b", decomposed)
+        #expect(try await manager.send("1", toUser: composed) == Delivery(matched: 1, delivered: 1))
+        #expect(fixture.texts(first) == ["1"] && fixture.texts(second).isEmpty)
+        #expect(await manager.statistics(byUser: true).users == 2)
+        _ = await manager.bind(user: composed, toThread: "t")
+        _ = await manager.join(.thread(decomposed), connection: ConnectionID("b"))
+        #expect(try await manager.send("2", toRoom: .thread(composed)) == Delivery())
+        #expect(try await manager.send("3", toRoom: .thread("t")) == Delivery(matched: 1, delivered: 1))
+        #expect(try await manager.broadcast("4", excluding: [composed]) == Delivery(matched: 1, delivered: 1))
+        #expect(fixture.texts(second) == ["4"])
+        await fixture.check()
+    }
+
     @Test func `manager behaviour 68: users may have names of any script`() async {
         for (user, count) in [("用户1", 2), ("пользователь2", 1), ("مستخدم3", 3)] {
             for number in 0..<count { await fixture.add("\(user)-\(number)", user) }
@@ -202,6 +236,12 @@ import Testing
         let statistics = await manager.statistics(byUser: true)
         #expect(statistics.connections == 10_000 && statistics.users == 100)
         #expect(statistics.connectionsByUser?.values.allSatisfy { $0 == 100 } == true)
+        // A list that were rebuilt with each removal would take minutes for this.
+        await manager.perform { manager in
+            for number in 0..<100_000 { manager.add("d\(number)", user: "one", handle: number) }
+            for number in stride(from: 99_999, through: 0, by: -1) { manager.remove(ConnectionID("d\(number)")) }
+        }
+        #expect(await manager.statistics(byUser: true).connectionsByUser?["one"] == nil)
     }
 
     @Test func `manager behaviour 75: a failing send and a removal at once remove the connection once`() async throws {
@@ -232,8 +272,9 @@ import Testing
         #expect(await manager.rooms == [])
     }
 
-    @Test func `manager behaviour 78: 100,000 that came and went leave nothing, and their sockets are free`() async {
-        weak var last: FakeSocket?
+    @Test func `manager behaviour 78: 100,000 that came and went leave nothing, and their sockets are free`()
+        async throws
+    {
         await manager.perform { manager in
             for number in 0..<100_000 {
                 let id = "c\(number % 100)"
@@ -242,15 +283,36 @@ import Testing
                 manager.remove(ConnectionID(id))
             }
         }
-        let handle = await fixture.add("last", "u")
-        last = fixture.fake(handle)
-        #expect(last != nil)
-        fixture.forgetSockets()
-        _ = await manager.disconnect(connection: ConnectionID("last"), code: 1000, reason: "")
-        #expect(last == nil, "the transport let go of the socket")
+        let told = await manager.takeRoomChanges().count
+        #expect(told == 200_000)
+        #expect(await manager.takeRoomChanges().isEmpty)
+        let sockets = (0..<1000).map { _ in WeakSocket(FakeSocket()) }
+        for (number, socket) in sockets.enumerated() {
+            let handle = fixture.sockets.insert(try #require(socket.take()))
+            await manager.add("s\(number)", user: "u", handle: handle)
+        }
+        #expect(sockets.count { $0.socket != nil } == 1000)
+        _ = await manager.disconnect(user: "u", code: 1000, reason: "")
+        #expect(sockets.count { $0.socket != nil } == 0, "the transport let go of them")
         let statistics = await manager.statistics(byUser: true)
         #expect(statistics.connections == 0 && statistics.connectionsByUser == [:] && statistics.jobs == 0)
         #expect(await manager.rooms == [])
         await fixture.check()
+    }
+}
+
+/// A socket that is held by nobody else once it was taken.
+private final class WeakSocket {
+    private var held: FakeSocket?
+    private(set) weak var socket: FakeSocket?
+
+    init(_ socket: FakeSocket) {
+        held = socket
+        self.socket = socket
+    }
+
+    func take() -> FakeSocket? {
+        defer { held = nil }
+        return held
     }
 }

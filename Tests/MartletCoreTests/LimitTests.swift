@@ -27,9 +27,28 @@ import Testing
         #expect(judge(1000) == .refuse(waitMilliseconds: 100))
         #expect(judge(1050) == .refuse(waitMilliseconds: 50))
         #expect(judge(1100) == .pass)
-        #expect(strikes == 0)
-        #expect(judge(1100) == .refuse(waitMilliseconds: 100) && judge(1100) == .refuse(waitMilliseconds: 100))
+        #expect(strikes == 1)
+        #expect(judge(1100) == .refuse(waitMilliseconds: 100))
         #expect(judge(1100) == .close)
+    }
+
+    @Test func `who sends ten times what it may is closed, who sends a little more is told`() throws {
+        let limit = try #require(MessageLimit(perSecond: 50, burst: 100))
+        func run(everyMilliseconds interval: UInt64) -> (refused: Int, isClosed: Bool) {
+            var (state, strikes, refused) = (UInt64(0), UInt32(0), 0)
+            for now in stride(from: UInt64(0), to: 30_000, by: Int(interval)) {
+                switch limit.judge(&state, strikes: &strikes, now: now * 1_000_000) {
+                case .pass: break
+                case .refuse: refused += 1
+                case .close: return (refused, true)
+                }
+            }
+            return (refused, false)
+        }
+        #expect(run(everyMilliseconds: 2).isClosed)
+        #expect(run(everyMilliseconds: 20) == (0, false))
+        let little = run(everyMilliseconds: 15)
+        #expect(little.refused > 0 && !little.isClosed)
     }
 }
 

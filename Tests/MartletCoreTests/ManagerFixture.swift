@@ -17,21 +17,30 @@ final class FakeSocket: ClientSocket {
     func close(code: UInt16, reason: String) { closes.append(code) }
 }
 
+/// What a manager told.
+final class EventList: @unchecked Sendable {
+    // Unchecked: written on the manager's executor, read by tests after awaiting the manager.
+    var all: [ManagerEvent] = []
+}
+
 /// A manager over fake sockets, the list of what it told, and ways to run on its executor.
 final class ManagerFixture: @unchecked Sendable {
     // Unchecked: sockets and events are touched on the manager's executor, or while nothing runs on it.
     let sockets = SocketSet()
     let manager: WebSocketManager
-    private(set) var events: [ManagerEvent] = []
+    private let log = EventList()
     private var byHandle: [Int: FakeSocket] = [:]
 
     init(_ limits: WebSocketManager.Limits = .init()) {
         nonisolated(unsafe) let transport: any Transport = sockets
-        final class Log: @unchecked Sendable { var append: (ManagerEvent) -> Void = { _ in } }
-        let log = Log()
-        manager = WebSocketManager(executor: SerialQueue(), transport: transport, limits: limits) { log.append($0) }
-        log.append = { [weak self] in self?.events.append($0) }
+        let log = log
+        var limits = limits
+        limits.recordsRoomChanges = true
+        manager = WebSocketManager(executor: SerialQueue(), transport: transport, limits: limits) { log.all.append($0) }
     }
+
+    /// What the manager told, in order, since it was made.
+    var events: [ManagerEvent] { log.all }
 
     /// A new socket's handle.
     func socket(failing failure: SendFailure? = nil) -> Int {

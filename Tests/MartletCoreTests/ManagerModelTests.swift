@@ -40,7 +40,9 @@ private struct Model {
     @Test func `a million random operations agree with a simple model, all indexes compared`() async throws {
         let transport = CountingTransport()
         nonisolated(unsafe) let unsafeTransport: any Transport = transport
-        let manager = WebSocketManager(executor: SerialQueue(), transport: unsafeTransport)
+        var limits = WebSocketManager.Limits()
+        limits.recordsRoomChanges = true
+        let manager = WebSocketManager(executor: SerialQueue(), transport: unsafeTransport, limits: limits)
         try await manager.perform { manager in try Self.run(1_000_000, manager) }
     }
 
@@ -88,6 +90,7 @@ private struct Model {
                     try require(try manager.send("1", toUser: user).delivered == expected, step)
                 }
             }
+            if step < 3000 { try require(manager.inconsistencies == [], step) }
             if step % 20_000 == 0 || step == steps - 1 { try compare(manager, model, &occupied, step) }
         }
     }
@@ -100,7 +103,7 @@ private struct Model {
         _ step: Int
     ) throws {
         try require(manager.inconsistencies == [], step)
-        let counts = Dictionary(grouping: model.userOf.values) { $0 }.mapValues(\.count)
+        let counts = Dictionary(grouping: model.userOf.values.map { ExactText($0) }) { $0 }.mapValues(\.count)
         let statistics = manager.statistics(byUser: true)
         try require(statistics.connectionsByUser == counts, step)
         try require(statistics.connections == model.userOf.count, step)

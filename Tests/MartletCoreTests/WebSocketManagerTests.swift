@@ -158,7 +158,7 @@ extension WebSocketManager {
             }
             if step % 1000 == 0 { #expect(await manager.inconsistencies == []) }
         }
-        let byUser = Dictionary(grouping: model.values) { $0 }.mapValues(\.count)
+        let byUser = Dictionary(grouping: model.values.map { ExactText($0) }) { $0 }.mapValues(\.count)
         #expect(await manager.statistics(byUser: true).connectionsByUser == byUser)
         #expect(await manager.inconsistencies == [])
     }

@@ -73,6 +73,9 @@ final class ArenaFixture {
         let identity = ArenaIdentity(connection: "c", bearer: bearer)
         #expect(fixture.arena.setIdentity(identity, of: slot))
         #expect(try fixture.arena.identity(ofSlot: index) == identity)
+        let inUse = fixture.arena.chunkBytesInUse
+        for _ in 0..<100 { #expect(fixture.arena.setIdentity(identity, of: slot)) }
+        #expect(fixture.arena.chunkBytesInUse == inUse, "a renewed identity takes the old one's place")
         let damages: [() -> Void] = [
             { slot.cookie = 98 }, { slot.identityLength += 1 }, { slot.identityLength = .max },
             { slot.identity = .max },

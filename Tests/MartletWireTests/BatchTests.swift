@@ -177,7 +177,32 @@ import Testing
         }
         exchange.respond(to: number, HTTPProblem(401, "key_missing", "").response)
         if case .needsMore = exchange.next() {} else { Issue.record("it goes on") }
-        #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasPrefix("HTTP/1.1 401 "))
+        let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
+        #expect(output.hasPrefix("HTTP/1.1 401 ") && output.contains("Connection: close"))
+        expect(exchange.isOver)
+    }
+
+    @Test func `what is streamed after the answer was cut short is nothing that must be sent`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100, takesStreams: true))
+        _ = feed(&exchange, "POST /v1/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\na\n", pieces: 1000)
+        exchange.fail(HTTPProblem(408, "request_timeout", ""))
+        _ = exchange.takeOutput()
+        exchange.stream(Array("late".utf8))
+        expect(!exchange.hasOutput && exchange.isOver)
+    }
+
+    @Test func `an answer that is cut is sent without its last chunk`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100, takesStreams: true))
+        let events = feed(
+            &exchange,
+            "POST /v1/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\na\nb",
+            pieces: 1000
+        )
+        #expect(events == ["began", "a"])
+        exchange.stopStream()
+        expect(exchange.isWaiting && !exchange.isStreaming)
+        exchange.cutStream()
+        #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasSuffix("3\r\n<a>\r\n"))
         expect(exchange.isOver)
     }
 }

@@ -34,6 +34,12 @@ int martlet_connect_tcp(const char *address, uint16_t port);
 int martlet_local_port(int fd);
 /* The peer's address as 16 bytes of IPv6 (IPv4 mapped, ::ffff:a.b.c.d): 1; 0 where it has none (a Unix socket). */
 int martlet_peer_address(int fd, uint8_t address[16]);
+/* The same for our own end. */
+int martlet_local_address(int fd, uint8_t address[16]);
+/* CPUs that this process may run on (sched_getaffinity). */
+int martlet_usable_cpus(void);
+/* SO_RCVTIMEO and SO_SNDTIMEO of a blocking socket. */
+int martlet_set_timeouts(int fd, int seconds);
 /* The same for an address as text: 1, or 0 where it is none. */
 int martlet_parse_address(const char *text, uint8_t address[16]);
 /* SO_PEERCRED: the user who connected to our Unix socket; 0, or -1. */

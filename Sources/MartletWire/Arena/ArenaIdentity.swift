@@ -27,16 +27,18 @@ extension Arena {
     /// An identity's bytes are never more.
     private static let largestIdentity = 32768
 
-    /// Writes a slot's identity and its checksum; cookie, generation and connected-at must be set before.
+    /// Writes a slot's identity, in place of an older one, and its checksum; cookie, generation and connected-at must be set before.
     ///
     /// False when there is no memory.
     package func setIdentity(_ identity: ArenaIdentity, of slot: ArenaSlot) -> Bool {
         let bytes = identity.bytes
         guard bytes.count <= Self.largestIdentity, let chunk = allocate(bytes.count) else { return false }
         unsafe self.bytes(of: chunk, count: bytes.count).copyBytes(from: bytes)
+        let old = slot.identity
         slot.identityLength = UInt32(bytes.count)
         slot.identityChecksum = Self.checksum(slot, bytes)
         slot.identity = chunk
+        if old != 0 { free(old) }
         return true
     }
 

@@ -215,7 +215,7 @@ package struct ArenaSlot {
         nonmutating set { store(newValue, Field.rateState) }
     }
 
-    /// Messages that were over the rate since the last that was not.
+    /// Messages that were over the rate, less those since that were not.
     package var strikes: UInt32 {
         get { load(Field.strikes) }
         nonmutating set { store(newValue, Field.strikes) }

@@ -46,7 +46,8 @@ package enum APIAnswer {
             return problem
         case .overloaded:
             return HTTPProblem(503, "overloaded", "a queue is full: send slower").with("Retry-After", "1")
-        case .messageTooLarge: return HTTPProblem(413, "message_too_large", "the message is larger than a frame may be")
+        case .messageTooLarge:
+            return HTTPProblem(413, "message_too_large", "the message is larger than client.queue_bytes")
         case .keyReused:
             return HTTPProblem(422, "idempotency_key_reused", "this key came before with another request")
         case .tooManyRooms:
@@ -114,7 +115,10 @@ package enum APIAnswer {
         var json = JSONWriter()
         json.beginObject()
         json.member("user_id", claims.subject)
-        json.member("expires_at", claims.expiresAt.map { Timestamp.text(unixMilliseconds: Int64($0) * 1000) })
+        json.member(
+            "expires_at",
+            claims.expiresAt.map { Timestamp.text(unixMilliseconds: Int64(min(max($0, 0), 9e12) * 1000)) }
+        )
         json.member("issuer", claims.issuer)
         json.member("audience", claims.audiences.isEmpty ? nil : claims.audiences.joined(separator: ", "))
         json.member("threads", claims.threads ?? [])
@@ -155,7 +159,7 @@ package enum APIAnswer {
         if byUser, let counts = node.connectionsByUser {
             json.key("connections_by_user")
             json.beginObject()
-            for (user, count) in counts.sorted(by: { $0.key < $1.key }) { json.member(user, count) }
+            for (user, count) in counts.sorted(by: { $0.key < $1.key }) { json.member(user.text, count) }
             json.endObject()
         }
         json.member("threads", node.threads)

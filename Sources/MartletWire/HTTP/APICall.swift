@@ -152,6 +152,9 @@ package enum APICall: Equatable, Sendable {
                     }
                     let (threads, jobs) = (values("thread", parameters), values("job", parameters))
                     for room in threads + jobs { try checkRoom(room) }
+                    guard threads.count + jobs.count <= TokenPolicy.mostRooms else {
+                        throw HTTPProblem(400, "invalid_room", "a token names at most \(TokenPolicy.mostRooms) rooms")
+                    }
                     return .command(.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs))
                 }
             )

@@ -88,7 +88,10 @@ package struct HTTPExchange {
     package var waitingCount: Int { waiting.count }
 
     /// True where something must be sent.
-    package var hasOutput: Bool { !output.isEmpty || !streamed.isEmpty }
+    package var hasOutput: Bool { outputCount > 0 }
+
+    /// Bytes that must be sent.
+    package var outputCount: Int { output.count + streamed.count }
 
     /// The bytes behind the head that was read last: what a client sent early after an upgrade request.
     package var remainder: ArraySlice<UInt8> { input[start...] }
@@ -130,7 +133,9 @@ package struct HTTPExchange {
     ///
     /// One for a stream that has not begun to be answered refuses it, and ends the connection, as its body is not read.
     package mutating func respond(to number: Int, _ response: HTTPResponse) {
+        var response = response
         if stream != nil {
+            response.closes = true
             stream = nil
             start = input.count
             isReadingOver = true
@@ -302,7 +307,26 @@ extension HTTPExchange {
     }
 
     /// More of the answer to a stream; it leaves with ``takeOutput()``.
-    package mutating func stream(_ bytes: [UInt8]) { streamed += bytes }
+    ///
+    /// Nothing, where the answer was cut short meanwhile.
+    package mutating func stream(_ bytes: [UInt8]) {
+        if streamAnswer != nil { streamed += bytes }
+    }
+
+    /// No further line is handed over; what was is still answered.
+    package mutating func stopStream() {
+        guard stream != nil else { return }
+        stream = nil
+        start = input.count
+        isReadingOver = true
+    }
+
+    /// Ends an answer that is not whole, so that nobody takes it for one: without its last chunk.
+    package mutating func cutStream() {
+        flushStreamed()
+        streamAnswer = nil
+        isReadingOver = true
+    }
 
     /// The answer to the stream is complete.
     package mutating func endStream() {

@@ -25,6 +25,11 @@ package enum MetricsText {
             "Requests between shards that a full queue or a missing shard refused.",
             [([], node.switchboardRefused)]
         )
+        metrics.counter(
+            "martlet_switchboard_repeated_total",
+            "Publishes for several shards that were answered by their idempotency key.",
+            [([], node.switchboardRepeated)]
+        )
         for (timing, name, help) in timings { metrics.histogram(name, help, node.counters[timing]) }
         return metrics.text
     }

@@ -8,6 +8,7 @@ extension ByteWriter {
         put(UInt32(clamping: node.threads))
         put(UInt32(clamping: node.jobs))
         put(Int64(node.switchboardRefused))
+        put(Int64(node.switchboardRepeated))
         put(UInt32(node.shards.count))
         for shard in node.shards { put(shard) }
     }
@@ -28,7 +29,7 @@ extension ByteWriter {
         if let counts = statistics.connectionsByUser {
             put(UInt32(counts.count))
             for (user, count) in counts {
-                put(user)
+                put(user.text)
                 put(UInt32(count))
             }
         }
@@ -56,10 +57,12 @@ extension ByteReader {
         let uptime = try integer(UInt64.self)
         let (threads, jobs) = (try integer(UInt32.self), try integer(UInt32.self))
         let refused = try integer(Int64.self)
+        let repeated = try integer(Int64.self)
         var shards: [ShardStatistics] = []
         for _ in 0..<(try count(ofAtLeast: 32)) { shards.append(try shardStatistics()) }
         var node = NodeStatistics(shards: shards, uptimeNanoseconds: uptime, threads: Int(threads), jobs: Int(jobs))
         node.switchboardRefused = Int(refused)
+        node.switchboardRepeated = Int(repeated)
         return node
     }
 
@@ -84,9 +87,9 @@ extension ByteReader {
         statistics.cpuNanoseconds = try integer()
         statistics.lastEnd = try optionalText()
         if try flag() {
-            var counts: [String: Int] = [:]
+            var counts: [ExactText: Int] = [:]
             for _ in 0..<(try count(ofAtLeast: 8)) {
-                let user = try text()
+                let user = ExactText(try text())
                 counts[user] = Int(try integer(UInt32.self))
             }
             statistics.connectionsByUser = counts

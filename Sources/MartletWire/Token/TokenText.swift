@@ -99,7 +99,7 @@ package struct TokenText: Sendable {
         if let subject = claims.subject { payload.member("sub", subject) }
         if let issuer = claims.issuer { payload.member("iss", issuer) }
         if let audience = claims.audiences.first { payload.member("aud", audience) }
-        if let expiry = claims.expiresAt { payload.member("exp", Int(expiry)) }
+        if let expiry = claims.expiresAt { payload.member("exp", Int(min(max(expiry, 0), 9e12))) }
         for (name, rooms) in [("threads", claims.threads), ("jobs", claims.jobs)] {
             guard let rooms, !rooms.isEmpty else { continue }
             payload.key(name)

@@ -21,6 +21,7 @@ final class Batch {
     /// The number of the first line that has no answer yet.
     private var firstLine = 0
     private var isBodyComplete = false
+    private var isCut = false
 
     init(peer: HTTPPeer) {
         self.peer = peer
@@ -39,6 +40,15 @@ final class Batch {
     }
 
     func bodyEnded() { isBodyComplete = true }
+
+    /// No further line will come, though the body is not complete; false where no answer is owed either.
+    func cut() -> Bool {
+        isCut = true
+        return unanswered > 0
+    }
+
+    /// Everything that was taken is answered, and nothing more will be.
+    var isCutShort: Bool { isCut && !isBodyComplete && unanswered == 0 }
 
     /// Adds a publish to what goes to a shard; true where the parcel is full.
     func add(_ request: Request, text: Span<UInt8>, line: Int, to shard: Int) -> Bool {

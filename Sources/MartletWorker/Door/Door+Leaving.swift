@@ -19,6 +19,8 @@ extension Door {
 
     func forget(_ peer: HTTPPeer) {
         peer.descriptor = -1
+        // They hold each other.
+        peer.batch = nil
         peer.interest = []
         peers[peer.index] = nil
         vacant.append(peer.index)
@@ -47,6 +49,12 @@ extension Door {
         stopAccepting()
         for peer in peers.compactMap({ $0 }) {
             peer.exchange.stopReading()
+            if let batch = peer.batch {
+                // Lines that were taken are answered; those that were not get no answer, and the client sees the cut.
+                peer.exchange.stopStream()
+                if batch.cut() { continue }
+                peer.batch = nil
+            }
             if !peer.exchange.isWaiting, !peer.owesBytes { close(peer) } else { markDirty(peer) }
         }
     }

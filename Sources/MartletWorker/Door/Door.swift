@@ -141,6 +141,7 @@ final class Door {
         if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
         if peer.isLingering { return peer.lastReceived + Self.lingering }
         switch peer.kind {
+        case .client where peer.exchange.isStreaming: return peer.lastReceived + Self.idlePatience
         case .client where peer.exchange.isMidRequest || !peer.hasAsked:
             return peer.since + settings.handshakeTimeout
         case .client: return peer.lastReceived + Self.idlePatience
@@ -168,6 +169,7 @@ final class Door {
                 isNeeded = true
             } else if peer.exchange.isMidRequest, !peer.isLingering, !peer.exchange.isOver {
                 tally.counters[.handshakeTimeouts] += 1
+                peer.batch = nil
                 peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
                 markDirty(peer)
             } else {
@@ -224,13 +226,15 @@ final class Door {
 
     /// Reads requests that came together with those just answered, and waited in the buffer for room.
     private func readOn(_ peer: HTTPPeer, _ onEvent: OnEvent) {
-        guard peer.descriptor >= 0, peer.exchange.isMidRequest else { return }
-        // The lines of a body that is complete are here, even if the peer has ended its side.
-        if wantsToRead(peer) || (peer.hasEnded && peer.exchange.isStreaming) { read(peer, onEvent) }
+        guard peer.descriptor >= 0, peer.exchange.isMidRequest, peer.unsentCount < Self.mostUnsent else { return }
+        // What came already is handled even where no more may be received, or the peer has ended its side.
+        read(peer, onEvent)
     }
 
     private func read(_ peer: HTTPPeer, _ onEvent: OnEvent) {
         while peer.descriptor >= 0 {
+            // Who does not read its answers gets no further ones, whatever it has sent already.
+            if peer.unsentCount + peer.exchange.outputCount > 2 * Self.mostUnsent { return markDirty(peer) }
             let event = peer.exchange.next()
             if event != .needsMore {
                 peer.hasAsked = true
@@ -308,6 +312,7 @@ final class Door {
     private func settle(_ peer: HTTPPeer) {
         let isOver = peer.exchange.isOver || (peer.hasEnded && !peer.exchange.isWaiting)
         if peer.exchange.hasOutput { markDirty(peer) }
+        if deadline(of: peer) != nil { setSweep() }
         guard isOver, !peer.owesBytes, !peer.isLingering else {
             watch(peer)
             return

@@ -66,7 +66,7 @@ struct Gatekeeper {
         bearer.threads = claims.threads ?? []
         bearer.jobs = claims.jobs ?? []
         bearer.metadata = claims.metadata
-        bearer.expiresAt = Int64(min(claims.expiresAt ?? 0, 9e12) * 1000)
+        bearer.expiresAt = Int64(min(max(claims.expiresAt ?? 0, 0), 9e12) * 1000)
         return bearer
     }
 
@@ -97,7 +97,7 @@ struct Gatekeeper {
     /// True where a connection may join a room by itself.
     func mayJoin(_ room: Room, _ bearer: Bearer) -> Bool {
         if contract.keys.anyRoom || contract.isDevelopment { return true }
-        return (room.kind == .thread ? bearer.threads : bearer.jobs).contains(room.id)
+        return (room.kind == .thread ? bearer.threads : bearer.jobs).contains { $0.isExactly(room.id) }
     }
 
     /// A number for the address that a client came from, keyed so that nobody can aim at another's; 0: not counted.
@@ -105,13 +105,23 @@ struct Gatekeeper {
         guard contract.limits.connectionsPerAddress > 0, var address = NetworkAddress(peerOf: socket) else { return 0 }
         if proxies.contains(address), let forwarded = request["x-forwarded-for"] {
             // The last one that is no proxy of ours is the nearest that can be believed.
-            let list = forwarded.split(separator: ",").map { NetworkAddress(HTTPSyntax.trimmed($0)) }
-            address = list.reversed().compactMap { $0 }.first { !proxies.contains($0) } ?? address
+            for entry in forwarded.split(separator: ",").reversed() {
+                guard let next = Self.address(HTTPSyntax.trimmed(entry)) else { break }
+                address = next
+                if !proxies.contains(next) { break }
+            }
         }
         // Of IPv6 the network counts: a client can use any address in it.
         let low = address.isIPv4 ? address.low : 0
         let number = Self.mixed(Self.mixed(address.high ^ contract.addressKey) ^ low ^ contract.addressKey)
         return number == 0 ? 1 : number
+    }
+
+    /// An address as proxies write it: alone, `192.0.2.1:5123`, `[2001:db8::1]:5123`.
+    private static func address(_ text: String) -> NetworkAddress? {
+        if let address = NetworkAddress(text) { return address }
+        if text.hasPrefix("[") { return NetworkAddress(String(text.dropFirst().prefix { $0 != "]" })) }
+        return NetworkAddress(String(text.prefix { $0 != ":" }))
     }
 
     /// Throws where a page of this origin may not connect.

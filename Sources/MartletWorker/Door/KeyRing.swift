@@ -17,6 +17,8 @@ struct KeyRing: Sendable {
     /// Keys by the name of their algorithm, those for new tokens first.
     private var keys: [String: [Key]] = [:]
     private var signing: (name: String, algorithm: any JWTAlgorithm)?
+    /// Keys of the set that are none of ours to use (RFC 7517, section 5), and why.
+    private(set) var skipped: [String] = []
 
     /// No keys at all: every token is refused.
     init() {}
@@ -51,9 +53,10 @@ struct KeyRing: Sendable {
             do {
                 try await add(description, id: name)
             } catch {
-                throw KeyProblem.unusable(name ?? "number \(index + 1)", "\(error)")
+                skipped.append("key \(name ?? "number \(index + 1)"): \(error)")
             }
         }
+        if keys.isEmpty { throw KeyProblem.noneUsable(skipped) }
     }
 
     private mutating func add(_ description: JSONValue, id: String?) async throws {
@@ -97,7 +100,10 @@ struct KeyRing: Sendable {
         if candidates.contains(where: { $0.id == nil }), token.algorithm.hasPrefix("HS") {
             chosen = candidates
         } else if let id = token.keyID {
-            chosen = candidates.filter { $0.id == id }
+            let named = candidates.filter { $0.id == id }
+            // A single key without an id is meant for all tokens of its algorithm.
+            let isLone = candidates.count == 1 && candidates[0].id == nil
+            chosen = named.isEmpty && isLone ? candidates : named
         } else {
             // Without a key id there is no telling which; trying all would make bad tokens dear.
             chosen = candidates.count == 1 ? candidates : []
@@ -119,13 +125,13 @@ struct KeyRing: Sendable {
 enum KeyProblem: Error, CustomStringConvertible {
     case notAKeySet
     case unknownType
-    case unusable(String, String)
+    case noneUsable([String])
 
     var description: String {
         switch self {
         case .notAKeySet: "it is no JSON Web Key Set: {\"keys\":[...]}"
         case .unknownType: "its type is none of RSA, EC, OKP"
-        case .unusable(let key, let why): "key \(key): \(why)"
+        case .noneUsable(let why): "it has no key that can be used: \(why.joined(separator: "; "))"
         }
     }
 }

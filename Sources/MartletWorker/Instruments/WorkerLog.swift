@@ -109,6 +109,7 @@ struct ManagerLog {
     private static func metadata(_ event: ManagerEvent, _ isDetailed: Bool) -> Logger.Metadata {
         var metadata: Logger.Metadata = [:]
         switch event {
+        case .initialized: break
         case .added(let id, let user):
             metadata = ["connection": "\(id)", "user": "\(user)"]
         case .removed(let id), .handlerFailed(let id): metadata = ["connection": "\(id)"]

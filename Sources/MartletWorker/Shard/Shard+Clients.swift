@@ -233,7 +233,7 @@ extension Shard {
             return complain(error.code, error.detail, to: index)
         }
         let old = identity.bearer
-        guard bearer.user == old.user else {
+        guard bearer.user.isExactly(old.user) else {
             return complain("forbidden", "the token is another user's", to: index)
         }
         identity.bearer.threads = bearer.threads
@@ -244,7 +244,11 @@ extension Shard {
         slot.flags.remove(.expiryAnnounced)
         watchExpiry(of: index)
         let id = sockets.locals[index].id
-        for room in old.rooms where !gatekeeper.mayJoin(room, bearer) { manager.leave(room, connection: id) }
+        // A job id that we made up is its own to keep: no token could name it.
+        let kept = old.job.flatMap { JobName.isGenerated($0) ? Room.job($0) : nil }
+        for room in old.rooms where room != kept && !gatekeeper.mayJoin(room, bearer) {
+            manager.leave(room, connection: id)
+        }
         for room in bearer.rooms { _ = manager.join(room, connection: id) }
         joined(index, on: manager)
         say(ServerMessage.authenticated(until: bearer.expiresAt), to: index)

@@ -39,8 +39,10 @@ extension Shard {
 
     /// Looks at those whose time has come, and sets the timer for the next.
     func checkHealth(on manager: isolated WebSocketManager) {
-        healthTimer = nil
         let now = unsafe sockets.loop.now
+        // One that was set before an earlier one.
+        guard let due = healthTimer, now >= due else { return }
+        healthTimer = nil
         closeSilent(now, manager)
         pingDue(now)
         checkExpiries(manager)

@@ -51,7 +51,9 @@ final class Shard {
     /// One that carries a key is carried out once; the second time gets the first answer.
     func execute(_ request: Request, text: Span<UInt8>, on manager: isolated WebSocketManager) -> CommandReply {
         guard let key = request.key else { return execute(request.command, text: text, on: manager) }
-        switch unsafe answers.find(key.text, fingerprint: key.fingerprint, now: sockets.loop.now) {
+        // A key of a publish to several shards is another than the same text of a publish to one of them.
+        let name = (request.command.isSpread ? "several " : "one ") + key.text
+        switch unsafe answers.find(name, fingerprint: key.fingerprint, now: sockets.loop.now) {
         case .known(let answer):
             tally.counters[.publishesRepeated] += 1
             return answer
@@ -61,7 +63,7 @@ final class Shard {
         let reply = execute(request.command, text: text, on: manager)
         // What failed may be tried again.
         if case .receipt = reply {
-            unsafe answers.remember(key.text, fingerprint: key.fingerprint, reply, now: sockets.loop.now)
+            unsafe answers.remember(name, fingerprint: key.fingerprint, reply, now: sockets.loop.now)
             tally.counters[.idempotencyForgotten] = answers.forgottenEarly
         }
         return reply
@@ -188,9 +190,12 @@ final class Shard {
 
     private func release(_ count: Int) {
         guard count > 0 else { return }
-        for entry in held.prefix(count) where sockets.isCurrent(entry.slot, generation: entry.generation & 0xFF_FFFF) {
-            sockets.unhold(entry.slot)
-        }
+        let released = held.prefix(count)
         held.removeFirst(count)
+        for entry in released where sockets.isCurrent(entry.slot, generation: entry.generation & 0xFF_FFFF) {
+            // It may have joined another room since.
+            let isHeldAgain = held.contains { $0.slot == entry.slot && $0.generation == entry.generation }
+            if !isHeldAgain { sockets.unhold(entry.slot) }
+        }
     }
 }

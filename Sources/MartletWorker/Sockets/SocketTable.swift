@@ -187,7 +187,8 @@ final class SocketTable: Transport {
     func queuedBytes(_ handle: Int) -> Int { Int(arena.slot(handle).queuedBytes) }
 
     func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
-        try prepare(.text, text)
+        if text.count > limits.queueBytes { throw .tooLarge }
+        return try prepare(.text, text)
     }
 
     func release(_ frame: PreparedFrame) {
@@ -202,7 +203,8 @@ final class SocketTable: Transport {
         let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
         // Small frames take more memory than their bytes, and the bound is one of memory.
         let held = Int(slot.queuedBytes) + Self.entryCost * (arena.queueCount(of: slot) + 1)
-        if held + Int(frame.byteCount) > limit { return .queueFull }
+        // One message always fits, so that nobody is closed for a single one.
+        if arena.queueCount(of: slot) > 0, held + Int(frame.byteCount) > limit { return .queueFull }
         guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else { return .outOfMemory }
         queuedBytes += Int(frame.byteCount)
         markDirty(handle)

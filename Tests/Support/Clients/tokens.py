@@ -49,6 +49,8 @@ tokens["good non-ASCII"] = token("HS256", secret, sub="用户1")
 tokens["good array aud"] = token("HS256", secret, aud=["x", audience])
 tokens["good no rooms"] = token("HS256", secret, threads=None, jobs=None)
 tokens["good one room"] = token("HS256", secret, threads=["t2", "t3"], jobs=None, exp=now + 900)
+tokens["good in nanoseconds"] = token("HS256", secret, exp=now * 10**9)
+tokens["good without end"] = raw({"alg": "HS256"}, json.dumps(claims | {"exp": 1e300}).encode(), secret.encode())
 tokens["good soon"] = token("HS256", secret, exp=now + 4)
 tokens["good barely expired"] = token("HS256", secret, exp=now - 2)
 
@@ -60,7 +62,7 @@ tokens["bad token_issuer"] = token("HS256", secret, iss="another")
 tokens["bad token_without_expiry"] = token("HS256", secret, exp=None)
 tokens["bad token_signature (other secret)"] = token("HS256", "x" * 64)
 tokens["bad token_signature (other key)"] = token("RS256", rsa.generate_private_key(65537, 2048), "rsa")
-tokens["bad token_signature (cut)"] = token("HS256", secret)[:-8]
+tokens["bad token_signature (of another)"] = token("HS256", secret, sub="eve").rsplit(".", 1)[0] + "." + token("HS256", secret).rsplit(".", 1)[1]
 tokens["bad token_algorithm (none)"] = raw({"alg": "none"}, json.dumps(claims).encode())
 tokens["bad token_algorithm (None)"] = raw({"alg": "NonE"}, json.dumps(claims).encode())
 pem = keys["rsa"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,34 @@
+/// Text that is equal only to the same bytes.
+///
+/// Swift's strings are equal where they look the same (`é` as one character and as two); ids of users and rooms are opaque,
+/// and two that differ in a byte are two. Whatever is keyed by such an id is keyed by this.
+package struct ExactText: Hashable, Comparable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
+    package let text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+
+    package init(stringLiteral text: String) {
+        self.text = text
+    }
+
+    package static func == (left: ExactText, right: ExactText) -> Bool { left.text.isExactly(right.text) }
+
+    package static func < (left: ExactText, right: ExactText) -> Bool {
+        left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { bytes in unsafe hasher.combine(bytes: UnsafeRawBufferPointer(bytes)) }
+        hasher.combine(0xFF as UInt8)  // no byte of UTF-8, so that neighbours in a key stay apart
+    }
+
+    package var description: String { text }
+}
+
+extension String {
+    /// True for the same bytes.
+    package func isExactly(_ other: String) -> Bool { utf8.elementsEqual(other.utf8) }
+}
