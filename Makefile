@@ -5,11 +5,12 @@ BUILD := .build
 # The Swift runtime is linked into the binaries, so that they run where no Swift is installed.
 RELEASE := -c release --static-swift-stdlib
 PYTHON := $(BUILD)/clients/bin/python
+CLIENTS := $(BUILD)/clients/installed
 # Passed on to `swift test`, as in `make test TEST_FLAGS="--filter ArenaTests"`.
 TEST_FLAGS ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help run test test-tsan deps build lint format bench clean
+.PHONY: help run test test-tsan deps build lint format bench print-docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -17,10 +18,10 @@ help: ## Show this list
 run: build ## Build, then serve in development mode: demo page on http://127.0.0.1:8000/
 	$(BUILD)/release/martletd --dev $(ARGS)
 
-test: deps $(PYTHON) ## Build and run every test
+test: deps $(CLIENTS) ## Build and run every test
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --no-parallel $(TEST_FLAGS)
 
-test-tsan: deps $(PYTHON) ## The tests once more under ThreadSanitizer (minutes)
+test-tsan: deps $(CLIENTS) ## The tests once more under ThreadSanitizer (minutes)
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
 
 deps: ## Check the toolchain, install the libraries of Debian that are missing
@@ -34,10 +35,11 @@ deps: ## Check the toolchain, install the libraries of Debian that are missing
 	  echo "Installing$$missing"; \
 	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-# WebSocket clients that are not ours, for the end-to-end tests.
-$(PYTHON): Tests/Support/Clients/requirements.txt
+# WebSocket clients and other libraries that are not ours, for the end-to-end tests.
+$(CLIENTS): Tests/Support/Clients/requirements.txt
 	python3 -m venv $(BUILD)/clients
-	$(BUILD)/clients/bin/pip install -q -r Tests/Support/Clients/requirements.txt
+	$(BUILD)/clients/bin/pip install -q -r $<
+	touch $@
 
 build: deps ## Build the release binaries into .build/release
 	swift build $(RELEASE)
@@ -50,6 +52,11 @@ format: ## Format the sources in place
 
 bench: build ## Measure, beside a C loop of send(2), on this machine
 	Tests/Benchmarks/run
+
+print-docs: ## Make config/martlet.yaml and docs/configuration.md again, from the code
+	swift build --product martletd
+	$(BUILD)/debug/martletd print-config > config/martlet.yaml
+	$(BUILD)/debug/martletd print-config --markdown > docs/configuration.md
 
 clean: ## Remove everything that was built
 	rm -rf $(BUILD)

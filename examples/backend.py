@@ -5,7 +5,8 @@
     open http://127.0.0.1:9000/?user=alice
 
 Python's standard library is all it needs. Against a server that is not in development, set MARTLET_API_KEY (a line of
-auth.api_keys_file) and MARTLET_SECRET (the contents of auth.hmac_secret_file).
+auth.api_keys_file) and MARTLET_SECRET (the contents of auth.hmac_secret_file), and let the page connect:
+client.allowed_origins: ["http://127.0.0.1:9000"].
 """
 import base64, hashlib, hmac, http.client, http.server, json, os, threading, time, urllib.parse, uuid
 

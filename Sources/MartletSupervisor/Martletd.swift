@@ -97,11 +97,11 @@ struct Serve: ParsableCommand {
     }
 }
 
-/// `martletd check-config` says whether it would start with this.
+/// `martletd check-config` says what would stop a start, as far as that shows before workers read their keys.
 struct CheckConfig: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",
-        abstract: "Check a configuration and the secrets that it names; exit 0, or 1 and where it is wrong."
+        abstract: "Check a configuration and the files that it names; exit 0, or 1 and where it is wrong."
     )
 
     @Option(help: ArgumentHelp("Configuration file (YAML).", valueName: "file"))

@@ -78,4 +78,23 @@ import Testing
         let small = try await Subprocess.run(TestServer.binaries + "/martletd", ["--dev", "--config", path])
         #expect(small.code == 1 && small.error.contains("client.queue_bytes: must be 4096 to 268435456"))
     }
+
+    @Test func `the control socket answers who has ended its side, and knows idempotency keys`() async throws {
+        try await TestServer.with { server in
+            let script = """
+                import socket, sys
+                def ask(text):
+                    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(text.encode()); s.shutdown(1)
+                    data = b""
+                    while piece := s.recv(65536): data += piece
+                    return data.decode()
+                print(ask("GET /v1/stats HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n").split()[1])
+                for body in ("1", "1", "2"):
+                    print(ask("POST /v1/broadcast HTTP/1.1\\r\\nHost: x\\r\\nIdempotency-Key: k\\r\\n"
+                              "Content-Length: 1\\r\\n\\r\\n" + body).split()[1])
+                """
+            let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, server.controlSocket])
+            #expect(run.output == "200\n200\n200\n422\n", "\(run)")
+        }
+    }
 }

@@ -121,7 +121,7 @@ import Testing
         for (arguments, path) in [([], "config/martlet.yaml"), (["--markdown"], "docs/configuration.md")] {
             let printed = try await Subprocess.run(TestServer.binaries + "/martletd", ["print-config"] + arguments)
             let shipped = try String(contentsOf: Self.root.appendingPathComponent(path), encoding: .utf8)
-            #expect(printed.output == shipped, "make it again: martletd print-config \(arguments.joined()) > \(path)")
+            #expect(printed.output == shipped, "make it again: make print-docs")
         }
         let path = Self.root.appendingPathComponent("config/martlet.yaml").path
         let read = try await Subprocess.run(TestServer.binaries + "/martletd", ["print-config", "--config", path])

@@ -92,4 +92,41 @@ import Testing
             #expect(try await server.publish("1", toUser: "anybody") == .init(matched: 0, delivered: 0))
         }
     }
+
+    @Test func `while a shard is down its threads are answered 503, and counters never go back`() async throws {
+        let environment = [
+            "MARTLET_SUPERVISION_RESTART_BACKOFF_MIN": "2s", "MARTLET_SUPERVISION_RESTART_BACKOFF_MAX": "2s",
+        ]
+        try await TestServer.with(environment: environment) { server in
+            let map = ShardMap(shardCount: 2)
+            let user = try #require((0..<20).map { "user-\($0)" }.first { map.shard(ofUser: $0) == 0 })
+            let clients = try WebSocketClients()
+            var sent = 0
+            var wasRefused = false
+            // The second start that fails at once is followed by a pause, in which the shard is down.
+            for round in 0..<12 where !wasRefused {
+                try await server.waitForStatistics("the shard back") { statistics in
+                    #expect(statistics.messages.sent >= sent, "counters never go back")
+                    sent = statistics.messages.sent
+                    return statistics.shards[0].state == "serving"
+                }
+                try await clients.open([("c\(round)", server.webSocket(user, "&thread_id=t"))])
+                let delivered = try await server.request("POST", "/v1/threads/t/messages", body: "\(round)")
+                #expect(try delivered.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1))
+                let pid = try await server.statistics().shards[0].pid
+                kill(pid, SIGKILL)
+                _ = try await clients.closeCode("c\(round)")
+                let before = try await server.statistics()
+                let answer = try await server.request("POST", "/v1/threads/t/messages", body: "0")
+                let after = try await server.statistics()
+                #expect(before.messages.sent > sent && after.messages.sent >= before.messages.sent)
+                sent = after.messages.sent
+                if before.shards[0].state == "down", after.shards[0].state == "down" {
+                    #expect(answer.status == 503 && answer.code == "shard_unavailable")
+                    wasRefused = true
+                }
+            }
+            #expect(wasRefused)
+        }
+    }
 }
