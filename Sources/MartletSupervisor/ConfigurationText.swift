@@ -33,7 +33,8 @@ enum ConfigurationText {
             environment under the name given; four have flags: `--workers`, `--client-listen`, `--api-listen`,
             `--control-socket`. Flags come first, then the environment, then systemd credentials (for secrets), then the file,
             then defaults. A key that does not exist, a wrong type or an impossible value stops the start and is named with
-            its line; `martletd check-config --config FILE` says so beforehand (all but what is wrong with single keys of a JWKS). Durations are `250ms`, `5s`, `2m`, `1h`.
+            its line; `martletd check-config --config FILE` says so beforehand (all but what is wrong with single keys
+            of a JWKS). Durations are `250ms`, `5s`, `2m`, `1h`.
 
             Secrets are never in the file itself: it names files that hold them. Under systemd use `LoadCredential=` with the
             names given; a credential takes the place of the file's key. White space at a secret's end is not part of it.
