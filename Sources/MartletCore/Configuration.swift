@@ -114,6 +114,8 @@ package struct Configuration: Equatable, Sendable {
         var configuration = Configuration()
         configuration.isDevelopment = true
         configuration.client.listen = "127.0.0.1:8000"
+        // Load generators open thousands at once.
+        configuration.limits.handshakesPerSecond = 0
         return configuration
     }
 
