@@ -128,6 +128,28 @@ import Testing
         }
     }
 
+    @Test func `a batch of any length is answered to its end, also to who has ended its side`() async throws {
+        try await TestServer.with { server in
+            // 16,384 lines may wait for their answers; broadcasts make them wait.
+            let script = """
+                import socket, sys
+                host, port = sys.argv[1].split(":")
+                for n in (0, 1, 1000, 16383, 16384, 16385, 40000):
+                    s = socket.create_connection((host, int(port)), 60)
+                    line = lambda i: '{"all":true,"message":1}' if i % 1000 == 0 else '{"user":"u%d","message":1}' % (i % 50)
+                    body = "\\n".join(map(line, range(n))).encode()
+                    s.sendall(b"POST /v1/batch HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+                    s.shutdown(socket.SHUT_WR)
+                    data = b""
+                    while piece := s.recv(65536): data += piece
+                    print(n, data.count(b'"matched"') == n and data.endswith(b"0\\r\\n\\r\\n"))
+                """
+            let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, server.api])
+            let counts = [0, 1, 1000, 16383, 16384, 16385, 40000]
+            #expect(run.output == counts.map { "\($0) True\n" }.joined(), "\(run)")
+        }
+    }
+
     @Test func `the same key at the very same time is done once`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
