@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -279,4 +282,142 @@ int martlet_set_timeouts(int fd, int seconds) {
   struct timeval time = {.tv_sec = seconds};
   if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time)) return -1;
   return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+}
+
+/* An ACK may come between two calls: ask until both counters stand still. */
+int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state) {
+  struct tcp_info before, after;
+  for (int round = 0; round < 64; round++) {
+    socklen_t length = sizeof before;
+    int unsent = 0, unread = 0;
+    memset(&before, 0, sizeof before);
+    memset(&after, 0, sizeof after);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &before, &length)) return -1;
+    if (ioctl(fd, SIOCOUTQ, &unsent) || ioctl(fd, SIOCINQ, &unread)) return -1;
+    length = sizeof after;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &after, &length)) return -1;
+    if (before.tcpi_bytes_acked != after.tcpi_bytes_acked || before.tcpi_bytes_received != after.tcpi_bytes_received ||
+        before.tcpi_state != after.tcpi_state)
+      continue;
+    int s = after.tcpi_state;
+    /* FIN_WAIT1 4, FIN_WAIT2 5, TIME_WAIT 6, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11: whose FIN was counted. */
+    int ours = s == 4 || s == 5 || s == 6 || s == 9 || s == 11;
+    int theirs = s == 6 || s == 8 || s == 9 || s == 11;
+    *written = after.tcpi_bytes_acked + (uint64_t)unsent - (uint64_t)ours;
+    *read = after.tcpi_bytes_received - (uint64_t)unread - (uint64_t)theirs;
+    *state = s;
+    return 0;
+  }
+  errno = EAGAIN;
+  return -1;
+}
+
+int martlet_limit_descriptors(int count) {
+  struct rlimit limit = {.rlim_cur = (rlim_t)count, .rlim_max = (rlim_t)count};
+  return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The keeper runs beside another process that uses the same table; it only makes system calls. Sanitizers need threads
+   that it does not have. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define KEEPER __attribute__((no_sanitize("thread")))
+#endif
+#endif
+#ifndef KEEPER
+#define KEEPER
+#endif
+
+KEEPER static int is_client(int fd) {
+  int protocol = 0;
+  socklen_t length = sizeof protocol;
+  if (syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) || protocol != IPPROTO_TCP) return 0;
+  struct sockaddr_storage peer;
+  length = sizeof peer;
+  return syscall(SYS_getpeername, fd, &peer, &length) == 0;
+}
+
+KEEPER static void keeper_say(int channel, char kind, uint32_t number) {
+  unsigned char message[5] = {(unsigned char)kind, number & 255, number >> 8 & 255, number >> 16 & 255, number >> 24};
+  struct iovec part = {message, sizeof message};
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+  syscall(SYS_sendmsg, channel, &header, MSG_NOSIGNAL);
+}
+
+/* Sends so many descriptors; waits for room, and until the kernel lets more of them be under way. */
+KEEPER static int keeper_send(int channel, const int *fds, int count) {
+  static control_buffer control;
+  char kind = 's';
+  struct iovec part = {&kind, 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+                           .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+  struct cmsghdr *header = (struct cmsghdr *)control.bytes;
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(count * sizeof(int));
+  int *target = (int *)CMSG_DATA(header);
+  for (int i = 0; i < count; i++) target[i] = fds[i];
+  for (;;) {
+    if (syscall(SYS_sendmsg, channel, &message, MSG_NOSIGNAL) >= 0) return 0;
+    if (errno != EAGAIN && errno != ETOOMANYREFS && errno != ENOBUFS && errno != EINTR) return -1;
+    struct pollfd room = {channel, POLLOUT, 0};
+    struct timespec pause = {0, 1000000};
+    if (errno == EAGAIN)
+      syscall(SYS_ppoll, &room, 1, NULL, NULL, 8);
+    else
+      syscall(SYS_nanosleep, &pause, NULL);
+  }
+}
+
+KEEPER static uint32_t keeper_walk(int channel, int sends) {
+  static int fds[MARTLET_MAX_DESCRIPTORS];
+  struct rlimit limit = {1024, 1024};
+  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+  uint32_t total = 0;
+  int waiting = 0, closed = 0;
+  /* A table has no great holes: the kernel gives out the lowest free number. */
+  for (int fd = 3; (rlim_t)fd < limit.rlim_cur && closed < 65536; fd++) {
+    if (!is_client(fd)) {
+      closed++;
+      continue;
+    }
+    closed = 0;
+    total++;
+    if (!sends) continue;
+    fds[waiting++] = fd;
+    if (waiting < MARTLET_MAX_DESCRIPTORS) continue;
+    if (keeper_send(channel, fds, waiting)) return total;
+    waiting = 0;
+  }
+  if (waiting > 0) keeper_send(channel, fds, waiting);
+  return total;
+}
+
+KEEPER static void keeper_run(int channel) {
+  syscall(SYS_prctl, PR_SET_NAME, "martlet-keeper", 0, 0, 0);
+  keeper_say(channel, 'k', (uint32_t)syscall(SYS_getpid));
+  for (;;) {
+    struct pollfd ready = {channel, POLLIN, 0};
+    long woken = syscall(SYS_ppoll, &ready, 1, NULL, NULL, 8);
+    if (woken < 0) continue;
+    char kind = 0;
+    long length = syscall(SYS_recvfrom, channel, &kind, 1, MSG_DONTWAIT, NULL, NULL);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (length <= 0 || kind == 'x') syscall(SYS_exit_group, 0);
+    if (kind == 'c') keeper_say(channel, 'c', keeper_walk(channel, 0));
+    if (kind == 'g') keeper_say(channel, 'e', keeper_walk(channel, 1));
+  }
+}
+
+KEEPER int martlet_keeper(int channel) {
+  /* What a terminal sends is for the supervisor alone. */
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, NULL);
+  long pid = syscall(SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) keeper_run(channel);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  return (int)pid;
 }

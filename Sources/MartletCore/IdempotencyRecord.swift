@@ -41,29 +41,42 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
         return entry.fingerprint == fingerprint ? .known(entry.answer) : .conflict
     }
 
-    package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) {
-        forgetOld(now)
-        let expiry = now + lifetime
+    /// Remembers an answer; returns those that were forgotten for it, or because of their age.
+    @discardableResult
+    package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) -> [Answer] {
+        let forgotten = forgetOld(now)
+        restore(key, fingerprint: fingerprint, answer, expiry: expiry(now: now))
+        return forgotten
+    }
+
+    /// Until when an answer is remembered that is given now.
+    package func expiry(now: UInt64) -> UInt64 { now + lifetime }
+
+    /// Remembers an answer of before; those with an earlier expiry come first.
+    package mutating func restore(_ key: String, fingerprint: UInt64, _ answer: Answer, expiry: UInt64) {
         let key = ExactText(key)
         entries[key] = Entry(fingerprint: fingerprint, answer: answer, expiry: expiry)
         order.append((key, expiry))
     }
 
-    private mutating func forgetOld(_ now: UInt64) {
+    private mutating func forgetOld(_ now: UInt64) -> [Answer] {
+        var forgotten: [Answer] = []
         while orderStart < order.count {
             let first = order[orderStart]
             let isDue = first.expiry <= now
             guard isDue || entries.count >= capacity else { break }
             orderStart += 1
             // A key that was remembered again since has a later place in the order.
-            guard entries[first.key]?.expiry == first.expiry else { continue }
+            guard let entry = entries[first.key], entry.expiry == first.expiry else { continue }
             entries.removeValue(forKey: first.key)
+            forgotten.append(entry.answer)
             if !isDue { forgottenEarly += 1 }
         }
         if orderStart > 1024, orderStart * 2 > order.count {
             order.removeFirst(orderStart)
             orderStart = 0
         }
+        return forgotten
     }
 }
 

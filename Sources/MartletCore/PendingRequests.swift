@@ -43,6 +43,8 @@ package struct PendingRequests: Sendable {
         /// Why one of several shards did not do it.
         var refusal: CommandFailure?
         let deadline: UInt64
+        /// The request as it was sent.
+        let frame: [UInt8]
     }
 
     fileprivate enum Gathered: Sendable {
@@ -54,13 +56,19 @@ package struct PendingRequests: Sendable {
     private var order: [(key: Key, deadline: UInt64)] = []
     private var orderStart = 0
     private let capacity: Int
+    private let frameCapacity: Int
 
-    package init(capacity: Int) {
+    /// * `capacity`: the most requests that are remembered.
+    /// * `frameCapacity`: with more bytes of requests no further ones are taken.
+    package init(capacity: Int, frameCapacity: Int = .max) {
         self.capacity = capacity
+        self.frameCapacity = frameCapacity
     }
 
     package var count: Int { entries.count }
-    package var isFull: Bool { entries.count >= capacity }
+    package var isFull: Bool { entries.count >= capacity || frameBytes > frameCapacity }
+    /// Bytes of the requests that are kept, to be sent again.
+    package private(set) var frameBytes = 0
 
     /// The first deadline, in the caller's clock; nil where nothing waits.
     package var nextDeadline: UInt64? {
@@ -69,13 +77,23 @@ package struct PendingRequests: Sendable {
 
     /// Remembers a request.
     ///
-    /// Deadlines must not decrease from call to call.
-    package mutating func add(_ key: Key, to shards: [Int], mode: Mode, deadline: UInt64) {
+    /// Deadlines must not decrease from call to call. `frame` is what ``frames(for:)`` gives back while it is unanswered.
+    package mutating func add(_ key: Key, to shards: [Int], mode: Mode, deadline: UInt64, frame: [UInt8] = []) {
         precondition(!shards.isEmpty, "a request goes to somebody")
         let bits = shards.reduce(UInt128(0)) { $0 | 1 << UInt128($1) }
         let gathered: Gathered = mode == .statistics ? .statistics([]) : .receipt(Delivery())
-        entries[key] = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline)
+        entries[key] = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline, frame: frame)
+        frameBytes += frame.count
         order.append((key, deadline))
+    }
+
+    /// What a shard has not answered yet, in the order in which it was asked: its next worker gets it again.
+    package func frames(for shard: Int) -> [[UInt8]] {
+        let bit: UInt128 = 1 << UInt128(shard)
+        return order[orderStart...].compactMap { place in
+            guard let entry = entries[place.key], entry.waitingFor & bit != 0 else { return nil }
+            return entry.frame
+        }
     }
 
     /// How a request is answered; nil where nobody waits for it (any more).
@@ -134,12 +152,6 @@ package struct PendingRequests: Sendable {
         return answers
     }
 
-    /// Nobody waits any more for what this requester asked: it is gone.
-    package mutating func requesterFailed(_ source: UInt16) {
-        for key in entries.keys where key.source == source { entries.removeValue(forKey: key) }
-        compact()
-    }
-
     /// Keeps a request that still waits, or answers it.
     private mutating func settle(_ key: Key, _ entry: Entry) -> Answer? {
         guard entry.waitingFor == 0 else {
@@ -159,7 +171,7 @@ package struct PendingRequests: Sendable {
     }
 
     private mutating func forget(_ key: Key) {
-        entries.removeValue(forKey: key)
+        if let entry = entries.removeValue(forKey: key) { frameBytes -= entry.frame.count }
         compact()
     }
 

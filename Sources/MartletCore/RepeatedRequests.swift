@@ -61,15 +61,4 @@ package struct RepeatedRequests: Sendable {
         }
         return ended.waiting
     }
-
-    /// A requester is gone: what it asked first goes on, for nobody; its key is free again.
-    package mutating func requesterFailed(_ source: UInt16) -> [PendingRequests.Key] {
-        var waiting: [PendingRequests.Key] = []
-        for (asker, entry) in underWay where asker.source == source {
-            underWay.removeValue(forKey: asker)
-            firstAskers.removeValue(forKey: ExactText(entry.key.text))
-            waiting += entry.waiting.filter { $0.source != source }
-        }
-        return waiting
-    }
 }

@@ -18,6 +18,8 @@ package enum ShardState: UInt8, Sendable {
     case stopping
     /// Its worker has ended, and the next one waits for its time.
     case down
+    /// Its worker has ended, and the next one is taking over its connections: requests are held for it.
+    case recovering
 
     package var name: String {
         switch self {
@@ -25,8 +27,12 @@ package enum ShardState: UInt8, Sendable {
         case .serving: "serving"
         case .stopping: "stopping"
         case .down: "down"
+        case .recovering: "recovering"
         }
     }
+
+    /// True where requests are accepted: carried out at once, or held for a moment.
+    package var takesRequests: Bool { self == .serving || self == .recovering }
 }
 
 /// What a worker reports of itself, and what the supervisor adds.
@@ -52,9 +58,25 @@ package struct ShardStatistics: Equatable, Sendable {
     package var restarts = 0
     /// Why the last worker of this shard ended.
     package var lastEnd: String?
+    /// What the next one made of its connections; nil until it has taken over.
+    package var lastRestart: Restart?
     package var connectionsByUser: [ExactText: Int]?
 
     package init() {}
+}
+
+/// How a shard came through the end of a worker.
+package struct Restart: Equatable, Sendable {
+    /// UTC, in milliseconds since 1970.
+    package var at: Int64
+    package var kept = 0
+    package var lost = 0
+    /// From the worker's end to the moment the next one served.
+    package var pauseMilliseconds = 0
+
+    package init(at: Int64) {
+        self.at = at
+    }
 }
 
 /// The whole node.

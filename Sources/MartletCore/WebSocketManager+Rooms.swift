@@ -30,6 +30,9 @@ extension WebSocketManager {
         return own + store.rooms.rooms(ofUser: connection.user).filter { !own.contains($0) }
     }
 
+    /// The rooms that a connection has joined itself.
+    package func ownRooms(of id: ConnectionID) -> [Room] { store.rooms(of: id) }
+
     /// How many connections of this shard a message to the room would reach.
     package func count(in room: Room) -> Int {
         var count = 0

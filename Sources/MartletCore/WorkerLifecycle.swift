@@ -10,8 +10,6 @@ package struct WorkerLifecycle: Equatable, Sendable {
         package var livenessTimeout: UInt64
         package var backoffMinimum: UInt64
         package var backoffMaximum: UInt64
-        /// How long a worker must have served for its end not to count as a failed start.
-        package var stableAfter: UInt64 = 1_000_000_000
 
         package init(readyTimeout: UInt64, livenessTimeout: UInt64, backoffMinimum: UInt64, backoffMaximum: UInt64) {
             self.readyTimeout = readyTimeout
@@ -25,7 +23,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
         /// No process; start one at this time.
         case waiting(until: UInt64)
         case starting(since: UInt64)
-        case serving(since: UInt64, lastAlive: UInt64)
+        case serving(lastAlive: UInt64)
         /// A kill was sent; its end is awaited.
         case ending
         /// Asked to stop for good.
@@ -66,6 +64,12 @@ package struct WorkerLifecycle: Equatable, Sendable {
         }
     }
 
+    /// The end that was awaited, or that nobody expected, was only now: the next worker starts at once.
+    package func restartsSoon(after now: UInt64) -> Bool {
+        if case .waiting(let until) = state { return until <= now + 250_000_000 }
+        return false
+    }
+
     package var hasProcess: Bool {
         switch state {
         case .waiting, .stopped: false
@@ -78,7 +82,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
         switch state {
         case .waiting(let until): until
         case .starting(let since): since + policy.readyTimeout
-        case .serving(_, let lastAlive): lastAlive + policy.livenessTimeout
+        case .serving(let lastAlive): lastAlive + policy.livenessTimeout
         case .ending, .stopping, .stopped: nil
         }
     }
@@ -91,14 +95,14 @@ package struct WorkerLifecycle: Equatable, Sendable {
     /// It said `ready`; false where nobody asked for it.
     package mutating func becameReady(at now: UInt64) -> Bool {
         guard case .starting = state else { return false }
-        state = .serving(since: now, lastAlive: now)
+        state = .serving(lastAlive: now)
         return true
     }
 
     /// It said `alive`.
     package mutating func saidAlive(at now: UInt64) {
-        guard case .serving(let since, _) = state else { return }
-        state = .serving(since: since, lastAlive: now)
+        guard case .serving = state else { return }
+        state = .serving(lastAlive: now)
     }
 
     /// Time has passed.
@@ -110,7 +114,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
             state = .ending
             failedStarts += 1
             return .kill(.notReady)
-        case .serving(_, let lastAlive) where now >= lastAlive + policy.livenessTimeout:
+        case .serving(let lastAlive) where now >= lastAlive + policy.livenessTimeout:
             state = .ending
             return .kill(.notAlive)
         default:
@@ -121,8 +125,8 @@ package struct WorkerLifecycle: Equatable, Sendable {
     /// The process has ended, or could not be started.
     ///
     /// The first restart is immediate; then 100 ms (the minimum) doubling to the maximum, each shortened by up to half
-    /// by `jitter` (0..<1). Only starts that did not lead to a stable worker count, so a client that crashes its own
-    /// worker now and then cannot throttle the service.
+    /// by `jitter` (0..<1). Only starts that did not lead to a worker that serves count, so a client that crashes its own
+    /// worker cannot throttle the service.
     package mutating func ended(at now: UInt64, jitter: Double) {
         switch state {
         case .stopping, .stopped:
@@ -130,8 +134,8 @@ package struct WorkerLifecycle: Equatable, Sendable {
             return
         case .starting, .waiting:
             failedStarts += 1
-        case .serving(let since, _):
-            failedStarts = now < since + policy.stableAfter ? failedStarts + 1 : 0
+        case .serving:
+            failedStarts = 0
         case .ending:
             break
         }

@@ -14,11 +14,31 @@ extension Supervisor {
             }
             if workers.indices.contains(Int(ticket.destination)) {
                 let owner = workers[Int(ticket.destination)]
+                if owner.isRecovering, owner.heldClients.count < Self.mostHeldClients {
+                    owner.heldClients.append(packet)
+                    continue
+                }
                 if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil { continue }
             }
             giveBack(packet.bytes, descriptor)
         }
         if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
+    }
+
+    /// Clients that wait for one shard to recover.
+    private static let mostHeldClients = 1024
+
+    /// Passes on a client that had to wait.
+    func passOn(_ packet: DescriptorChannel.Packet, to worker: WorkerProcess) {
+        guard let descriptor = packet.descriptor else { return }
+        if (try? worker.post?.send(packet.bytes, descriptor: descriptor)) != nil { return }
+        giveBack(packet.bytes, descriptor)
+    }
+
+    func giveBack(_ packets: [DescriptorChannel.Packet]) {
+        for packet in packets {
+            if let descriptor = packet.descriptor { giveBack(packet.bytes, descriptor) }
+        }
     }
 
     /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer.

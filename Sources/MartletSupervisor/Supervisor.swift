@@ -6,9 +6,9 @@ internal import MartletWire
 
 /// The process that owns the listening sockets, starts and watches a worker for each shard, and connects them.
 actor Supervisor {
-    private enum Source: UInt8 {
+    enum Source: UInt8 {
         case signals = 1
-        case control, controlPeer, process, link, post, timer
+        case control, controlPeer, process, link, post, timer, keeper, keeperEnd
 
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
@@ -25,10 +25,10 @@ actor Supervisor {
     private let map: ShardMap
     private let signals: SignalSource
     private let workerPath: String
-    private let log: Logger
+    let log: Logger
     private var listeners: Listeners
     let workers: [WorkerProcess]
-    private let switchboard: Switchboard
+    let switchboard: Switchboard
     private let control: ControlServer
     private let secrets: SecretReading
     private let board: Board
@@ -39,6 +39,8 @@ actor Supervisor {
     private var stopDeadline: UInt64?
     private var isFinished = false
     private var controlPausedUntil: UInt64?
+    /// The keepers of all workers, by their process ids.
+    var keepers: [Int32: WatchedProcess] = [:]
     private let descriptorLimit: Int
 
     /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
@@ -115,6 +117,8 @@ actor Supervisor {
             case .process: processReady(workers[index])
             case .link: linkReady(workers[index], event)
             case .post: postReady(workers[index])
+            case .keeper: keeperSpoke(workers[index])
+            case .keeperEnd: keeperEnded(Int32(index))
             case .timer: timerDeadline = nil
             case nil: break
             }
@@ -205,6 +209,9 @@ actor Supervisor {
             if let post = worker.post {
                 try loop.register(post.descriptor, token: Source.post.token(worker.shard), interest: .readable)
             }
+            if let keeper = worker.keeper {
+                try loop.register(keeper.channel, token: Source.keeper.token(worker.shard), interest: .readable)
+            }
         } catch {
             log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
             if worker.pid > 0 {
@@ -224,13 +231,18 @@ actor Supervisor {
         let stranded = worker.post?.takeWaiting() ?? []
         loop.deregister(worker.link)
         loop.deregister(worker.handle)
-        let lost = worker.reported.connections
+        keeperSpoke(worker)
+        let connections = worker.reported.connections
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
-        worker.forget(end)
-        board.clear(shard: worker.shard)
-        switchboard.workerEnded(worker.shard)
-        for packet in stranded {
-            if let descriptor = packet.descriptor { giveBack(packet.bytes, descriptor) }
+        worker.forget(end, keepsEstate: stopDeadline == nil)
+        // Requests are held while the next worker is about to take over; else whoever waits is told.
+        worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
+        if worker.estate == nil { board.clear(shard: worker.shard) }
+        if worker.isRecovering {
+            worker.heldClients += stranded
+        } else {
+            switchboard.shardFailed(worker.shard)
+            giveBack(stranded + worker.takeHeldClients())
         }
         if worker.hasBadConfiguration, !wasReady {
             failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
@@ -238,7 +250,7 @@ actor Supervisor {
         } else if stopDeadline == nil {
             log.error(
                 "A worker has ended",
-                metadata: metadata(worker, ["why": "\(end)", "connections_lost": "\(lost)"])
+                metadata: metadata(worker, ["why": "\(end)", "connections": "\(connections)"])
             )
             announceStates()
         }
@@ -293,13 +305,21 @@ actor Supervisor {
         case .rooms:
             let changes = try RoomChanges(input, in: frame.payload)
             switchboard.note(changes, from: worker, correlation: frame.header.correlation)
-        case .stop, .shardStates, .roomsNoted: throw .unknownValue
+        case .allRooms: switchboard.noteAll(try RoomChanges(input, in: frame.payload), from: worker)
+        case .adopted: adopted(try Adoption(input, in: frame.payload), worker)
+        case .recovered: recovered(try Adoption(input, in: frame.payload), worker)
+        case .stop, .shardStates, .roomsNoted, .takeOver, .commit: throw .unknownValue
         }
     }
 
     private func becameReady(_ worker: WorkerProcess) {
+        if worker.inherits { return tell(worker, .takeOver) }
+        serves(worker)
+    }
+
+    func serves(_ worker: WorkerProcess) {
         guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
-        switchboard.workerServes(worker.shard)
+        if worker.lastRestart == nil { switchboard.workerServes(worker.shard) }
         log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
         announceStates()
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
@@ -316,8 +336,8 @@ actor Supervisor {
     }
 
     /// Tells every worker how every shard is.
-    private func announceStates() {
-        let payload = ShardStates(workers.map(\.lifecycle.shardState)).bytes
+    func announceStates() {
+        let payload = ShardStates(workers.map(\.state)).bytes
         for worker in workers where worker.isServing {
             let header = PeerHeader(
                 kind: .shardStates,
@@ -349,13 +369,7 @@ actor Supervisor {
         loop.deregister(listeners.control)
         listeners.close()
         for worker in workers {
-            let header = PeerHeader(
-                kind: .stop,
-                source: PeerAddress.supervisor,
-                destination: UInt16(worker.shard),
-                payloadLength: 0
-            )
-            worker.stream?.append(header, [])
+            tell(worker, .stop)
             worker.lifecycle.stopRequested()
         }
         if !workers.contains(where: \.lifecycle.hasProcess) { finish() }
@@ -369,9 +383,19 @@ actor Supervisor {
         loop.stop()
     }
 
+    func tell(_ worker: WorkerProcess, _ kind: PeerKind) {
+        let header = PeerHeader(
+            kind: kind,
+            source: PeerAddress.supervisor,
+            destination: UInt16(worker.shard),
+            payloadLength: 0
+        )
+        worker.stream?.append(header, [])
+    }
+
     private func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
 
-    private func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
+    func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
         more.merging(["shard": "\(worker.shard)", "generation": "\(worker.generation)"]) { $1 }
     }
 }

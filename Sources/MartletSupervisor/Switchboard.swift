@@ -16,7 +16,7 @@ final class Switchboard {
     private(set) var interest = InterestTable()
     private let holdBytes: Int
     private let startedAt: UInt64
-    private var pending = PendingRequests(capacity: mostPending)
+    private var pending: PendingRequests
     private var ownAskers: [UInt64: (CommandReply) -> Void] = [:]
     private var repeats = RepeatedRequests(capacity: mostAnswers)
     private var nextCorrelation: UInt64 = 0
@@ -28,6 +28,7 @@ final class Switchboard {
         self.map = map
         self.holdBytes = holdBytes
         self.startedAt = startedAt
+        pending = PendingRequests(capacity: Self.mostPending, frameCapacity: holdBytes)
     }
 
     var nextDeadline: UInt64? { pending.nextDeadline }
@@ -47,6 +48,12 @@ final class Switchboard {
         worker.stream?.append(header, [])
     }
 
+    /// A worker that took over a shard says all of its rooms.
+    func noteAll(_ changes: RoomChanges, from worker: WorkerProcess) {
+        interest.forget(shard: worker.shard)
+        for change in changes.changes { interest.note(change, shard: worker.shard) }
+    }
+
     // MARK: Requests
 
     /// A worker asks something of another shard, or of several.
@@ -56,9 +63,11 @@ final class Switchboard {
         header.source = UInt16(worker.shard)
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
         if workers.indices.contains(Int(header.destination)) {
-            send(key, to: [workers[Int(header.destination)]], mode: .single, now: now) { target in
-                target.append(header, copying: frame.payload, of: input)
-            }
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(PeerHeader.length + frame.payload.count)
+            header.write(to: &bytes)
+            bytes.append(copying: input.span.extracting(frame.payload))
+            send(key, to: [workers[Int(header.destination)]], mode: .single, now: now, bytes)
             return
         }
         guard let (request, textStart) = try? CommandCoding.decode(input, in: frame.payload) else {
@@ -150,19 +159,20 @@ final class Switchboard {
         now: UInt64
     ) {
         let payload = CommandCoding.encode(request)
-        let bytes = Array(copying: text)
-        var header = PeerHeader(
+        let header = PeerHeader(
             kind: .command,
             source: key.source,
-            destination: 0,
+            destination: PeerAddress.everyShard,
             correlation: key.correlation,
             mapGeneration: map.generation,
             payloadLength: payload.count + text.count
         )
-        send(key, to: targets, mode: mode, now: now) { target in
-            header.destination = PeerAddress.everyShard
-            target.append(header, payload, text: bytes.span)
-        }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(PeerHeader.length + payload.count + text.count)
+        header.write(to: &bytes)
+        bytes += payload
+        bytes.append(copying: text)
+        send(key, to: targets, mode: mode, now: now, bytes)
     }
 
     private func send(
@@ -170,22 +180,23 @@ final class Switchboard {
         to targets: [WorkerProcess],
         mode: PendingRequests.Mode,
         now: UInt64,
-        _ write: (inout PeerStream) -> Void
+        _ frame: [UInt8]
     ) {
         // All or nobody: a publish that cannot reach one shard is not begun at the others, so that it can be repeated.
-        let hasRoom = targets.allSatisfy { $0.isServing && ($0.stream?.queuedBytes ?? .max) <= holdBytes }
+        let hasRoom = targets.allSatisfy { $0.state.takesRequests && ($0.stream?.queuedBytes ?? 0) <= holdBytes }
         guard hasRoom, !targets.isEmpty, !pending.isFull else {
             refused += 1
             answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
             return
         }
-        pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience)
-        for target in targets {
-            if var stream = target.takeStream() {
-                write(&stream)
-                target.stream = stream
-            }
-        }
+        pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience, frame: frame)
+        // What a shard that is recovering does not get now, its next worker gets by ``resend(to:)``.
+        for target in targets where target.isServing { target.append(frame) }
+    }
+
+    /// A shard has a new worker, which has what the one before had: it gets what that one has not answered.
+    func resend(to worker: WorkerProcess) {
+        for frame in pending.frames(for: worker.shard) { worker.append(frame) }
     }
 
     // MARK: Replies
@@ -223,12 +234,10 @@ final class Switchboard {
     /// Until then the rooms of the dead one stay, so that publishes to them are answered as those to its users are.
     func workerServes(_ shard: Int) { interest.forget(shard: shard) }
 
-    /// A worker has ended: whoever waits for it is told, and nobody waits for it.
-    func workerEnded(_ shard: Int) {
-        pending.requesterFailed(UInt16(shard))
-        for asker in repeats.requesterFailed(UInt16(shard)) {
-            deliver(.init(key: asker, reply: .failed(.shardUnavailable(partial: nil))))
-        }
+    /// A shard is gone, with all that it had: whoever waits for it is told.
+    ///
+    /// What its worker had asked of others goes on, for nobody: the same key must find it done.
+    func shardFailed(_ shard: Int) {
         for answer in pending.shardFailed(shard) { self.answer(answer) }
     }
 
@@ -293,14 +302,14 @@ final class Switchboard {
     }
 }
 
-extension [UInt8] {
-    fileprivate init(copying bytes: Span<UInt8>) {
-        self.init()
-        append(copying: bytes)
-    }
-}
-
 extension WorkerProcess {
+    /// Queues a whole frame for the worker.
+    fileprivate func append(_ frame: [UInt8]) {
+        guard var stream = takeStream() else { return }
+        stream.append(frame)
+        self.stream = stream
+    }
+
     /// Takes the stream out, so that it is changed in place; the caller puts it back.
     fileprivate func takeStream() -> PeerStream? {
         defer { stream = nil }

@@ -17,6 +17,20 @@ final class WorkerProcess {
     /// What earlier workers of this shard had counted, so that counters never go back.
     private var ledger = Counters()
     private(set) var lastEnd: String?
+    private(set) var lastRestart: Restart?
+    private var endedAt: UInt64 = 0
+    /// The shard's memory, which outlives its workers; -1 before the first.
+    private var arena: Int32 = -1
+    /// The present worker's keeper.
+    private(set) var keeper: Estate?
+    /// What a worker that has ended left behind, until the next one has taken it over.
+    private(set) var estate: Estate?
+    /// Workers in a row that could not take it over.
+    private var failedAdoptions = 0
+    /// The present worker takes over from the one before.
+    private(set) var inherits = false
+    /// Clients' sockets that came for the shard while it was recovering.
+    var heldClients: [DescriptorChannel.Packet] = []
     /// It ended because it cannot use what it was configured with.
     private(set) var hasBadConfiguration = false
     private(set) var pid: Int32 = 0
@@ -35,7 +49,16 @@ final class WorkerProcess {
 
     var isServing: Bool { lifecycle.shardState == .serving }
 
-    /// Starts the next worker, born with a new arena.
+    /// What others are told of the shard.
+    var state: ShardState {
+        let state = lifecycle.shardState
+        return estate != nil && (state == .down || state == .starting) && isRecovering ? .recovering : state
+    }
+
+    /// The next worker is on its way, and takes over.
+    var isRecovering = false
+
+    /// Starts the next worker, born with what the one before left, or with a new arena.
     ///
     /// * `path`: the worker's program.
     /// * `listeners`: the clients' and the backends' listening sockets.
@@ -56,16 +79,13 @@ final class WorkerProcess {
             map: map,
             clientListeners: listeners.client.count,
             apiListeners: listeners.api.count,
+            inherits: estate != nil,
             configuration: configuration,
             secrets: secrets,
             addressKey: board.addressKey
         )
-        let layout = ArenaLayout(connections: configuration.limits.connections)
-        let arena = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
-        try Self.write(
-            ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
-            to: arena.number
-        )
+        inherits = estate != nil
+        if estate == nil { try makeArena(configuration) }
         let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
         let (ourLink, theirLink) = try SocketPair(.stream).split()
         let ours = OwnedDescriptor(owning: ourLink)
@@ -73,6 +93,9 @@ final class WorkerProcess {
         let (ourPost, theirPost) = try SocketPair(.packets).split()
         let post = DescriptorChannel(owning: ourPost, window: window, bound: window)
         let theirPostEnd = OwnedDescriptor(owning: theirPost)
+        let (ourKeeper, theirKeeper) = try SocketPair(.packets).split()
+        let keeper = Estate(owning: ourKeeper)
+        let theirKeeperEnd = OwnedDescriptor(owning: theirKeeper)
         StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
         StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)
         let child = try ChildProcess(
@@ -82,12 +105,25 @@ final class WorkerProcess {
                 $0.hasPrefix("SWIFT_BACKTRACE=") || $0.hasPrefix("TSAN_")
             },
             descriptors: [
-                theirs.number, theirPostEnd.number, arena.number, contractMemory.number, board.memory.number,
+                theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
+                theirKeeperEnd.number,
             ]
-                + listeners.client + listeners.api
+                + (estate.map { [$0.channel] } ?? []) + listeners.client + listeners.api
         )
         adopt(child, link: ours.release(), post: post)
+        self.keeper = keeper
         lifecycle.started(at: now)
+    }
+
+    private func makeArena(_ configuration: Configuration) throws(SystemCallError) {
+        let layout = ArenaLayout(connections: configuration.limits.connections)
+        let memory = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
+        try Self.write(
+            ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
+            to: memory.number
+        )
+        if arena >= 0 { closeDescriptor(arena) }
+        arena = memory.release()
     }
 
     private static func write(_ header: [UInt8], to arena: Int32) throws(SystemCallError) {
@@ -110,6 +146,11 @@ final class WorkerProcess {
         killReason = nil
     }
 
+    func takeHeldClients() -> [DescriptorChannel.Packet] {
+        defer { heldClients = [] }
+        return heldClients
+    }
+
     /// Ends the process; its end is learned from ``handle``.
     func end(_ reason: String) {
         killReason = reason
@@ -128,7 +169,17 @@ final class WorkerProcess {
     }
 
     /// Lets go of everything that belonged to a process that has ended.
-    func forget(_ end: String) {
+    ///
+    /// What it leaves stays with its keeper, unless it has left already what it never took over.
+    func forget(_ end: String, keepsEstate: Bool) {
+        endedAt = Clock.monotonicNanoseconds()
+        if inherits {
+            failedAdoptions += 1
+            if failedAdoptions > Self.mostFailedAdoptions { dropEstate() }
+        } else {
+            estate = keepsEstate ? keeper : nil
+        }
+        keeper = nil
         ledger.merge(reported.counters)
         // What was connected is gone with it.
         reported = ShardStatistics()
@@ -143,6 +194,32 @@ final class WorkerProcess {
         pid = 0
     }
 
+    private static let mostFailedAdoptions = 5
+
+    /// Nobody can take it over: the keeper closes what it holds.
+    func dropEstate() {
+        estate = nil
+        isRecovering = false
+    }
+
+    /// The present worker holds all that the one before had: its keeper may go.
+    func committed() {
+        estate?.dismiss()
+        estate = nil
+        inherits = false
+        failedAdoptions = 0
+    }
+
+    /// The present worker serves what it took over.
+    func recovered(_ outcome: Adoption) {
+        isRecovering = false
+        var restart = Restart(at: Clock.unixMilliseconds())
+        restart.kept = outcome.kept
+        restart.lost = outcome.lost
+        restart.pauseMilliseconds = Int((Clock.monotonicNanoseconds() - endedAt) / 1_000_000)
+        lastRestart = restart
+    }
+
     /// Statistics with all that only the supervisor knows.
     ///
     /// `fresh`: what the worker says now; nil: take what it said last.
@@ -151,9 +228,10 @@ final class WorkerProcess {
         statistics.shard = shard
         statistics.pid = pid
         statistics.generation = generation
-        statistics.state = lifecycle.shardState
+        statistics.state = state
         statistics.restarts = lifecycle.restarts
         statistics.lastEnd = lastEnd
+        statistics.lastRestart = lastRestart
         statistics.counters.merge(ledger)
         return statistics
     }

@@ -66,7 +66,7 @@ final class Router {
     /// The shard that a client belongs to, and whether it serves now.
     func owner(ofUser user: String) -> (shard: Int, isServing: Bool) {
         let owner = map.shard(ofUser: user)
-        return (owner, owner == shard || states[owner] == .serving)
+        return (owner, owner == shard || states[owner].takesRequests)
     }
 
     func isMine(_ destination: UInt16) -> Bool { Int(destination) == shard }
@@ -102,7 +102,7 @@ final class Router {
             if isAlone || (detours == 0 && !command.isBinding) { return .here }
             return .shard(shard)
         case .shard(let owner):
-            guard states[owner] == .serving else { return .answered(.failed(.shardUnavailable(partial: nil))) }
+            guard states[owner].takesRequests else { return .answered(.failed(.shardUnavailable(partial: nil))) }
             return .shard(owner)
         case .room: return isAlone ? .here : .switchboard(PeerAddress.room)
         case .everyShard:

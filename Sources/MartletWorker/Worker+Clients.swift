@@ -83,6 +83,16 @@ extension Worker {
         }
     }
 
+    /// The supervisor has made the shard ours.
+    func takeOver(_ manager: isolated WebSocketManager) {
+        guard let inheritance else { return }
+        self.inheritance = nil
+        let outcome = shard.takeOver(inheritance, gatekeeper, on: manager)
+        link.send(.recovered, outcome.bytes)
+        link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
+        door.startAccepting()
+    }
+
     private func refuseUnavailable(_ descriptor: Int32) {
         let problem = APIAnswer.problem(.shardUnavailable(partial: nil))
         count(refusal: problem)

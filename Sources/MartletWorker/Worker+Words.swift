@@ -24,32 +24,60 @@ extension Worker {
         case .stop: beginStopping(manager)
         case .shardStates: router.update(try ShardStates(input, in: frame.payload))
         case .roomsNoted: shard.roomsNoted(frame.header.correlation)
-        case .command:
-            let (request, textStart) = try CommandCoding.decode(input, in: frame.payload)
-            let text = textStart..<frame.payload.upperBound
-            let reply =
-                request.command == .batch
-                ? try carryOutBatch(input, text, manager)
-                : execute(request, input.span.extracting(text), manager)
-            link.reply(CommandCoding.encode(reply), to: frame.header)
+        case .command: try commanded(frame.header, input, frame.payload, manager)
+        case .takeOver:
+            let found = inheritance?.collect() ?? Adoption()
+            link.send(.adopted, found.bytes)
+        case .commit: takeOver(manager)
         case .reply:
             guard let asker = unsafe router.asker(of: frame.header.correlation, now: loop.now) else { return }
             answer(asker, (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed))
-        case .ready, .alive, .log, .rooms: break
+        case .ready, .alive, .log, .rooms, .allRooms, .adopted, .recovered: break
         }
     }
 
-    /// The publishes of another shard's batch that are for us.
+    /// Another process asks; what the worker before us has done already is not done again.
+    private func commanded(
+        _ header: PeerHeader,
+        _ input: [UInt8],
+        _ payload: Range<Int>,
+        _ manager: isolated WebSocketManager
+    ) throws(WireError) {
+        if let known = shard.record.answer(to: header) { return link.reply(known, to: header) }
+        let (request, textStart) = try CommandCoding.decode(input, in: payload)
+        let text = textStart..<payload.upperBound
+        if request.command == .batch {
+            return link.reply(try carryOutBatch(header, input, text, manager), to: header)
+        }
+        let span = input.span.extracting(text)
+        let reply =
+            request.command.isRemembered
+            ? shard.execute(request, text: span, for: header, on: manager) : execute(request, span, manager)
+        link.reply(CommandCoding.encode(reply), to: header)
+    }
+
+    /// The publishes of another shard's batch that are for us; returns the encoded reply.
     private func carryOutBatch(
+        _ header: PeerHeader,
         _ input: [UInt8],
         _ range: Range<Int>,
         _ manager: isolated WebSocketManager
-    ) throws(WireError) -> CommandReply {
-        var replies: [CommandReply] = []
+    ) throws(WireError) -> [UInt8] {
+        var replies = shard.record.beginBatch(header)
+        var number = 0
         try BatchCoding.forEach(in: input, range) { request, text in
-            replies.append(shard.execute(request, text: input.span.extracting(text), on: manager))
+            defer { number += 1 }
+            // Those that the worker before us has done.
+            if number < replies.count { return }
+            replies.append(
+                shard.execute(request, text: input.span.extracting(text), on: manager) { reply in
+                    self.shard.record.noteBatch(reply, at: number)
+                }
+            )
         }
-        return .batch(replies)
+        let reply = CommandCoding.encode(.batch(replies))
+        shard.record.endBatch(header, reply)
+        return reply
     }
 
     /// Closes everybody with 1001 and exits when they have answered, or when their time is over.

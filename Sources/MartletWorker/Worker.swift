@@ -22,6 +22,8 @@ final class Worker {
     let log: Logger
     var gatekeeper: Gatekeeper
     var isStopping = false
+    /// What is taken over from the worker before; nil once it is ours, or where there is nothing.
+    var inheritance: Inheritance?
     private let logSink = LogSink()
     private var isPostWritable = false
     private var isSweepSet = false
@@ -40,12 +42,17 @@ final class Worker {
         let header = unsafe try ArenaHeader(unsafe Array(mapping.bytes.prefix(4096)), memorySize: mapping.bytes.count)
         let memory = SharedMapping(mapping)
         let board = unsafe try NodeBoard(SharedMapping(MemoryMapping(of: BirthContract.Descriptor.board)).kept.bytes)
-        let arena = unsafe try Arena(
-            formatting: memory.mapping.bytes,
-            layout: header.layout,
-            shard: contract.shard,
-            generation: contract.generation
-        ) { memory.mapping.discard(offset: $0, count: $1) }
+        let discard = { (offset: Int, count: Int) in memory.mapping.discard(offset: offset, count: count) }
+        let arena =
+            contract.inherits
+            ? unsafe try Arena(adopting: memory.mapping.bytes, discard: discard)
+            : unsafe try Arena(
+                formatting: memory.mapping.bytes,
+                layout: header.layout,
+                shard: contract.shard,
+                generation: contract.generation,
+                discard: discard
+            )
         let worker = try Worker(contract: contract, arena: arena, board: board)
         worker.serve()
     }
@@ -55,6 +62,7 @@ final class Worker {
         self.board = board
         gatekeeper = Gatekeeper(contract, board: board)
         let limit = CurrentProcess.raiseDescriptorLimit()
+        inheritance = contract.inherits ? Inheritance(arena: arena, limit: limit) : nil
         loop = try EventLoop()
         sockets = SocketTable(
             loop: loop,
@@ -96,7 +104,7 @@ final class Worker {
             window: max(8, min(1024, limit / 8)),
             bound: max(8, min(1024, limit / 8))
         )
-        let first = BirthContract.Descriptor.firstListener
+        let first = contract.firstListener
         let clients = (0..<Int32(contract.clientListeners)).map { first + $0 }
         let apis = (0..<Int32(contract.apiListeners)).map { first + Int32(contract.clientListeners) + $0 }
         door = Door(
@@ -140,7 +148,7 @@ final class Worker {
             // What cannot be mended by another try (sysexits.h: EX_CONFIG).
             CurrentProcess.exit(BirthContract.exitCodeOfBadConfiguration)
         }
-        door.startAccepting()
+        if inheritance == nil { door.startAccepting() }
         link.send(.ready)
         link.flush()
     }
@@ -225,7 +233,7 @@ final class Worker {
     }
 
     private func beat(_ manager: isolated WebSocketManager) {
-        link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
+        if inheritance == nil { link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager)))) }
         loop.setTimer(after: contract.timing.livenessInterval, token: Token.timer(.beat).rawValue)
         for asker in unsafe router.expire(now: loop.now) { answer(asker, .failed(.shardUnavailable(partial: nil))) }
         unsafe shard.releaseHeld(before: loop.now)

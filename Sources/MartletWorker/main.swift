@@ -11,6 +11,11 @@ guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) 
     )
     CurrentProcess.exit(2)
 }
+// Before anything else: from here on the sockets of our clients outlive us.
+guard Keeper.start(channel: BirthContract.Descriptor.keeper) else {
+    CurrentProcess.printError("martlet-worker: cannot make a keeper")
+    CurrentProcess.exit(1)
+}
 do {
     try Worker.run()
 } catch {

@@ -65,12 +65,16 @@ import Testing
         expect(!pending.passed(one, from: 0))
     }
 
-    @Test mutating func `nobody waits for a requester that is gone`() {
-        pending.add(one, to: [1], mode: .single, deadline: 10)
-        pending.add(two, to: [1], mode: .single, deadline: 10)
-        pending.requesterFailed(0)
-        #expect(pending.count == 1)
-        expect(pending.shardFailed(1).map(\.key) == [two])
+    @Test mutating func `the next worker of a shard gets what the one before has not answered, in order`() {
+        pending.add(one, to: [0, 1], mode: .receipts, deadline: 10, frame: [1])
+        pending.add(two, to: [1], mode: .single, deadline: 10, frame: [2])
+        #expect(pending.frames(for: 1) == [[1], [2]])
+        #expect(pending.frames(for: 0) == [[1]])
+        _ = pending.gather(one, from: 0, .receipt(Delivery()))
+        #expect(pending.frames(for: 0).isEmpty)
+        #expect(pending.frames(for: 1) == [[1], [2]] && pending.frameBytes == 2)
+        expect(pending.passed(two, from: 1))
+        #expect(pending.frames(for: 1) == [[1]] && pending.frameBytes == 1)
     }
 
     @Test mutating func `its size is bounded`() {

@@ -48,7 +48,7 @@ final class ArenaFixture {
         #expect(layout.chunksOffset >= layout.slotsOffset + 1000 * ArenaLayout.slotSize)
         #expect(layout.chunksOffset % ArenaLayout.pageSize == 0)
         #expect(ArenaSlot.Field.inlineQueue + 8 * ArenaSlot.inlineQueueCapacity <= ArenaLayout.slotSize)
-        #expect(ArenaSlot.Field.reader + 16 <= ArenaSlot.Field.inlineQueue)
+        #expect(ArenaSlot.Field.receiving + 48 <= ArenaSlot.Field.reader)
     }
 
     @Test func `slots are claimed, reused with another generation, and run out honestly`() throws {
@@ -77,9 +77,8 @@ final class ArenaFixture {
         for _ in 0..<100 { #expect(fixture.arena.setIdentity(identity, of: slot)) }
         #expect(fixture.arena.chunkBytesInUse == inUse, "a renewed identity takes the old one's place")
         let damages: [() -> Void] = [
-            { slot.cookie = 98 }, { slot.identityLength += 1 }, { slot.identityLength = .max },
-            { slot.identity = .max },
-            { slot.identity = 0 }, { slot.generation += 1 }, { slot.identityChecksum ^= 1 },
+            { slot.cookie = 98 }, { slot.identity += 1 }, { slot.identity = .max }, { slot.connectedAt += 1 },
+            { slot.identity = 0 }, { slot.generation += 1 },
         ]
         let saved = Array(
             UnsafeRawBufferPointer(rebasing: fixture.memory[fixture.arena.layout.slotsOffset...]).prefix(256)

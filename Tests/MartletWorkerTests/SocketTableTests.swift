@@ -82,12 +82,12 @@ private final class Fixture {
         var texts: [String] = []
         var position: UInt64
         repeat {
-            position = arena.slot(slot).readPosition
+            position = arena.slot(slot).received.position
             table.receive(slot) { opcode, payload in
                 guard opcode != .ping else { return self.table.queue(.pong, payload, to: slot) }
                 texts.append(String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
             }
-        } while arena.slot(slot).readPosition != position
+        } while arena.slot(slot).received.position != position
         return texts
     }
 }
@@ -184,9 +184,9 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
                 texts += fixture.receive(slot)
             }
             #expect(texts == ["one", large, "two"], "pieces of \(size)")
-            #expect(fixture.arena.slot(slot).receiveChunk == 0)
+            #expect(fixture.arena.slot(slot).received.chunk == 0)
         }
-        #expect(fixture.arena.slot(slot).readPosition == UInt64(6 * stream.count))
+        #expect(fixture.arena.slot(slot).received.position == UInt64(6 * stream.count))
     }
 
     @Test func `what came behind the head is read first`() throws {

@@ -61,6 +61,21 @@ ssize_t martlet_send_descriptors(int sock, const void *data, size_t length, cons
 /* One message; descriptors arrive close-on-exec. *truncated is 1 where the kernel dropped some for want of room. */
 ssize_t martlet_receive_descriptors(int sock, void *data, size_t capacity, int *fds, int max, int *count, int *truncated);
 
+/* The keeper of this process's descriptors: a process that shares its descriptor table (clone(2), CLONE_FILES), so that the
+   table outlives it. It is a child of our parent, costs nothing for each connection, and answers on `channel`
+   (SOCK_SEQPACKET, blocking):
+     on start    it sends "k" and its pid (4 bytes);
+     "c"         it answers "c" and how many connected TCP sockets there are (4 bytes);
+     "g"         it sends every one of them, up to 253 in a message "s", then "e" and how many it sent (4 bytes);
+     "x", or the end of the channel: it exits.
+   Call it first thing in main, before there is a thread. Returns the keeper's pid, or -1. */
+int martlet_keeper(int channel);
+/* What the kernel knows of a connected, accepted TCP socket: bytes of ours that it took, bytes that were received from
+   it, and the state (TCP_ESTABLISHED is 1, TCP_CLOSE 7). 0, or -1. See tcp(7), TCP_INFO; ioctl SIOCOUTQ, SIOCINQ. */
+int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state);
+/* The soft and hard limit of open files, set to the same number. */
+int martlet_limit_descriptors(int count);
+
 int martlet_memfd(const char *name, int allow_sealing);
 int martlet_seal(int memfd);
 /* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */

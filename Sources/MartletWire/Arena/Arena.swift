@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// A shard's shared memory: the state of its connections, which outlives the process that serves them.
 ///
 /// Slots say who is connected and where their streams stand; chunks hold bytes: identities, received pieces, frames. A
@@ -12,21 +14,23 @@ package final class Arena {
     }
 
     /// Before a frame's bytes in its chunk: how many queues hold it, and its length.
-    private static let frameHead = 8
+    static let frameHead = 8
 
     package let layout: ArenaLayout
-    private let memory: UnsafeMutableRawBufferPointer
-    private let base: UnsafeMutableRawPointer
-    private let chunks: UnsafeMutableRawPointer
-    private var allocator: ChunkAllocator
-    private var generations: [UInt32] = []
-    private var vacant: [Int32] = []
-    private var highestSlots = 0
+    let memory: UnsafeMutableRawBufferPointer
+    let base: UnsafeMutableRawPointer
+    let chunks: UnsafeMutableRawPointer
+    var allocator: ChunkAllocator
+    var generations: [UInt32] = []
+    var vacant: [Int32] = []
+    var highestSlots = 0
     /// Gives a range of the memory back to the system.
     private let discard: (_ offset: Int, _ count: Int) -> Void
 
     /// Slots that hold a connection.
-    package private(set) var slotsInUse = 0
+    package internal(set) var slotsInUse = 0
+    /// What is being done, and what has been done: the part of the arena that decides what is done again.
+    package let journal: ArenaJournal
 
     /// Lays out memory that is all zero.
     ///
@@ -47,8 +51,28 @@ package final class Arena {
         unsafe chunks = base + layout.chunksOffset
         unsafe allocator = ChunkAllocator(base: base + layout.chunksOffset, pageCount: layout.pageCount)
         self.discard = discard
+        unsafe journal = ArenaJournal(base: base, ring: base + layout.ringOffset)
         let header = ArenaHeader(layout: layout, shard: shard, generation: generation).bytes
         unsafe memory.copyBytes(from: header)
+    }
+
+    /// Takes over what another worker has left; nothing is changed before ``recover(_:)``.
+    ///
+    /// Memory is evidence: the header is checked here, every slot later.
+    @unsafe
+    package init(
+        adopting memory: UnsafeMutableRawBufferPointer,
+        discard: @escaping (_ offset: Int, _ count: Int) -> Void
+    ) throws(ArenaError) {
+        guard let base = memory.baseAddress else { throw .wrongSize }
+        let header = try ArenaHeader(unsafe Array(memory.prefix(4096)), memorySize: memory.count)
+        layout = header.layout
+        unsafe self.memory = memory
+        unsafe self.base = base
+        unsafe chunks = base + layout.chunksOffset
+        unsafe allocator = ChunkAllocator(base: base + layout.chunksOffset, pageCount: layout.pageCount)
+        self.discard = discard
+        unsafe journal = ArenaJournal(base: base, ring: base + layout.ringOffset)
     }
 
     // MARK: Slots
@@ -67,6 +91,7 @@ package final class Arena {
             guard generations.count < layout.slotCount else { return nil }
             index = generations.count
             generations.append(0)
+            journal.slotsUsed = UInt32(generations.count)
         }
         generations[index] &+= 1
         slotsInUse += 1
@@ -83,8 +108,9 @@ package final class Arena {
             pop(slot)
             release(entry.frame)
         }
-        if slot.queueChunk != 0 { free(slot.queueChunk) }
-        if slot.receiveChunk != 0 { free(slot.receiveChunk) }
+        if slot.queueStore.chunk != 0 { free(slot.queueStore.chunk) }
+        let receiveChunk = slot.received.chunk
+        if receiveChunk != 0, receiveChunk != ArenaSlot.ReceiveBuffer.landing { free(receiveChunk) }
         if slot.identity != 0 { free(slot.identity) }
         slotsInUse -= 1
         vacant.append(Int32(index))
@@ -175,11 +201,13 @@ package final class Arena {
 
     /// Appends a frame, which the queue holds from then on; false when there is no memory.
     package func append(_ frame: UInt32, byteCount: UInt32, to slot: ArenaSlot) -> Bool {
-        let capacity = slot.queueCapacity
+        let capacity = slot.queueStore.capacity
         if slot.queueTail &- slot.queueHead == capacity, !growQueue(of: slot) { return false }
         retain(frame)
         unsafe entryAddress(slot, slot.queueTail)
             .storeBytes(of: UInt64(byteCount) << 32 | UInt64(frame), as: UInt64.self)
+        // The frame and its entry are complete before the queue holds them.
+        atomicMemoryFence(ordering: .releasing)
         slot.queueTail &+= 1
         slot.queuedBytes += UInt64(byteCount)
         return true
@@ -197,21 +225,33 @@ package final class Arena {
 
     /// Removes the first entry, and leaves the queue's hold on its frame to the caller.
     package func pop(_ slot: ArenaSlot) {
-        let byteCount = UInt64(entry(0, of: slot).byteCount)
-        slot.headPosition += byteCount
-        slot.queuedBytes -= byteCount
-        slot.queueHead &+= 1
-        if slot.queueChunk != 0, slot.queueHead == slot.queueTail {
-            free(slot.queueChunk)
-            slot.queueChunk = 0
-            slot.queueCapacity = UInt32(ArenaSlot.inlineQueueCapacity)
-        }
+        let byteCount = entry(0, of: slot).byteCount
+        slot.queuedBytes -= UInt64(byteCount)
+        let head = slot.head
+        slot.head = .init(entries: head.entries &+ 1, position: head.position &+ byteCount)
+        freeEmptyQueue(slot)
+    }
+
+    /// Takes the entries off the queue's end, all but the first `kept`; the caller lets go of their frames.
+    package func truncate(_ slot: ArenaSlot, keeping kept: Int) -> [QueueEntry] {
+        let removed = (kept..<max(kept, queueCount(of: slot))).map { entry($0, of: slot) }
+        slot.queueTail = slot.queueTail &- UInt32(removed.count)
+        slot.queuedBytes -= removed.reduce(0) { $0 + UInt64($1.byteCount) }
+        freeEmptyQueue(slot)
+        return removed
+    }
+
+    private func freeEmptyQueue(_ slot: ArenaSlot) {
+        let chunk = slot.queueStore.chunk
+        guard chunk != 0, slot.queueHead == slot.queueTail else { return }
+        slot.queueStore = .inSlot
+        free(chunk)
     }
 
     /// Doubles a queue's room, in a chunk of its own.
     private func growQueue(of slot: ArenaSlot) -> Bool {
-        let old = slot.queueChunk
-        let capacity = slot.queueCapacity * 2
+        let old = slot.queueStore
+        let capacity = old.capacity * 2
         guard let chunk = allocator.allocate(Int(capacity) * 8) else { return false }
         let target = unsafe bytes(of: chunk, count: Int(capacity) * 8)
         for index in 0..<queueCount(of: slot) {
@@ -219,15 +259,16 @@ package final class Arena {
             let word = unsafe entryAddress(slot, number).load(as: UInt64.self)
             unsafe target.storeBytes(of: word, toByteOffset: Int(number & (capacity - 1)) * 8, as: UInt64.self)
         }
-        slot.queueChunk = chunk
-        slot.queueCapacity = capacity
-        if old != 0 { free(old) }
+        atomicMemoryFence(ordering: .releasing)
+        slot.queueStore = .init(chunk: chunk, capacity: capacity)
+        if old.chunk != 0 { free(old.chunk) }
         return true
     }
 
     private func entryAddress(_ slot: ArenaSlot, _ number: UInt32) -> UnsafeMutableRawPointer {
-        let offset = Int(number & (slot.queueCapacity - 1)) * 8
-        if slot.queueChunk == 0 { return unsafe slot.inlineQueue + offset }
-        return unsafe chunks + Int(slot.queueChunk) * ArenaLayout.chunkUnit + offset
+        let store = slot.queueStore
+        let offset = Int(number & (store.capacity - 1)) * 8
+        if store.chunk == 0 { return unsafe slot.inlineQueue + offset }
+        return unsafe chunks + Int(store.chunk) * ArenaLayout.chunkUnit + offset
     }
 }

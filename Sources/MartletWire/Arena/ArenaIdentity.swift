@@ -1,17 +1,25 @@
+package import MartletCore
+internal import Synchronization
+
 /// Who a connection is, as its slot remembers it.
 package struct ArenaIdentity: Equatable, Sendable {
     package var connection: String
     package var bearer: Bearer
+    /// Every room that the connection is in itself.
+    package var rooms: [Room]
 
-    package init(connection: String, bearer: Bearer) {
+    package init(connection: String, bearer: Bearer, rooms: [Room] = []) {
         self.connection = connection
         self.bearer = bearer
+        self.rooms = rooms
     }
 
     fileprivate var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.put(connection)
         writer.put(bearer)
+        writer.put(UInt32(rooms.count))
+        for room in rooms { writer.put(room) }
         return writer.bytes
     }
 
@@ -19,24 +27,30 @@ package struct ArenaIdentity: Equatable, Sendable {
         var reader = ByteReader(bytes)
         connection = try reader.text(limit: 256)
         bearer = try reader.bearer()
+        var rooms: [Room] = []
+        for _ in 0..<(try reader.count(ofAtLeast: 5)) { rooms.append(try reader.room()) }
+        self.rooms = rooms
         try reader.finish()
     }
 }
 
 extension Arena {
     /// An identity's bytes are never more.
-    private static let largestIdentity = 32768
+    private static let largestIdentity = 131_072
 
-    /// Writes a slot's identity, in place of an older one, and its checksum; cookie, generation and connected-at must be set before.
+    /// Writes a slot's identity, in place of an older one; cookie, generation and connected-at must be set before.
     ///
-    /// False when there is no memory.
+    /// Its length and checksum lie before it in its chunk, so that one store puts it in force. False when there is no
+    /// memory.
     package func setIdentity(_ identity: ArenaIdentity, of slot: ArenaSlot) -> Bool {
         let bytes = identity.bytes
-        guard bytes.count <= Self.largestIdentity, let chunk = allocate(bytes.count) else { return false }
-        unsafe self.bytes(of: chunk, count: bytes.count).copyBytes(from: bytes)
+        guard bytes.count <= Self.largestIdentity, let chunk = allocate(8 + bytes.count) else { return false }
+        let target = unsafe self.bytes(of: chunk, count: 8 + bytes.count)
+        unsafe target.storeBytes(of: UInt32(bytes.count), as: UInt32.self)
+        unsafe target.storeBytes(of: Self.checksum(slot, bytes), toByteOffset: 4, as: UInt32.self)
+        unsafe UnsafeMutableRawBufferPointer(rebasing: target[8...]).copyBytes(from: bytes)
+        atomicMemoryFence(ordering: .releasing)
         let old = slot.identity
-        slot.identityLength = UInt32(bytes.count)
-        slot.identityChecksum = Self.checksum(slot, bytes)
         slot.identity = chunk
         if old != 0 { free(old) }
         return true
@@ -45,16 +59,27 @@ extension Arena {
     /// Reads a slot's identity, trusting nothing in it.
     package func identity(ofSlot index: Int) throws(ArenaError) -> ArenaIdentity {
         let slot = slot(index)
-        let (chunk, count) = (Int(slot.identity), Int(slot.identityLength))
-        let regionSize = layout.pageCount * ArenaLayout.pageSize
-        guard chunk > 0, count <= Self.largestIdentity, chunk * ArenaLayout.chunkUnit + count <= regionSize else {
-            throw .damagedSlot(index)
-        }
-        let bytes = unsafe Array(self.bytes(of: slot.identity, count: count))
-        guard Self.checksum(slot, bytes) == slot.identityChecksum, let identity = try? ArenaIdentity(bytes) else {
+        let count = Int(try recordLength(slot.identity, slot: index))
+        let all = unsafe Array(self.bytes(of: slot.identity, count: 8 + count))
+        let bytes = Array(all[8...])
+        let expected = all[4..<8].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        guard Self.checksum(slot, bytes) == expected, let identity = try? ArenaIdentity(bytes) else {
             throw .damagedSlot(index)
         }
         return identity
+    }
+
+    /// Bytes of the identity in a chunk, once it is sure that they are in the arena.
+    func recordLength(_ chunk: UInt32, slot index: Int) throws(ArenaError) -> UInt32 {
+        guard chunk > 0, isInside(chunk, count: 8) else { throw .damagedSlot(index) }
+        let count = unsafe bytes(of: chunk, count: 8).load(as: UInt32.self)
+        guard count <= Self.largestIdentity, isInside(chunk, count: 8 + Int(count)) else { throw .damagedSlot(index) }
+        return count
+    }
+
+    /// True where a piece that begins at this chunk lies within the arena.
+    func isInside(_ chunk: UInt32, count: Int) -> Bool {
+        Int(chunk) * ArenaLayout.chunkUnit + count <= layout.pageCount * ArenaLayout.pageSize
     }
 
     private static func checksum(_ slot: ArenaSlot, _ identity: [UInt8]) -> UInt32 {

@@ -1,14 +1,18 @@
 /// Where things lie in a shard's shared memory.
 ///
-/// From the front: one page of header, the landing (where bytes are received), the table of slots, and the chunks. A
-/// worker writes, its successor reads; both must agree, so the layout is versioned and the header says all sizes.
+/// From the front: one page of header and journal, the landing (where bytes are received), the ring of answered requests,
+/// the table of slots, and the chunks. A worker writes, its successor reads; both must agree, so the layout is versioned and the header says all sizes.
 package struct ArenaLayout: Equatable, Sendable {
     package static let magic: UInt64 = 0x4152_5454_454C_4D31  // "1MLETTRA" as it lies in memory
-    package static let version: UInt32 = 2
+    package static let version: UInt32 = 3
     package static let headerSize = 4096
     /// Bytes that one receive may take.
     package static let landingSize = 65536
     package static let slotSize = 256
+    /// Requests whose answers are remembered, so that one which is asked again is not done again.
+    package static let ringCapacity = 8192
+    package static let ringEntrySize = 64
+    package static let ringSize = ringCapacity * ringEntrySize
     /// Chunks are a multiple of this, and are named by their distance from the first in units of it.
     package static let chunkUnit = 128
     /// The allocator's page: the most that holds chunks of one size, and what is given back to the system at once.
@@ -34,7 +38,8 @@ package struct ArenaLayout: Equatable, Sendable {
     }
 
     package var landingOffset: Int { Self.headerSize }
-    package var slotsOffset: Int { landingOffset + Self.landingSize }
+    package var ringOffset: Int { landingOffset + Self.landingSize }
+    package var slotsOffset: Int { ringOffset + Self.ringSize }
     package var chunksOffset: Int { Self.roundedUp(slotsOffset + slotCount * Self.slotSize, to: Self.pageSize) }
     package var byteCount: Int { chunksOffset + pageCount * Self.pageSize }
 

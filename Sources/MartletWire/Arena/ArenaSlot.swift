@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// One connection's place in the arena: typed access to its 256 bytes.
 ///
 /// Little-endian, fixed offsets (``Field``); each field is stored by one instruction, so a successor never sees half of
@@ -19,34 +21,72 @@ package struct ArenaSlot {
         package static let cookie = 8
         package static let connectedAt = 16
         package static let identity = 24
-        package static let identityLength = 28
-        package static let identityChecksum = 32
-        package static let flags = 36
-        package static let readPosition = 40
-        package static let receiveChunk = 48
-        package static let receiveCapacity = 52
-        package static let receiveLength = 56
-        package static let sentPosition = 64
-        package static let headPosition = 72
-        package static let queueChunk = 80
-        package static let queueCapacity = 84
-        package static let queueHead = 88
-        package static let queueTail = 92
-        package static let queuedBytes = 96
-        package static let reader = 104  // two words
-        package static let expiresAt = 120
-        package static let lastReceived = 128
-        package static let pingSentAt = 136
-        package static let rateState = 144
-        package static let strikes = 152
-        package static let roundTrip = 156
-        package static let inlineQueue = 160
-        package static let addressPlace = 192
-        package static let closeCode = 196
+        package static let flags = 28
+        package static let head = 32
+        package static let queueTail = 40
+        package static let attempts = 44
+        package static let queueStore = 48
+        package static let sentPosition = 56
+        package static let queuedBytes = 64
+        package static let receiveTurn = 72
+        package static let receiving = 80  // two records of 24 bytes
+        package static let reader = 128  // two words
+        package static let expiresAt = 144
+        package static let lastReceived = 152
+        package static let pingSentAt = 160
+        package static let rateState = 168
+        package static let strikes = 176
+        package static let roundTrip = 180
+        package static let addressPlace = 184
+        package static let closeCode = 188
+        package static let inlineQueue = 192
     }
 
     /// Entries of the queue that fit into the slot itself.
     package static let inlineQueueCapacity = 4
+
+    /// What was received of a client's stream and is not handled yet.
+    package struct ReceiveBuffer: Equatable, Sendable {
+        /// Stands for a chunk where the bytes lie in the arena's landing.
+        package static let landing = UInt32.max
+
+        /// The chunk that holds the bytes; 0: there are none.
+        package var chunk: UInt32 = 0
+        package var capacity: UInt32 = 0
+        package var length: UInt32 = 0
+        /// Bytes in front that are handled for good.
+        package var handled: UInt32 = 0
+        /// Bytes of the client's stream up to the end of the buffer.
+        package var position: UInt64
+
+        package init(
+            chunk: UInt32 = 0,
+            capacity: UInt32 = 0,
+            length: UInt32 = 0,
+            handled: UInt32 = 0,
+            position: UInt64
+        ) {
+            self.chunk = chunk
+            self.capacity = capacity
+            self.length = length
+            self.handled = handled
+            self.position = position
+        }
+    }
+
+    package struct QueueHead: Equatable, Sendable {
+        package var entries: UInt32
+        package var position: UInt32
+    }
+
+    package struct QueueStore: Equatable, Sendable {
+        package static let inSlot = QueueStore(chunk: 0, capacity: UInt32(ArenaSlot.inlineQueueCapacity))
+
+        /// The chunk that holds the queue when it outgrew the slot; 0: it is in the slot.
+        package var chunk: UInt32
+        /// Entries that fit, a power of two.
+        package var capacity: UInt32
+    }
 
     /// Bits of ``flags``.
     package struct Flags: OptionSet, Sendable {
@@ -103,76 +143,89 @@ package struct ArenaSlot {
         nonmutating set { store(newValue, Field.identity) }
     }
 
-    package var identityLength: UInt32 {
-        get { load(Field.identityLength) }
-        nonmutating set { store(newValue, Field.identityLength) }
-    }
-
-    /// CRC-32 over generation, cookie, connected-at and the identity's bytes.
-    package var identityChecksum: UInt32 {
-        get { load(Field.identityChecksum) }
-        nonmutating set { store(newValue, Field.identityChecksum) }
-    }
-
     package var flags: Flags {
         get { Flags(rawValue: load(Field.flags)) }
         nonmutating set { store(newValue.rawValue, Field.flags) }
     }
 
-    /// Bytes of the client's stream that were received into the arena.
-    package var readPosition: UInt64 {
-        get { load(Field.readPosition) }
-        nonmutating set { store(newValue, Field.readPosition) }
+    /// What was received and is not handled yet.
+    ///
+    /// It is kept twice: the new one is written beside the old one, and then one store makes it the valid one, so that a
+    /// successor finds either.
+    package var received: ReceiveBuffer {
+        get {
+            let place = Field.receiving + 24 * Int(turn)
+            let chunk: UInt64 = load(place)
+            let counts: UInt64 = load(place + 8)
+            return ReceiveBuffer(
+                chunk: UInt32(truncatingIfNeeded: chunk),
+                capacity: UInt32(chunk >> 32),
+                length: UInt32(truncatingIfNeeded: counts),
+                handled: UInt32(counts >> 32),
+                position: load(place + 16)
+            )
+        }
+        nonmutating set {
+            let next = turn ^ 1
+            let place = Field.receiving + 24 * Int(next)
+            store(UInt64(newValue.capacity) << 32 | UInt64(newValue.chunk), place)
+            store(UInt64(newValue.handled) << 32 | UInt64(newValue.length), place + 8)
+            store(newValue.position, place + 16)
+            atomicMemoryFence(ordering: .releasing)
+            store(next, Field.receiveTurn)
+        }
     }
 
-    /// The chunk with received bytes that are not handled yet; 0: none.
-    package var receiveChunk: UInt32 {
-        get { load(Field.receiveChunk) }
-        nonmutating set { store(newValue, Field.receiveChunk) }
+    private var turn: UInt32 { load(Field.receiveTurn) & 1 }
+
+    /// One more message of the buffer was handled: bytes up to here will not be read again.
+    package func markHandled(_ count: Int) {
+        store(UInt32(count), Field.receiving + 24 * Int(turn) + 12)
     }
 
-    package var receiveCapacity: UInt32 {
-        get { load(Field.receiveCapacity) }
-        nonmutating set { store(newValue, Field.receiveCapacity) }
-    }
-
-    package var receiveLength: UInt32 {
-        get { load(Field.receiveLength) }
-        nonmutating set { store(newValue, Field.receiveLength) }
-    }
-
-    /// Bytes of our stream that the kernel took.
+    /// Bytes of our stream that the kernel took, as far as was recorded.
     package var sentPosition: UInt64 {
         get { load(Field.sentPosition) }
         nonmutating set { store(newValue, Field.sentPosition) }
     }
 
+    /// Entries that left the queue, ever, and the low half of the position where the first queued frame begins: one word,
+    /// so that a frame has left the queue wholly or not at all.
+    package var head: QueueHead {
+        get {
+            let word: UInt64 = load(Field.head)
+            return QueueHead(entries: UInt32(truncatingIfNeeded: word), position: UInt32(word >> 32))
+        }
+        nonmutating set { store(UInt64(newValue.position) << 32 | UInt64(newValue.entries), Field.head) }
+    }
+
     /// Where in our stream the first queued frame begins.
     package var headPosition: UInt64 {
-        get { load(Field.headPosition) }
-        nonmutating set { store(newValue, Field.headPosition) }
+        let sent = sentPosition
+        return sent &- UInt64(UInt32(truncatingIfNeeded: sent) &- head.position)
     }
 
-    /// The chunk that holds the queue when it outgrew the slot; 0: it is in the slot.
-    package var queueChunk: UInt32 {
-        get { load(Field.queueChunk) }
-        nonmutating set { store(newValue, Field.queueChunk) }
-    }
+    package var queueHead: UInt32 { head.entries }
 
-    package var queueCapacity: UInt32 {
-        get { load(Field.queueCapacity) }
-        nonmutating set { store(newValue, Field.queueCapacity) }
-    }
-
-    /// Entries that left the queue, ever; the queue holds those from head to tail.
-    package var queueHead: UInt32 {
-        get { load(Field.queueHead) }
-        nonmutating set { store(newValue, Field.queueHead) }
-    }
-
+    /// Entries that were appended, ever; the queue holds those from head to tail.
     package var queueTail: UInt32 {
         get { load(Field.queueTail) }
         nonmutating set { store(newValue, Field.queueTail) }
+    }
+
+    /// Crashes while the next message of this client was being handled.
+    package var attempts: UInt32 {
+        get { load(Field.attempts) }
+        nonmutating set { store(newValue, Field.attempts) }
+    }
+
+    /// Where the queue's entries are.
+    package var queueStore: QueueStore {
+        get {
+            let word: UInt64 = load(Field.queueStore)
+            return QueueStore(chunk: UInt32(truncatingIfNeeded: word), capacity: UInt32(word >> 32))
+        }
+        nonmutating set { store(UInt64(newValue.capacity) << 32 | UInt64(newValue.chunk), Field.queueStore) }
     }
 
     /// Bytes of the queued frames, what was sent of the first one included.
@@ -247,7 +300,7 @@ package struct ArenaSlot {
     package func clear(generation: UInt32) {
         unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: ArenaLayout.slotSize)
         self.generation = generation
-        queueCapacity = UInt32(Self.inlineQueueCapacity)
+        queueStore = .inSlot
         reader = MessageReader()
         addressPlace = -1
     }

@@ -5,7 +5,7 @@
 /// successor finds what is in use by reading the slots. Free chunks are linked through their own first bytes.
 @safe
 package struct ChunkAllocator {
-    private enum PageUse {
+    fileprivate enum PageUse: Equatable {
         case free
         /// Chunks of `128 << size` bytes.
         case chunks(size: Int)
@@ -25,7 +25,7 @@ package struct ChunkAllocator {
         var isDirty = false
     }
 
-    private static let sizeCount = 11  // 128 bytes to 128 KiB
+    fileprivate static let sizeCount = 11  // 128 bytes to 128 KiB
 
     private let base: UnsafeMutableRawPointer
     /// The pages that were ever used; more are added up to `pageCount`.
@@ -59,8 +59,7 @@ package struct ChunkAllocator {
 
     /// A piece of at least that many bytes, as its distance from the region's start in units of 128; nil when none is left.
     package mutating func allocate(_ byteCount: Int) -> UInt32? {
-        var size = 0
-        while size < Self.sizeCount, ArenaLayout.chunkUnit << size < byteCount { size += 1 }
+        let size = Self.size(for: byteCount)
         return size < Self.sizeCount ? allocateChunk(size) : allocateRun(byteCount)
     }
 
@@ -82,6 +81,13 @@ package struct ChunkAllocator {
             for index in page..<page + count { releasePage(index) }
         case .free, .insideRun: preconditionFailure("a chunk was freed twice")
         }
+    }
+
+    /// The class of chunks that a piece of so many bytes is; ``sizeCount``: it is a run of pages.
+    fileprivate static func size(for byteCount: Int) -> Int {
+        var size = 0
+        while size < sizeCount, ArenaLayout.chunkUnit << size < byteCount { size += 1 }
+        return size
     }
 
     /// Takes the list of pages to give back.
@@ -193,5 +199,99 @@ package struct ChunkAllocator {
         // What is free at the end goes on into pages that were never used.
         let first = pages.count - run
         return first + count <= pageCount ? first : nil
+    }
+}
+
+/// Which pieces of a chunk region are in use, found out from whoever refers to them.
+struct ChunkSurvey {
+    fileprivate var uses: [ChunkAllocator.PageUse]
+    /// For pages of chunks: which are in use.
+    fileprivate var marks: [[Bool]]
+    /// One behind the last page in use.
+    fileprivate var end = 1
+
+    init(pageCount: Int) {
+        uses = Array(repeating: .free, count: pageCount)
+        marks = Array(repeating: [], count: pageCount)
+        uses[0] = .chunks(size: 0)
+        marks[0] = Array(repeating: false, count: ArenaLayout.pageSize / ArenaLayout.chunkUnit)
+        marks[0][0] = true
+    }
+
+    /// Marks a piece as in use; false where it cannot be one, or belongs to somebody else.
+    mutating func claim(_ reference: UInt32, _ byteCount: Int) -> Bool {
+        let address = Int(reference) * ArenaLayout.chunkUnit
+        let page = address / ArenaLayout.pageSize
+        guard reference > 0, byteCount > 0, page < uses.count else { return false }
+        let size = ChunkAllocator.size(for: byteCount)
+        if size == ChunkAllocator.sizeCount { return claimRun(page, address, byteCount) }
+        let chunkSize = ArenaLayout.chunkUnit << size
+        let index = (address - page * ArenaLayout.pageSize) / chunkSize
+        guard address % chunkSize == 0 else { return false }
+        if uses[page] == .free {
+            uses[page] = .chunks(size: size)
+            marks[page] = Array(repeating: false, count: ArenaLayout.pageSize / chunkSize)
+        }
+        guard uses[page] == .chunks(size: size), !marks[page][index] else { return false }
+        marks[page][index] = true
+        end = max(end, page + 1)
+        return true
+    }
+
+    private mutating func claimRun(_ page: Int, _ address: Int, _ byteCount: Int) -> Bool {
+        let count = (byteCount + ArenaLayout.pageSize - 1) / ArenaLayout.pageSize
+        guard address % ArenaLayout.pageSize == 0, page + count <= uses.count else { return false }
+        guard uses[page..<page + count].allSatisfy({ $0 == .free }) else { return false }
+        for index in page..<page + count { uses[index] = index == page ? .run(pages: count) : .insideRun }
+        end = max(end, page + count)
+        return true
+    }
+}
+
+extension ChunkAllocator {
+    /// Goes on with a region in which the surveyed pieces are in use, and everything else is free.
+    @unsafe
+    init(base: UnsafeMutableRawPointer, continuing survey: ChunkSurvey) {
+        unsafe self.init(base: base, pageCount: survey.uses.count)
+        pages = Array(repeating: Page(), count: survey.end)
+        withRoom[0] = []
+        for index in 0..<survey.end {
+            pages[index].use = survey.uses[index]
+            pages[index].isDirty = true
+            switch survey.uses[index] {
+            case .chunks(let size): adopt(index, size, survey.marks[index])
+            case .run(let count): bytesInUse += count * ArenaLayout.pageSize
+            case .insideRun: break
+            case .free: adoptFree(index)
+            }
+        }
+        // The unit that is never given out.
+        bytesInUse -= ArenaLayout.chunkUnit
+    }
+
+    private mutating func adoptFree(_ index: Int) {
+        freePages.append(index)
+        if idleDirtyPages >= keptPages {
+            pages[index].isDirty = false
+            pagesToDiscard.append(index)
+        } else {
+            idleDirtyPages += 1
+        }
+    }
+
+    private mutating func adopt(_ index: Int, _ size: Int, _ marks: [Bool]) {
+        let byteCount = ArenaLayout.chunkUnit << size
+        pages[index].fresh = (marks.lastIndex(of: true) ?? -1) + 1
+        for chunk in (0..<pages[index].fresh).reversed() {
+            if marks[chunk] {
+                pages[index].used += 1
+                continue
+            }
+            let address = index * ArenaLayout.pageSize + chunk * byteCount
+            unsafe base.storeBytes(of: pages[index].firstFree, toByteOffset: address, as: Int32.self)
+            pages[index].firstFree = Int32(chunk)
+        }
+        bytesInUse += pages[index].used * byteCount
+        if pages[index].used < marks.count { withRoom[size].append(index) }
     }
 }

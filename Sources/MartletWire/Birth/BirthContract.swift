@@ -19,7 +19,10 @@ package struct BirthContract: Equatable, Sendable {
         package static let contract: Int32 = 6
         /// What all shards share (``NodeBoard``).
         package static let board: Int32 = 7
-        package static let firstListener: Int32 = 8
+        /// The keeper's end of the channel to whoever inherits from us.
+        package static let keeper: Int32 = 8
+        /// Where the keeper of the worker before us hands out its sockets; only where the contract says that there is one.
+        package static let estate: Int32 = 9
     }
 
     /// The only argument of a worker that was started by its supervisor.
@@ -28,7 +31,7 @@ package struct BirthContract: Equatable, Sendable {
     package static let exitCodeOfBadConfiguration: Int32 = 78
     /// The contract's memfd is never larger.
     package static let largestContract = 2_097_152
-    private static let version: UInt8 = 2
+    private static let version: UInt8 = 3
 
     package var shard: UInt16
     package var generation: UInt32
@@ -36,6 +39,8 @@ package struct BirthContract: Equatable, Sendable {
     package var mapGeneration: UInt32
     package var clientListeners: UInt8
     package var apiListeners: UInt8
+    /// The arena and the sockets are those of the worker before, to be taken over when the supervisor says so.
+    package var inherits: Bool
     package var isDevelopment: Bool
     package var client: Client
     package var api: API
@@ -49,6 +54,9 @@ package struct BirthContract: Equatable, Sendable {
     /// As in syslog(3): lines that are less urgent are not written.
     package var logPriority: UInt8
 
+    /// The number of the first listening socket.
+    package var firstListener: Int32 { inherits ? Descriptor.estate + 1 : Descriptor.estate }
+
     package var map: ShardMap { ShardMap(shardCount: Int(shardCount), generation: mapGeneration) }
 
     /// The contract of a shard under this configuration.
@@ -58,6 +66,7 @@ package struct BirthContract: Equatable, Sendable {
         map: ShardMap,
         clientListeners: Int,
         apiListeners: Int,
+        inherits: Bool = false,
         configuration: Configuration,
         secrets: Secrets,
         addressKey: UInt64
@@ -68,6 +77,7 @@ package struct BirthContract: Equatable, Sendable {
         mapGeneration = map.generation
         self.clientListeners = UInt8(clientListeners)
         self.apiListeners = UInt8(apiListeners)
+        self.inherits = inherits
         isDevelopment = configuration.isDevelopment
         client = Client(configuration.client)
         api = API(configuration.api)
@@ -88,6 +98,7 @@ package struct BirthContract: Equatable, Sendable {
         writer.put(mapGeneration)
         writer.put(clientListeners)
         writer.put(apiListeners)
+        writer.put(inherits)
         writer.put(isDevelopment)
         client.write(to: &writer)
         api.write(to: &writer)
@@ -109,6 +120,7 @@ package struct BirthContract: Equatable, Sendable {
         mapGeneration = try reader.integer()
         clientListeners = try reader.integer()
         apiListeners = try reader.integer()
+        inherits = try reader.flag()
         isDevelopment = try reader.flag()
         client = try Client(&reader)
         api = try API(&reader)

@@ -103,6 +103,18 @@ package struct NodeBoard {
         }
     }
 
+    /// What a worker that takes over a shard counts, in place of what the one before it had counted.
+    package func restore(shard: Int, connections: Int, places kept: [Int: Int]) {
+        unsafe row(shard).pointee.store(UInt64(connections), ordering: .sequentiallyConsistent)
+        for place in 0..<places {
+            let count = unsafe count(shard, place)
+            let wanted = Int32(clamping: kept[place] ?? 0)
+            if unsafe count.pointee.load(ordering: .relaxed) != wanted {
+                unsafe count.pointee.store(wanted, ordering: .sequentiallyConsistent)
+            }
+        }
+    }
+
     // MARK: Handshakes
 
     /// One more handshake, at the rate of the whole node.

@@ -248,6 +248,12 @@ package enum APIAnswer {
         if let end = shard.lastEnd {
             json.beginObject()
             json.member("reason", end)
+            if let restart = shard.lastRestart {
+                json.member("at", Timestamp.text(unixMilliseconds: restart.at))
+                json.member("connections_kept", restart.kept)
+                json.member("connections_lost", restart.lost)
+                json.member("pause_ms", restart.pauseMilliseconds)
+            }
             json.endObject()
         } else {
             json.null()

@@ -18,6 +18,16 @@ package enum PeerKind: UInt8, Sendable {
     case rooms = 8
     /// Supervisor to worker: the changes of that correlation are noted; publishes are sent accordingly from now on.
     case roomsNoted = 9
+    /// Supervisor to a worker that inherits: the worker before has ended, take its sockets.
+    case takeOver = 10
+    /// Worker to supervisor: I hold them (``Adoption``), and have changed nothing yet.
+    case adopted = 11
+    /// Supervisor to worker: the shard is yours.
+    case commit = 12
+    /// Worker to supervisor: all rooms of its shard (``RoomChanges``), in place of what was known.
+    case allRooms = 13
+    /// Worker to supervisor: what the take-over came to (``Adoption``); it serves.
+    case recovered = 14
 }
 
 /// Whom a frame comes from or goes to.
@@ -142,6 +152,9 @@ package struct PeerStream {
         header.write(to: &output)
         output.append(contentsOf: payload)
     }
+
+    /// Appends a whole frame, head and payload.
+    package mutating func append(_ frame: [UInt8]) { output.append(contentsOf: frame) }
 
     /// Appends a frame whose payload ends with a message text, which is copied once, to here.
     package mutating func append(_ header: PeerHeader, _ payload: [UInt8], text: Span<UInt8>) {

@@ -50,6 +50,36 @@ package struct RoomChanges: Equatable, Sendable {
     }
 }
 
+/// What a worker that takes over found, or made of it.
+package struct Adoption: Equatable, Sendable {
+    /// Connections that go on.
+    package var kept = 0
+    /// Connections that cannot: their slots make no sense, or their sockets are gone.
+    package var lost = 0
+    /// Connections of which the kernel had moved bytes that were not recorded.
+    package var unrecorded = 0
+    /// Why nothing can be taken over; nil: it can.
+    package var problem: String?
+
+    package init() {}
+
+    package init(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) {
+        var reader = ByteReader(bytes, in: range)
+        kept = Int(try reader.integer(UInt32.self))
+        lost = Int(try reader.integer(UInt32.self))
+        unrecorded = Int(try reader.integer(UInt32.self))
+        problem = try reader.optionalText()
+        try reader.finish()
+    }
+
+    package var bytes: [UInt8] {
+        var writer = ByteWriter()
+        for number in [kept, lost, unrecorded] { writer.put(UInt32(number)) }
+        writer.put(problem)
+        return writer.bytes
+    }
+}
+
 /// A line that a worker wants in the log: its supervisor writes it.
 package struct LogLine: Equatable, Sendable {
     /// As in syslog(3): 3 error, 4 warning, 6 info, 7 debug.

@@ -25,6 +25,11 @@ extension ByteWriter {
         put(statistics.counters)
         put(statistics.cpuNanoseconds)
         put(statistics.lastEnd)
+        put(statistics.lastRestart != nil)
+        if let restart = statistics.lastRestart {
+            put(restart.at)
+            put([restart.kept, restart.lost, restart.pauseMilliseconds])
+        }
         put(statistics.connectionsByUser != nil)
         if let counts = statistics.connectionsByUser {
             put(UInt32(counts.count))
@@ -86,6 +91,12 @@ extension ByteReader {
         statistics.counters = try counters()
         statistics.cpuNanoseconds = try integer()
         statistics.lastEnd = try optionalText()
+        if try flag() {
+            var restart = Restart(at: try integer())
+            let counts = try numbers(atLeast: 3)
+            (restart.kept, restart.lost, restart.pauseMilliseconds) = (counts[0], counts[1], counts[2])
+            statistics.lastRestart = restart
+        }
         if try flag() {
             var counts: [ExactText: Int] = [:]
             for _ in 0..<(try count(ofAtLeast: 8)) {

@@ -26,7 +26,7 @@ extension Shard {
         sockets.arena.slot(slot).addressPlace = Int32(place ?? -1)
         if ticket.service == .messages { register(slot, id, bearer, now, manager) }
         if !ticket.leftover.isEmpty {
-            sockets.receiveLeftover(slot) { self.received($0, $1, from: slot, on: manager) }
+            sockets.readReceived(slot) { self.received($0, $1, from: slot, on: manager) }
             settle(slot, on: manager)
         }
     }
@@ -90,6 +90,7 @@ extension Shard {
         manager.add(connection)
         let rooms = bearer.rooms
         for room in rooms { _ = manager.join(room, connection: id) }
+        if !rooms.isEmpty { keepRooms(slot, manager) }
         if !rooms.isEmpty { joined(slot, on: manager) }
         let greeting = ServerMessage.connectionEstablished(
             connection: id.text,
@@ -132,7 +133,7 @@ extension Shard {
 
     // MARK: What clients say
 
-    private func received(
+    func received(
         _ opcode: Opcode,
         _ payload: Span<UInt8>,
         from slot: Int,
@@ -155,6 +156,7 @@ extension Shard {
         case .leave(let room):
             let wasThere = manager.leave(room, connection: sockets.locals[slot].id)
             if wasThere {
+                keepRooms(slot, manager)
                 say(ServerMessage.room(room, isJoined: false), to: slot)
             } else {
                 complain("not_in_\(room.kind.name)", "this connection is not in the \(room.kind.name)", to: slot)
@@ -202,11 +204,19 @@ extension Shard {
         }
         switch manager.join(room, connection: sockets.locals[slot].id) {
         case .joined, .alreadyThere:
+            keepRooms(slot, manager)
             joined(slot, on: manager)
             say(ServerMessage.room(room, isJoined: true), to: slot)
         case .tooMany: complain("too_many_rooms", "a connection may be in 256 rooms", to: slot)
         case .unknown: return
         }
+    }
+
+    /// The slot says which rooms its connection is in, for a successor.
+    private func keepRooms(_ index: Int, _ manager: isolated WebSocketManager) {
+        guard var identity = try? sockets.arena.identity(ofSlot: index) else { return close(index, .internalError) }
+        identity.rooms = manager.ownRooms(of: sockets.locals[index].id)
+        if !sockets.arena.setIdentity(identity, of: sockets.arena.slot(index)) { close(index, .tryAgainLater) }
     }
 
     /// What is none of ours goes to the handler, where one is installed.
@@ -250,6 +260,7 @@ extension Shard {
             manager.leave(room, connection: id)
         }
         for room in bearer.rooms { _ = manager.join(room, connection: id) }
+        keepRooms(index, manager)
         joined(index, on: manager)
         say(ServerMessage.authenticated(until: bearer.expiresAt), to: index)
     }

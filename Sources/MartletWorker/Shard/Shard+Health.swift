@@ -16,6 +16,16 @@ extension Shard {
         watchExpiry(of: index)
     }
 
+    /// A ping that the worker before sent is still to be answered.
+    func expectPong(of index: Int, sentAt: UInt64) {
+        pongs.append(
+            index,
+            sockets.locals[index].generation,
+            deadline: unsafe max(sentAt, sockets.loop.now) + contract.timing.heartbeatTimeout
+        )
+        setHealthTimer()
+    }
+
     /// Notes when the connection's token ends, where that is soon.
     ///
     /// Asked at every ping, so that only those whose end is near take memory for it.

@@ -6,9 +6,6 @@ internal import MartletWire
 ///
 /// Runs inside of the manager's isolation: every method takes the manager that the turn has entered.
 final class Shard {
-    /// Answers by `Idempotency-Key` that are remembered.
-    private static let mostAnswers = 262_144
-
     let number: Int
     let contract: BirthContract
     let sockets: SocketTable
@@ -17,7 +14,8 @@ final class Shard {
     let messageLimit: MessageLimit?
     var gatekeeper: Gatekeeper?
     private let link: Link
-    private var answers = IdempotencyRecord<CommandReply>(capacity: mostAnswers)
+    /// What has been done, where a successor finds it.
+    let record: ShardRecord
 
     // What Shard+Health keeps.
     var pings = DeadlineQueue()
@@ -38,6 +36,7 @@ final class Shard {
         self.board = board
         self.link = link
         self.tally = tally
+        record = ShardRecord(arena: sockets.arena)
         messageLimit = MessageLimit(
             perSecond: Int(contract.limits.messagesPerSecond),
             burst: Int(contract.limits.messageBurst)
@@ -46,25 +45,53 @@ final class Shard {
 
     // MARK: Commands
 
+    /// Carries out a request of another process, and remembers the answer until it surely has it.
+    func execute(
+        _ request: Request,
+        text: Span<UInt8>,
+        for asker: PeerHeader,
+        on manager: isolated WebSocketManager
+    ) -> CommandReply {
+        execute(request, text: text, on: manager) { reply in self.record.remember(reply, for: asker) }
+    }
+
     /// Carries out a request for a user, a connection, a room or everybody of this shard.
     ///
-    /// One that carries a key is carried out once; the second time gets the first answer.
-    func execute(_ request: Request, text: Span<UInt8>, on manager: isolated WebSocketManager) -> CommandReply {
+    /// One that carries a key is carried out once; the second time gets the first answer. What `note` records of the
+    /// answer counts together with what was done, or not at all.
+    func execute(
+        _ request: Request,
+        text: Span<UInt8>,
+        on manager: isolated WebSocketManager,
+        _ note: (CommandReply) -> Void = { _ in }
+    ) -> CommandReply {
+        record.journal.begin()
+        defer { record.journal.commit() }
+        let reply = executeOnce(request, text: text, on: manager)
+        note(reply)
+        return reply
+    }
+
+    private func executeOnce(
+        _ request: Request,
+        text: Span<UInt8>,
+        on manager: isolated WebSocketManager
+    ) -> CommandReply {
         guard let key = request.key else { return execute(request.command, text: text, on: manager) }
         // A key of a publish to several shards is another than the same text of a publish to one of them.
         let name = (request.command.isSpread ? "several " : "one ") + key.text
-        switch unsafe answers.find(name, fingerprint: key.fingerprint, now: sockets.loop.now) {
+        switch unsafe record.find(name, fingerprint: key.fingerprint, now: sockets.loop.now) {
         case .known(let answer):
             tally.counters[.publishesRepeated] += 1
-            return answer
+            return answer.reply
         case .conflict: return .failed(.keyReused)
         case .new: break
         }
         let reply = execute(request.command, text: text, on: manager)
         // What failed may be tried again.
         if case .receipt = reply {
-            unsafe answers.remember(name, fingerprint: key.fingerprint, reply, now: sockets.loop.now)
-            tally.counters[.idempotencyForgotten] = answers.forgottenEarly
+            unsafe record.remember(reply, key: name, fingerprint: key.fingerprint, now: sockets.loop.now)
+            tally.counters[.idempotencyForgotten] = record.forgottenEarly
         }
         return reply
     }
@@ -91,10 +118,12 @@ final class Shard {
                 return .closed(manager.disconnect(connection: id, code: code, reason: reason))
             case .bind(let user, let thread):
                 let entry = manager.bind(user: user, toThread: thread)
+                if entry == .joined { record.bind(user: user, thread: thread) }
                 announceRooms(on: manager)
                 return entry == .tooMany ? .failed(.tooManyRooms) : .bound(entry == .joined)
             case .unbind(let user, let thread):
                 let changed = manager.unbind(user: user, fromThread: thread)
+                if changed { record.unbind(user: user, thread: thread) }
                 announceRooms(on: manager)
                 return .bound(changed)
             case .statistics, .batch, .makeToken, .checkToken: return .failed(.malformed)
@@ -167,6 +196,13 @@ final class Shard {
         if changes.isEmpty || contract.shardCount == 1 { return }
         roomsTold += 1
         link.send(.rooms, RoomChanges(changes).bytes, correlation: roomsTold)
+    }
+
+    /// Tells the switchboard all rooms, in place of those that it knew from the worker before.
+    func announceAllRooms(on manager: isolated WebSocketManager) {
+        _ = manager.takeRoomChanges()
+        if contract.shardCount == 1 { return }
+        link.send(.allRooms, RoomChanges(manager.rooms.map { RoomChange(room: $0, isOccupied: true) }).bytes)
     }
 
     /// A connection joined rooms: it hears of that, and of anything else, only when publishes to them reach it.

@@ -10,6 +10,7 @@ extension SocketTable {
         if let known = twins.first(where: { $0.frame == frame.reference }) { return known.twin }
         let twin = compress(frame)
         twins.append((frame.reference, twin))
+        if twin.reference != frame.reference { arena.journal.note(twin: twin.reference) }
         return twin
     }
 

@@ -10,8 +10,8 @@ extension SocketTable {
     ///   - deliver: called with the opcode and the payload, which is valid during the call.
     func receive(_ index: Int, _ deliver: (Opcode, Span<UInt8>) -> Void) {
         let slot = arena.slot(index)
-        let isInChunk = slot.receiveChunk != 0
-        let target = unsafe isInChunk ? receiveTail(slot) : arena.landing
+        var buffer = slot.received
+        let target = unsafe buffer.chunk != 0 ? receiveTail(buffer) : arena.landing
         guard let start = target.baseAddress, target.count > 0 else {
             markGone(index)
             return
@@ -22,32 +22,43 @@ extension SocketTable {
             markGone(index)
             return
         case .moved(let count):
-            slot.readPosition += UInt64(count)
+            buffer.position += UInt64(count)
             slot.lastReceived = unsafe loop.now
-            if slot.flags.contains(.discards) { return }
-            if isInChunk {
-                slot.receiveLength += UInt32(count)
-                unsafe read(index, slot, receiveChunkBytes(slot), deliver)
-            } else {
-                unsafe read(index, slot, UnsafeRawBufferPointer(start: start, count: count), deliver)
+            if slot.flags.contains(.discards) {
+                slot.received = buffer
+                return
             }
+            buffer.length += UInt32(count)
+            if buffer.chunk == 0 { buffer.chunk = ArenaSlot.ReceiveBuffer.landing }
+            slot.received = buffer
+            read(index, slot, buffer, deliver)
         }
     }
 
-    /// Reads what came behind the HTTP head, before anything else is received.
-    func receiveLeftover(_ index: Int, _ deliver: (Opcode, Span<UInt8>) -> Void) {
+    /// Reads what is in the arena already: it came behind the HTTP head, or to the worker before.
+    func readReceived(_ index: Int, _ deliver: (Opcode, Span<UInt8>) -> Void) {
         let slot = arena.slot(index)
-        if slot.receiveChunk != 0 { unsafe read(index, slot, receiveChunkBytes(slot), deliver) }
+        if slot.received.chunk != 0 { read(index, slot, slot.received, deliver) }
     }
 
-    private func receiveChunkBytes(_ slot: ArenaSlot) -> UnsafeRawBufferPointer {
-        unsafe UnsafeRawBufferPointer(arena.bytes(of: slot.receiveChunk, count: Int(slot.receiveLength)))
+    /// Throws away what was received, and whatever comes.
+    func discardReceived(_ index: Int) {
+        let slot = arena.slot(index)
+        slot.flags.insert(.discards)
+        freeReceiveChunk(slot)
+    }
+
+    /// The bytes that are not handled yet.
+    private func region(_ buffer: ArenaSlot.ReceiveBuffer) -> UnsafeRawBufferPointer {
+        let isLanding = buffer.chunk == ArenaSlot.ReceiveBuffer.landing
+        let whole = unsafe isLanding ? arena.landing : arena.bytes(of: buffer.chunk, count: Int(buffer.length))
+        return unsafe UnsafeRawBufferPointer(rebasing: whole[Int(buffer.handled)..<Int(buffer.length)])
     }
 
     /// The free end of a connection's own receive chunk.
-    private func receiveTail(_ slot: ArenaSlot) -> UnsafeMutableRawBufferPointer {
-        let whole = unsafe arena.bytes(of: slot.receiveChunk, count: Int(slot.receiveCapacity))
-        return unsafe UnsafeMutableRawBufferPointer(rebasing: whole[Int(slot.receiveLength)...])
+    private func receiveTail(_ buffer: ArenaSlot.ReceiveBuffer) -> UnsafeMutableRawBufferPointer {
+        let whole = unsafe arena.bytes(of: buffer.chunk, count: Int(buffer.capacity))
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: whole[Int(buffer.length)...])
     }
 
     // MARK: Reading messages
@@ -55,48 +66,71 @@ extension SocketTable {
     private func read(
         _ index: Int,
         _ slot: ArenaSlot,
-        _ region: UnsafeRawBufferPointer,
+        _ buffer: ArenaSlot.ReceiveBuffer,
         _ deliver: (Opcode, Span<UInt8>) -> Void
     ) {
-        let bytes = unsafe RawSpan(_unsafeBytes: region)
+        let bytes = unsafe RawSpan(_unsafeBytes: region(buffer))
         let maximum = slot.flags.contains(.echo) ? Limits.echoMessageBytes : limits.messageBytes
         var reader = slot.reader
-        reading: while !locals[index].isGone {
-            switch reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates)) {
-            case .needsMore(let expected):
-                keep(index, slot, &reader, region.count, expected, bytes)
+        var isOver = false
+        while !isOver, !locals[index].isGone {
+            let event = reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates))
+            if case .needsMore(let expected) = event {
+                keep(index, slot, &reader, buffer, expected, bytes)
                 return
-            case .message(let opcode, let byteCount):
-                let target = unsafe scratch.room(for: byteCount)
-                guard unsafe reader.copyMessage(bytes, into: target) else {
-                    fail(index, slot, .invalidText)
-                    break reading
-                }
-                let plain = unsafe UnsafeRawBufferPointer(rebasing: target[..<byteCount])
-                do throws(CloseReason) {
-                    let payload =
-                        unsafe reader.isCompressed
-                        ? try expanded(plain, opcode, maximum: maximum) : plain
-                    if slot.state == .open { deliver(opcode, unsafe Span<UInt8>(_unsafeBytes: payload)) }
-                } catch {
-                    fail(index, slot, error)
-                    break reading
-                }
-            case .ping(let payload):
-                if slot.state == .open { deliver(.ping, payload.span) }
-            case .pong(let payload): receivedPong(slot, payload)
-            case .close(let code):
-                receivedClose(index, slot, code)
-                break reading
-            case .failed(let reason):
-                fail(index, slot, reason)
-                break reading
             }
+            // A successor handles this message anew where we do not come to its end.
+            arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
+            isOver = handle(event, &reader, index, slot, bytes, maximum, deliver)
+            slot.markHandled(Int(buffer.handled) + reader.consumed)
+            if slot.attempts != 0 { slot.attempts = 0 }
+            arena.journal.endHandling()
         }
         // Nothing more is read of this stream.
         freeReceiveChunk(slot)
         slot.reader = MessageReader()
         slot.flags.insert(.discards)
+    }
+
+    /// Does what one event of the stream asks for; true where it is the stream's last.
+    private func handle(
+        _ event: MessageReader.Event,
+        _ reader: inout MessageReader,
+        _ index: Int,
+        _ slot: ArenaSlot,
+        _ bytes: RawSpan,
+        _ maximum: Int,
+        _ deliver: (Opcode, Span<UInt8>) -> Void
+    ) -> Bool {
+        switch event {
+        case .needsMore: return false
+        case .message(let opcode, let byteCount):
+            let target = unsafe scratch.room(for: byteCount)
+            guard unsafe reader.copyMessage(bytes, into: target) else {
+                fail(index, slot, .invalidText)
+                return true
+            }
+            let plain = unsafe UnsafeRawBufferPointer(rebasing: target[..<byteCount])
+            do throws(CloseReason) {
+                let payload =
+                    unsafe reader.isCompressed
+                    ? try expanded(plain, opcode, maximum: maximum) : plain
+                if slot.state == .open { deliver(opcode, unsafe Span<UInt8>(_unsafeBytes: payload)) }
+            } catch {
+                fail(index, slot, error)
+                return true
+            }
+        case .ping(let payload):
+            if slot.state == .open { deliver(.ping, payload.span) }
+        case .pong(let payload): receivedPong(slot, payload)
+        case .close(let code):
+            receivedClose(index, slot, code)
+            return true
+        case .failed(let reason):
+            fail(index, slot, reason)
+            return true
+        }
+        return false
     }
 
     /// A pong with our last ping's payload tells how long both were on their way.
@@ -144,12 +178,13 @@ extension SocketTable {
         _ index: Int,
         _ slot: ArenaSlot,
         _ reader: inout MessageReader,
-        _ have: Int,
+        _ buffer: ArenaSlot.ReceiveBuffer,
         _ expected: Int,
         _ bytes: RawSpan
     ) {
+        let have = Int(buffer.length - buffer.handled)
         if reader.isWorthMerging {
-            merge(index, slot, &reader, have, bytes)
+            merge(index, slot, &reader, buffer, have, bytes)
             return
         }
         let consumed = reader.consumed
@@ -160,31 +195,30 @@ extension SocketTable {
             freeReceiveChunk(slot)
             return
         }
+        let isInChunk = buffer.chunk != ArenaSlot.ReceiveBuffer.landing
+        // Handled bytes stay in front while there is room behind: what is being read must not be moved in place.
+        if isInChunk, Int(buffer.capacity - buffer.length) >= max(1, expected - have) { return }
         let needed = max(expected - consumed, rest + 1)
-        if slot.receiveChunk != 0, Int(slot.receiveCapacity) > rest, consumed < have {
-            // It fits where it is; move it to the front.
-            if consumed > 0 {
-                let chunk = unsafe arena.bytes(of: slot.receiveChunk, count: have)
-                unsafe chunk.copyMemory(
-                    from: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(chunk)[consumed...])
-                )
-            }
-            slot.receiveLength = UInt32(rest)
-            return
-        }
         // Room grows with what really came, not with what a head promises.
         let capacity = min(needed, max(2 * rest, 4096))
-        unsafe replaceReceiveChunk(index, slot, capacity: capacity, length: rest) { target in
+        unsafe replaceReceiveChunk(index, slot, buffer, capacity: capacity, length: rest) { target in
             unsafe bytes.extracting(consumed...).withUnsafeBytes { unsafe target.copyMemory(from: $0) }
         }
     }
 
-    private func merge(_ index: Int, _ slot: ArenaSlot, _ reader: inout MessageReader, _ have: Int, _ bytes: RawSpan) {
+    private func merge(
+        _ index: Int,
+        _ slot: ArenaSlot,
+        _ reader: inout MessageReader,
+        _ buffer: ArenaSlot.ReceiveBuffer,
+        _ have: Int,
+        _ bytes: RawSpan
+    ) {
         let behind = reader.offset
         let merged = reader.mergedLength
         let length = merged + have - behind
         var copy = reader
-        unsafe replaceReceiveChunk(index, slot, capacity: 2 * length, length: length) { target in
+        unsafe replaceReceiveChunk(index, slot, buffer, capacity: 2 * length, length: length) { target in
             unsafe copy.merge(bytes, into: target)
             let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[merged...])
             unsafe bytes.extracting(behind...).withUnsafeBytes { unsafe rest.copyMemory(from: $0) }
@@ -197,6 +231,7 @@ extension SocketTable {
     private func replaceReceiveChunk(
         _ index: Int,
         _ slot: ArenaSlot,
+        _ buffer: ArenaSlot.ReceiveBuffer,
         capacity: Int,
         length: Int,
         _ fill: (UnsafeMutableRawBufferPointer) -> Void
@@ -206,17 +241,23 @@ extension SocketTable {
             return
         }
         unsafe fill(arena.bytes(of: chunk, count: length))
-        let old = slot.receiveChunk
-        slot.receiveLength = UInt32(length)
-        slot.receiveCapacity = UInt32(arena.capacity(of: chunk))
-        slot.receiveChunk = chunk
-        if old != 0 { arena.free(old) }
+        slot.received = .init(
+            chunk: chunk,
+            capacity: UInt32(arena.capacity(of: chunk)),
+            length: UInt32(length),
+            position: buffer.position
+        )
+        free(buffer)
     }
 
     private func freeReceiveChunk(_ slot: ArenaSlot) {
-        guard slot.receiveChunk != 0 else { return }
-        arena.free(slot.receiveChunk)
-        slot.receiveChunk = 0
-        slot.receiveLength = 0
+        let buffer = slot.received
+        guard buffer.chunk != 0 else { return }
+        slot.received = .init(position: buffer.position)
+        free(buffer)
+    }
+
+    private func free(_ buffer: ArenaSlot.ReceiveBuffer) {
+        if buffer.chunk != 0, buffer.chunk != ArenaSlot.ReceiveBuffer.landing { arena.free(buffer.chunk) }
     }
 }

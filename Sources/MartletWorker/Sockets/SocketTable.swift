@@ -91,7 +91,7 @@ final class SocketTable: Transport {
         let slot = arena.slot(index)
         slot.cookie = StreamSocket.cookie(descriptor)
         slot.connectedAt = now
-        slot.readPosition = ticket.bytesRead
+        slot.received = .init(position: ticket.bytesRead)
         if ticket.service == .echo { slot.flags.insert(.echo) }
         if ticket.deflates { slot.flags.insert(.deflates) }
         slot.expiresAt = ticket.bearer.expiresAt
@@ -120,14 +120,32 @@ final class SocketTable: Transport {
         return index
     }
 
+    /// The same way in for a connection that another worker served: its slot is as that one left it.
+    ///
+    /// False where the socket cannot be watched; it counts as gone then.
+    func restore(_ descriptor: Int32, slot index: Int, id: ConnectionID) {
+        let slot = arena.slot(index)
+        while locals.count <= index { locals.append(Local()) }
+        locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
+        queuedBytes += Int(slot.queuedBytes)
+        guard watch(descriptor, index, slot) else { return markGone(index) }
+        if slot.state == .closing {
+            unsafe closing.append(index, slot.generation, deadline: loop.now + limits.closeTimeout)
+        }
+        markDirty(index)
+    }
+
     private func keepLeftover(_ bytes: [UInt8], _ slot: ArenaSlot) -> Bool {
         if bytes.isEmpty { return true }
         guard let chunk = arena.allocate(bytes.count) else { return false }
         let capacity = arena.capacity(of: chunk)
         unsafe arena.bytes(of: chunk, count: capacity).copyBytes(from: bytes)
-        slot.receiveChunk = chunk
-        slot.receiveCapacity = UInt32(capacity)
-        slot.receiveLength = UInt32(bytes.count)
+        slot.received = .init(
+            chunk: chunk,
+            capacity: UInt32(capacity),
+            length: UInt32(bytes.count),
+            position: slot.received.position
+        )
         return true
     }
 
@@ -188,7 +206,10 @@ final class SocketTable: Transport {
 
     func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
         if text.count > limits.queueBytes { throw .tooLarge }
-        return try prepare(.text, text)
+        let frame = try prepare(.text, text)
+        // Whoever finds the delivery undone takes this frame out of the queues again.
+        arena.journal.note(frame: frame.reference)
+        return frame
     }
 
     func release(_ frame: PreparedFrame) {
@@ -280,21 +301,12 @@ final class SocketTable: Transport {
 
     /// Throws queued frames away, all but one that was begun.
     private func dropQueue(of slot: ArenaSlot) {
-        var kept: Arena.QueueEntry?
-        if slot.sentPosition > slot.headPosition { kept = arena.first(of: slot) }
-        let position = slot.headPosition
-        if let kept { arena.retain(kept.frame) }
-        while let entry = arena.first(of: slot) {
-            arena.pop(slot)
+        let begun = slot.sentPosition > slot.headPosition ? 1 : 0
+        for entry in arena.truncate(slot, keeping: begun) {
             queuedBytes -= Int(entry.byteCount)
             arena.release(entry.frame)
             tally.counters[.messagesDropped] += 1
         }
-        slot.headPosition = position
-        guard let kept else { return }
-        tally.counters[.messagesDropped] -= 1
-        if arena.append(kept.frame, byteCount: kept.byteCount, to: slot) { queuedBytes += Int(kept.byteCount) }
-        arena.release(kept.frame)
     }
 
     /// Keeps what is queued until ``unhold(_:)``; what comes in is heard.

@@ -1,0 +1,60 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// How a shard's next worker takes over what the one before left: its memory, and its sockets from the keeper's hands.
+//
+// The worker says `ready`; it is told `takeOver` and collects; it says `adopted`, having changed nothing; it is told
+// `commit`, and from then on the shard is its own; it says `recovered`, and serves.
+
+extension Supervisor {
+    /// A worker holds the sockets of the one before.
+    func adopted(_ found: Adoption, _ worker: WorkerProcess) {
+        guard worker.inherits else { return }
+        if let problem = found.problem {
+            log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
+            worker.end("it could not take over")
+            return
+        }
+        worker.committed()
+        tell(worker, .commit)
+    }
+
+    /// A worker has taken over, and serves.
+    func recovered(_ outcome: Adoption, _ worker: WorkerProcess) {
+        worker.recovered(outcome)
+        let restart = worker.lastRestart ?? Restart(at: 0)
+        log.warning(
+            "A worker has taken over",
+            metadata: metadata(
+                worker,
+                [
+                    "connections_kept": "\(restart.kept)", "connections_lost": "\(restart.lost)",
+                    "pause_ms": "\(restart.pauseMilliseconds)", "positions_unrecorded": "\(outcome.unrecorded)",
+                ]
+            )
+        )
+        serves(worker)
+        switchboard.resend(to: worker)
+        for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
+    }
+
+    // MARK: Keepers
+
+    /// A keeper says that it is there; all else it says to whoever inherits.
+    func keeperSpoke(_ worker: WorkerProcess) {
+        guard let keeper = worker.keeper else { return }
+        loop.deregister(keeper.channel)
+        guard case .born(let pid)? = try? keeper.next(), let watched = WatchedProcess(pid: pid) else { return }
+        guard (try? loop.register(watched.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)) != nil
+        else { return }
+        keepers[pid] = watched
+    }
+
+    func keeperEnded(_ pid: Int32) {
+        guard let keeper = keepers.removeValue(forKey: pid) else { return }
+        loop.deregister(keeper.handle)
+        keeper.reap()
+    }
+}

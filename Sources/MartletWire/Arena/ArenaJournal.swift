@@ -1,0 +1,298 @@
+internal import Synchronization
+
+/// What a shard is doing and what it has done, where its successor finds it.
+///
+/// Three things that a crash could do twice or lose are decided here by one store each: whether a delivery to many
+/// connections was done (``commit()``), whether a client's message was handled (``endHandling()``), and which requests of
+/// other processes have their answer (``remember(_:)``).
+@safe
+package struct ArenaJournal {
+    private enum Field {
+        // The header's own bytes come first.
+        static let begun = 64
+        static let done = 72
+        static let frame = 80
+        static let twin = 84
+        static let handlingSlot = 88
+        static let handlingStart = 92
+        static let handlingTail = 96
+        static let handlingState = 100
+        static let handlingFlags = 104
+        static let slotsUsed = 108
+        static let bindings = 112
+        static let answers = 120
+        static let ringNext = 128
+        static let batchCorrelation = 136
+        static let batchFirst = 144
+        static let batchSource = 152
+        static let batchChunk = 156
+    }
+
+    /// A client's message that was being handled.
+    package struct Handling: Equatable, Sendable {
+        package let slot: Int
+        /// ``ArenaSlot/ReceiveBuffer/handled`` before it.
+        package let handled: UInt32
+        /// The client's own queue, state and flags before it.
+        package let queueTail: UInt32
+        package let state: UInt32
+        package let flags: UInt32
+    }
+
+    /// A batch that another process asked for, while its publishes are carried out.
+    package struct BatchUnderWay: Equatable, Sendable {
+        package let source: UInt16
+        package let correlation: UInt64
+        /// The delivery that its first publish is.
+        package let first: UInt64
+        /// Where the receipts of those that are done lie.
+        package let chunk: UInt32
+
+        package init(source: UInt16, correlation: UInt64, first: UInt64, chunk: UInt32) {
+            self.source = source
+            self.correlation = correlation
+            self.first = first
+            self.chunk = chunk
+        }
+    }
+
+    private let base: UnsafeMutableRawPointer
+    private let ring: UnsafeMutableRawPointer
+
+    /// - Parameters:
+    ///   - base: the arena's first byte.
+    ///   - ring: the first of the ring's entries.
+    @unsafe
+    init(base: UnsafeMutableRawPointer, ring: UnsafeMutableRawPointer) {
+        unsafe self.base = base
+        unsafe self.ring = ring
+    }
+
+    // MARK: Deliveries
+
+    /// The number of the last delivery that is done.
+    package var done: UInt64 { load(Field.done) }
+
+    /// A delivery begins; until ``commit()`` it counts as not done.
+    package func begin() {
+        store(UInt32(0), Field.frame)
+        store(UInt32(0), Field.twin)
+        atomicMemoryFence(ordering: .releasing)
+        store(done + 1, Field.begun)
+    }
+
+    /// The frame that the delivery appends to queues.
+    package func note(frame: UInt32) {
+        store(frame, Field.frame)
+        atomicMemoryFence(ordering: .releasing)
+    }
+
+    /// The same frame, compressed.
+    package func note(twin: UInt32) {
+        store(twin, Field.twin)
+        atomicMemoryFence(ordering: .releasing)
+    }
+
+    /// The delivery is done, with everything that was recorded of it.
+    package func commit() {
+        atomicMemoryFence(ordering: .releasing)
+        store(load(Field.begun) as UInt64, Field.done)
+    }
+
+    /// The number of the delivery that is under way.
+    package var begun: UInt64 { load(Field.begun) }
+
+    /// The frames of a delivery that was begun and is not done.
+    package var unfinished: (frame: UInt32, twin: UInt32)? {
+        begun == done + 1 ? (load(Field.frame), load(Field.twin)) : nil
+    }
+
+    /// It was undone.
+    package func abandonUnfinished() { store(done, Field.begun) }
+
+    // MARK: Handling
+
+    /// A message of a client is handled now: what is done before ``endHandling()`` is undone by a successor.
+    package func beginHandling(_ index: Int, _ slot: ArenaSlot, handled: Int) {
+        store(UInt32(handled), Field.handlingStart)
+        store(slot.queueTail, Field.handlingTail)
+        store(slot.state.rawValue, Field.handlingState)
+        store(slot.flags.rawValue, Field.handlingFlags)
+        atomicMemoryFence(ordering: .releasing)
+        store(UInt32(index + 1), Field.handlingSlot)
+    }
+
+    package func endHandling() {
+        atomicMemoryFence(ordering: .releasing)
+        store(UInt32(0), Field.handlingSlot)
+    }
+
+    package var handling: Handling? {
+        let slot: UInt32 = load(Field.handlingSlot)
+        guard slot > 0 else { return nil }
+        return Handling(
+            slot: Int(slot) - 1,
+            handled: load(Field.handlingStart),
+            queueTail: load(Field.handlingTail),
+            state: load(Field.handlingState),
+            flags: load(Field.handlingFlags)
+        )
+    }
+
+    // MARK: Tables
+
+    /// Slots that were ever used.
+    package var slotsUsed: UInt32 {
+        get { load(Field.slotsUsed) }
+        nonmutating set { store(newValue, Field.slotsUsed) }
+    }
+
+    /// A word for each ``ArenaTable``: its chunk and its capacity.
+    package subscript(table: ArenaTable.Kind) -> UInt64 {
+        get { load(offset(table)) }
+        nonmutating set {
+            atomicMemoryFence(ordering: .releasing)
+            store(newValue, offset(table))
+        }
+    }
+
+    private func offset(_ table: ArenaTable.Kind) -> Int {
+        switch table {
+        case .bindings: Field.bindings
+        case .answers: Field.answers
+        }
+    }
+
+    // MARK: Batches
+
+    /// The chunk of ``BatchUnderWay`` has room for the receipt of each publish.
+    package static let batchReceiptBytes = BatchCoding.mostPublishes * batchReceiptSize
+    package static let batchReceiptSize = 32
+
+    package var batch: BatchUnderWay? {
+        get {
+            let source: UInt32 = load(Field.batchSource)
+            guard source > 0 else { return nil }
+            return BatchUnderWay(
+                source: UInt16(truncatingIfNeeded: source - 1),
+                correlation: load(Field.batchCorrelation),
+                first: load(Field.batchFirst),
+                chunk: load(Field.batchChunk)
+            )
+        }
+        nonmutating set {
+            store(UInt32(0), Field.batchSource)
+            guard let newValue else { return }
+            atomicMemoryFence(ordering: .releasing)
+            store(newValue.correlation, Field.batchCorrelation)
+            store(newValue.first, Field.batchFirst)
+            store(newValue.chunk, Field.batchChunk)
+            atomicMemoryFence(ordering: .releasing)
+            store(UInt32(newValue.source) + 1, Field.batchSource)
+        }
+    }
+
+    // MARK: The ring
+
+    /// A request of another process that was answered.
+    package struct Answered: Equatable, Sendable {
+        /// The bytes of a reply that lie in the entry itself.
+        package static let mostInline = 32
+
+        package var source: UInt16
+        package var correlation: UInt64
+        /// The delivery with which it counts: one that is not ``ArenaJournal/done`` was not answered.
+        package var delivery: UInt64
+        package var reply: Reply
+
+        package enum Reply: Equatable, Sendable {
+            case bytes([UInt8])
+            /// So many bytes of a chunk.
+            case chunk(UInt32, count: Int)
+        }
+
+        package init(source: UInt16, correlation: UInt64, delivery: UInt64, reply: Reply) {
+            self.source = source
+            self.correlation = correlation
+            self.delivery = delivery
+            self.reply = reply
+        }
+    }
+
+    /// Where the next answer goes.
+    private var ringNext: Int {
+        let next: UInt32 = load(Field.ringNext)
+        return Int(next) % ArenaLayout.ringCapacity
+    }
+
+    /// Writes an answer over the oldest one; returns the chunk that the oldest one had.
+    package func remember(_ answer: Answered) -> UInt32? {
+        let index = ringNext
+        let old = entry(index)
+        let place = unsafe ring + index * ArenaLayout.ringEntrySize
+        unsafe place.storeBytes(of: 0, as: UInt64.self)
+        atomicMemoryFence(ordering: .releasing)
+        unsafe place.storeBytes(of: answer.correlation, toByteOffset: 8, as: UInt64.self)
+        unsafe place.storeBytes(of: answer.source, toByteOffset: 16, as: UInt16.self)
+        switch answer.reply {
+        case .bytes(let bytes):
+            unsafe place.storeBytes(of: UInt32(0), toByteOffset: 24, as: UInt32.self)
+            unsafe place.storeBytes(of: UInt32(bytes.count), toByteOffset: 20, as: UInt32.self)
+            for (offset, byte) in bytes.prefix(Answered.mostInline).enumerated() {
+                unsafe place.storeBytes(of: byte, toByteOffset: 28 + offset, as: UInt8.self)
+            }
+        case .chunk(let chunk, let count):
+            unsafe place.storeBytes(of: UInt32(count), toByteOffset: 20, as: UInt32.self)
+            unsafe place.storeBytes(of: chunk, toByteOffset: 24, as: UInt32.self)
+        }
+        atomicMemoryFence(ordering: .releasing)
+        // Plus one: zero says that there is none.
+        unsafe place.storeBytes(of: answer.delivery + 1, as: UInt64.self)
+        store(UInt32((index + 1) % ArenaLayout.ringCapacity), Field.ringNext)
+        if case .chunk(let chunk, _)? = old?.reply { return chunk }
+        return nil
+    }
+
+    /// The answers that the ring holds.
+    package var answers: [Answered] { (0..<ArenaLayout.ringCapacity).compactMap(entry).filter { $0.delivery <= done } }
+
+    private func entry(_ index: Int) -> Answered? {
+        let place = unsafe ring + index * ArenaLayout.ringEntrySize
+        let delivery = unsafe place.load(as: UInt64.self)
+        guard delivery > 0 else { return nil }
+        let count = Int(unsafe place.load(fromByteOffset: 20, as: UInt32.self))
+        let chunk = unsafe place.load(fromByteOffset: 24, as: UInt32.self)
+        let inline = unsafe UnsafeRawBufferPointer(start: place + 28, count: Answered.mostInline)
+        let reply: Answered.Reply
+        if chunk == 0 {
+            reply = unsafe .bytes(Array(inline.prefix(count)))
+        } else {
+            reply = .chunk(chunk, count: count)
+        }
+        return Answered(
+            source: unsafe place.load(fromByteOffset: 16, as: UInt16.self),
+            correlation: unsafe place.load(fromByteOffset: 8, as: UInt64.self),
+            delivery: delivery - 1,
+            reply: reply
+        )
+    }
+
+    /// Forgets answers that do not count, and those whose chunk `keep` refuses.
+    func keepAnswers(_ keep: (_ chunk: UInt32, _ count: Int) -> Bool) {
+        for index in 0..<ArenaLayout.ringCapacity {
+            guard let answer = entry(index) else { continue }
+            var isKept = answer.delivery <= done
+            if isKept, case .chunk(let chunk, let count) = answer.reply { isKept = keep(chunk, count) }
+            if isKept { continue }
+            unsafe (ring + index * ArenaLayout.ringEntrySize).storeBytes(of: 0, as: UInt64.self)
+        }
+    }
+
+    private func load<Value: BitwiseCopyable>(_ offset: Int) -> Value {
+        unsafe base.load(fromByteOffset: offset, as: Value.self)
+    }
+
+    private func store<Value: BitwiseCopyable>(_ value: Value, _ offset: Int) {
+        unsafe base.storeBytes(of: value, toByteOffset: offset, as: Value.self)
+    }
+}

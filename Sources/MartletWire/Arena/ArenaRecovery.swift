@@ -1,0 +1,274 @@
+/// Where the two streams of a connection stand, as the kernel says: it knows better than what a dead worker recorded.
+package struct StreamPositions: Equatable, Sendable {
+    /// Bytes of ours that the kernel has taken.
+    package var written: UInt64
+    /// Bytes of the client's that were received from it.
+    package var read: UInt64
+
+    package init(written: UInt64, read: UInt64) {
+        self.written = written
+        self.read = read
+    }
+}
+
+// How a worker goes on with the arena of another one. What that one was about to do when it ended is undone, what it did
+// without recording it is found out from the kernel, and what makes no sense is refused, slot by slot.
+extension Arena {
+    /// What a recovery found.
+    package struct Recovery: Equatable, Sendable {
+        /// Slots whose connections go on.
+        package internal(set) var slots: [Int] = []
+        /// Slots that did not check out; their connections are lost.
+        package internal(set) var refused: [Int] = []
+        /// The slot of the client whose message was being handled.
+        package internal(set) var interrupted: Int?
+        /// Connections of which the kernel had moved bytes that were not recorded.
+        package internal(set) var unrecorded = 0
+        /// Connections that a delivery which was not done had reached already.
+        package internal(set) var undone = 0
+    }
+
+    /// A slot that holds a connection, and the socket that it is for.
+    package struct Occupied: Equatable, Sendable {
+        package let slot: Int
+        package let cookie: UInt64
+    }
+
+    /// The slots that hold connections, to be matched with sockets.
+    package var occupied: [Occupied] {
+        let used = min(Int(journal.slotsUsed), layout.slotCount)
+        return (0..<used).compactMap { index in
+            let slot = slot(index)
+            return slot.state == .vacant ? nil : Occupied(slot: index, cookie: slot.cookie)
+        }
+    }
+
+    /// Throws where a slot makes no sense, in itself or beside the kernel's positions; changes nothing.
+    package func check(_ index: Int, _ positions: StreamPositions) throws(ArenaError) {
+        _ = try identity(ofSlot: index)
+        let slot = slot(index)
+        try checkReceived(slot, index, positions)
+        let store = slot.queueStore
+        let count = queueCount(of: slot)
+        guard store.capacity >= UInt32(ArenaSlot.inlineQueueCapacity), store.capacity <= 1 << 24,
+            store.capacity & (store.capacity - 1) == 0, count <= Int(store.capacity),
+            store.chunk == 0
+                ? store == .inSlot : isInside(store.chunk, count: Int(store.capacity) * 8)
+        else { throw .damagedSlot(index) }
+        let sent = UInt64(UInt32(truncatingIfNeeded: positions.written) &- slot.head.position)
+        var total: UInt64 = 0
+        for position in 0..<count {
+            let entry = entry(position, of: slot)
+            guard isFrame(entry.frame, entry.byteCount) else { throw .damagedSlot(index) }
+            total += UInt64(entry.byteCount)
+        }
+        guard sent <= total, sent <= positions.written else { throw .damagedSlot(index) }
+    }
+
+    private func isFrame(_ frame: UInt32, _ byteCount: UInt32) -> Bool {
+        guard frame > 0, byteCount > 0, isInside(frame, count: Self.frameHead) else { return false }
+        let length = unsafe bytes(of: frame, count: Self.frameHead).load(fromByteOffset: 4, as: UInt32.self)
+        return length == byteCount && isInside(frame, count: Self.frameHead + Int(byteCount))
+    }
+
+    private func checkReceived(
+        _ slot: ArenaSlot,
+        _ index: Int,
+        _ positions: StreamPositions
+    ) throws(ArenaError) {
+        let buffer = slot.received
+        guard positions.read >= buffer.position, buffer.handled <= buffer.length else { throw .damagedSlot(index) }
+        let extra = positions.read - buffer.position
+        let fits: Bool =
+            switch buffer.chunk {
+            case 0: buffer.length == 0 && extra <= UInt64(ArenaLayout.landingSize)
+            case ArenaSlot.ReceiveBuffer.landing: extra == 0 && buffer.length <= ArenaLayout.landingSize
+            default:
+                buffer.length <= buffer.capacity && extra <= UInt64(buffer.capacity - buffer.length)
+                    && isInside(buffer.chunk, count: Int(buffer.capacity))
+            }
+        guard fits else { throw .damagedSlot(index) }
+    }
+
+    /// Goes on with these slots, each with the positions of its socket; every other slot is vacant afterwards.
+    package func recover(_ positions: [Int: StreamPositions]) -> Recovery {
+        var recovery = Recovery()
+        generations = (0..<min(Int(journal.slotsUsed), layout.slotCount)).map { slot($0).generation }
+        recovery.interrupted = undoHandling()
+        recovery.undone = undoDelivery()
+        var survey = ChunkSurvey(pageCount: layout.pageCount)
+        claimShared(&survey)
+        var holds: [UInt32: UInt32] = [:]
+        var landed: Int?
+        for index in generations.indices {
+            let slot = slot(index)
+            guard slot.state != .vacant else { continue }
+            guard let position = positions[index], take(index, position, &survey, &holds, &landed, &recovery) else {
+                recovery.refused.append(index)
+                slot.state = .vacant
+                continue
+            }
+            recovery.slots.append(index)
+        }
+        for (frame, count) in holds {
+            unsafe bytes(of: frame, count: Self.frameHead).storeBytes(of: count, as: UInt32.self)
+        }
+        unsafe allocator = ChunkAllocator(base: chunks, continuing: survey)
+        slotsInUse = recovery.slots.count
+        highestSlots = generations.count
+        vacant = generations.indices.reversed().filter { slot($0).state == .vacant }.map(Int32.init)
+        if let landed { rescueLanding(landed) }
+        return recovery
+    }
+
+    /// One slot goes on; false where it cannot.
+    private func take(
+        _ index: Int,
+        _ position: StreamPositions,
+        _ survey: inout ChunkSurvey,
+        _ holds: inout [UInt32: UInt32],
+        _ landed: inout Int?,
+        _ recovery: inout Recovery
+    ) -> Bool {
+        let slot = slot(index)
+        guard (try? check(index, position)) != nil, let length = try? recordLength(slot.identity, slot: index),
+            survey.claim(slot.identity, 8 + Int(length))
+        else { return false }
+        if position.written != slot.sentPosition || position.read != slot.received.position {
+            recovery.unrecorded += 1
+        }
+        slot.sentPosition = position.written
+        return takeReceived(index, slot, position.read, &survey, &landed) && takeQueue(slot, &survey, &holds)
+    }
+
+    private func takeReceived(
+        _ index: Int,
+        _ slot: ArenaSlot,
+        _ read: UInt64,
+        _ survey: inout ChunkSurvey,
+        _ landed: inout Int?
+    ) -> Bool {
+        var buffer = slot.received
+        buffer.length += UInt32(read - buffer.position)
+        buffer.position = read
+        if slot.flags.contains(.discards) {
+            slot.received = .init(position: read)
+            return true
+        }
+        if buffer.length == buffer.handled { buffer = .init(position: read) }
+        if buffer.chunk == 0, buffer.length > 0 { buffer.chunk = ArenaSlot.ReceiveBuffer.landing }
+        if buffer.chunk == ArenaSlot.ReceiveBuffer.landing {
+            // One connection at a time has its bytes in the landing.
+            if landed != nil { return false }
+            landed = index
+        } else if buffer.chunk != 0 {
+            guard survey.claim(buffer.chunk, Int(buffer.capacity)) else { return false }
+        }
+        slot.received = buffer
+        // What is left is read again from its first byte.
+        slot.reader = MessageReader()
+        return true
+    }
+
+    private func takeQueue(_ slot: ArenaSlot, _ survey: inout ChunkSurvey, _ holds: inout [UInt32: UInt32]) -> Bool {
+        while let first = first(of: slot), slot.sentPosition - slot.headPosition >= UInt64(first.byteCount) {
+            let head = slot.head
+            slot.head = .init(entries: head.entries &+ 1, position: head.position &+ first.byteCount)
+        }
+        let count = queueCount(of: slot)
+        if count == 0 { slot.queueStore = .inSlot }
+        let store = slot.queueStore
+        if store.chunk != 0, !survey.claim(store.chunk, Int(store.capacity) * 8) { return false }
+        var queued: UInt64 = 0
+        for position in 0..<count {
+            let entry = entry(position, of: slot)
+            if holds[entry.frame] == nil, !survey.claim(entry.frame, Self.frameHead + Int(entry.byteCount)) {
+                return false
+            }
+            holds[entry.frame, default: 0] += 1
+            queued += UInt64(entry.byteCount)
+        }
+        slot.queuedBytes = queued
+        return true
+    }
+
+    /// What is not any connection's: tables, and answers in the ring.
+    private func claimShared(_ survey: inout ChunkSurvey) {
+        for kind in ArenaTable.Kind.allCases {
+            let word = journal[kind]
+            let (chunk, capacity) = (UInt32(truncatingIfNeeded: word), Int(word >> 32))
+            guard chunk != 0 else { continue }
+            guard capacity <= 1 << 24, isInside(chunk, count: capacity * 4), survey.claim(chunk, capacity * 4) else {
+                journal[kind] = 0
+                continue
+            }
+            let references = unsafe bytes(of: chunk, count: capacity * 4)
+            for place in 0..<capacity {
+                let reference = unsafe references.load(fromByteOffset: place * 4, as: UInt32.self)
+                guard reference != 0 else { continue }
+                if let bytes = record(reference), survey.claim(reference, 8 + bytes.count) { continue }
+                unsafe references.storeBytes(of: 0, toByteOffset: place * 4, as: UInt32.self)
+            }
+        }
+        journal.keepAnswers { chunk, count in
+            guard let bytes = record(chunk), bytes.count == count else { return false }
+            return survey.claim(chunk, 8 + count)
+        }
+        if let batch = journal.batch, !survey.claim(batch.chunk, ArenaJournal.batchReceiptBytes) { journal.batch = nil }
+    }
+
+    /// Bytes that were received, and lie where the next ones would be received, get a place of their own.
+    private func rescueLanding(_ index: Int) {
+        let slot = slot(index)
+        var buffer = slot.received
+        let rest = Int(buffer.length - buffer.handled)
+        guard let chunk = allocate(max(rest, 4096)) else { return }
+        let source = unsafe UnsafeRawBufferPointer(landing)
+        let from = Int(buffer.handled)
+        unsafe bytes(of: chunk, count: rest)
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[from..<from + rest]))
+        buffer.chunk = chunk
+        buffer.capacity = UInt32(capacity(of: chunk))
+        buffer.length = UInt32(rest)
+        buffer.handled = 0
+        slot.received = buffer
+    }
+
+    /// A client's message that was being handled is handled anew: what it had caused is taken back.
+    ///
+    /// None of that had been sent: sockets are written at the end of a turn.
+    private func undoHandling() -> Int? {
+        defer { journal.endHandling() }
+        guard let handling = journal.handling, handling.slot < generations.count else { return nil }
+        let slot = slot(handling.slot)
+        let state = ArenaSlot.State(rawValue: handling.state)
+        guard slot.state != .vacant, let state, slot.received.handled == handling.handled else { return nil }
+        // Nothing but this message's own answers was appended since.
+        if slot.queueTail &- handling.queueTail <= 64 { slot.queueTail = handling.queueTail }
+        slot.state = state
+        slot.flags = ArenaSlot.Flags(rawValue: handling.flags)
+        if state == .open { slot.closeCode = 0 }
+        slot.attempts += 1
+        return handling.slot
+    }
+
+    /// A delivery that was not done is taken back: whoever asked for it asks again, and nobody gets it twice.
+    private func undoDelivery() -> Int {
+        guard let frames = journal.unfinished else { return 0 }
+        defer { journal.abandonUnfinished() }
+        var count = 0
+        for index in generations.indices {
+            let slot = slot(index)
+            let capacity = slot.queueStore.capacity
+            guard slot.state != .vacant, queueCount(of: slot) > 0, capacity > 0, capacity & (capacity - 1) == 0,
+                slot.queueStore.chunk == 0 ? capacity == UInt32(ArenaSlot.inlineQueueCapacity)
+                    : isInside(slot.queueStore.chunk, count: Int(capacity) * 8)
+            else { continue }
+            let last = entry(queueCount(of: slot) - 1, of: slot)
+            guard last.frame != 0, last.frame == frames.frame || last.frame == frames.twin else { continue }
+            slot.queueTail = slot.queueTail &- 1
+            count += 1
+        }
+        return count
+    }
+}

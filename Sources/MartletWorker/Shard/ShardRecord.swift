@@ -1,0 +1,212 @@
+internal import MartletCore
+internal import MartletWire
+
+/// What a shard has done and must not do twice, and what was asked of it for good, kept in the arena for its successor:
+/// answers to other processes, answers by `Idempotency-Key`, and users' bindings.
+final class ShardRecord {
+    /// An answer by its key, and where the arena has it.
+    struct Remembered: Sendable {
+        let reply: CommandReply
+        let place: ArenaTable.Place?
+    }
+
+    private struct Binding: Hashable {
+        let user: ExactText
+        let thread: ExactText
+    }
+
+    private struct Asker: Hashable {
+        let source: UInt16
+        let correlation: UInt64
+    }
+
+    /// Answers by `Idempotency-Key` that are remembered.
+    private static let mostAnswers = 262_144
+
+    let journal: ArenaJournal
+    private let arena: Arena
+    private var answers = IdempotencyRecord<Remembered>(capacity: mostAnswers)
+    private lazy var answerTable = ArenaTable(.answers, in: arena)
+    private lazy var bindingTable = ArenaTable(.bindings, in: arena)
+    private var bindings: [Binding: ArenaTable.Place] = [:]
+    /// What the worker before us has answered.
+    private var inherited: [Asker: [UInt8]] = [:]
+
+    init(arena: Arena) {
+        self.arena = arena
+        journal = arena.journal
+    }
+
+    /// Answers that were forgotten before their time.
+    var forgottenEarly: Int { answers.forgottenEarly }
+
+    // MARK: Answers by key
+
+    func find(_ name: String, fingerprint: UInt64, now: UInt64) -> IdempotencyRecord<Remembered>.Finding {
+        answers.find(name, fingerprint: fingerprint, now: now)
+    }
+
+    /// Remembers the answer of the delivery that is under way.
+    func remember(_ reply: CommandReply, key name: String, fingerprint: UInt64, now: UInt64) {
+        var writer = ByteWriter()
+        writer.put(journal.begun)
+        writer.put(answers.expiry(now: now))
+        writer.put(fingerprint)
+        writer.put(name)
+        writer.put(CommandCoding.encode(reply))
+        let remembered = Remembered(reply: reply, place: answerTable.insert(writer.bytes))
+        for old in answers.remember(name, fingerprint: fingerprint, remembered, now: now) {
+            if let place = old.place { answerTable.remove(place) }
+        }
+    }
+
+    // MARK: Bindings
+
+    func bind(user: String, thread: String) {
+        var writer = ByteWriter()
+        writer.put(user)
+        writer.put(thread)
+        bindings[Binding(user: ExactText(user), thread: ExactText(thread))] = bindingTable.insert(writer.bytes)
+    }
+
+    func unbind(user: String, thread: String) {
+        let binding = Binding(user: ExactText(user), thread: ExactText(thread))
+        if let place = bindings.removeValue(forKey: binding) { bindingTable.remove(place) }
+    }
+
+    // MARK: Answers to other processes
+
+    /// Remembers the answer of the delivery that is under way, for whoever asked.
+    func remember(_ reply: CommandReply, for asker: PeerHeader) {
+        let bytes = CommandCoding.encode(reply)
+        guard bytes.count <= ArenaJournal.Answered.mostInline else { return }
+        remember(.bytes(bytes), for: asker, delivery: journal.begun)
+    }
+
+    private func remember(_ reply: ArenaJournal.Answered.Reply, for asker: PeerHeader, delivery: UInt64) {
+        let old = journal.remember(
+            .init(source: asker.source, correlation: asker.correlation, delivery: delivery, reply: reply)
+        )
+        if let old { arena.free(old) }
+    }
+
+    /// What the worker before us has answered already.
+    func answer(to asker: PeerHeader) -> [UInt8]? {
+        inherited.isEmpty ? nil : inherited[Asker(source: asker.source, correlation: asker.correlation)]
+    }
+
+    /// Nobody asks again for what was answered before this worker served.
+    func forgetInherited() { inherited = [:] }
+
+    // MARK: Batches
+
+    /// A batch of another process begins, or goes on; returns the replies to those of its publishes that are done.
+    func beginBatch(_ asker: PeerHeader) -> [CommandReply] {
+        if let batch = journal.batch {
+            if batch.source == asker.source, batch.correlation == asker.correlation { return replies(of: batch) }
+            journal.batch = nil
+            arena.free(batch.chunk)
+        }
+        guard let chunk = arena.allocate(ArenaJournal.batchReceiptBytes) else { return [] }
+        journal.batch = .init(
+            source: asker.source,
+            correlation: asker.correlation,
+            first: journal.done + 1,
+            chunk: chunk
+        )
+        return []
+    }
+
+    private func replies(of batch: ArenaJournal.BatchUnderWay) -> [CommandReply] {
+        guard journal.done >= batch.first else { return [] }
+        let count = min(Int(journal.done - batch.first + 1), BatchCoding.mostPublishes)
+        let cells = unsafe arena.bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
+        return (0..<count).map { number in
+            let start = number * ArenaJournal.batchReceiptSize
+            let length = Int(unsafe cells[start])
+            let bytes = unsafe Array(cells[start + 1..<start + 1 + min(length, ArenaJournal.batchReceiptSize - 1)])
+            return (try? CommandCoding.decodeReply(bytes, in: 0..<bytes.count)) ?? .failed(.malformed)
+        }
+    }
+
+    /// The reply to one of the batch's publishes, before that counts as done.
+    func noteBatch(_ reply: CommandReply, at number: Int) {
+        guard let batch = journal.batch, number < BatchCoding.mostPublishes else { return }
+        var bytes = CommandCoding.encode(reply)
+        if bytes.count >= ArenaJournal.batchReceiptSize { bytes = CommandCoding.encode(.failed(.overloaded)) }
+        let cells = unsafe arena.bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
+        let start = number * ArenaJournal.batchReceiptSize
+        unsafe cells[start] = UInt8(bytes.count)
+        for (offset, byte) in bytes.enumerated() { unsafe cells[start + 1 + offset] = byte }
+    }
+
+    func endBatch(_ asker: PeerHeader, _ reply: [UInt8]) {
+        if let chunk = arena.makeRecord(reply) {
+            remember(.chunk(chunk, count: reply.count), for: asker, delivery: journal.done)
+        }
+        guard let batch = journal.batch else { return }
+        journal.batch = nil
+        arena.free(batch.chunk)
+    }
+
+    // MARK: Taking over
+
+    /// Reads what the worker before us has left; returns the bindings that go on.
+    func restore() -> [(user: String, thread: String)] {
+        for answer in journal.answers {
+            let asker = Asker(source: answer.source, correlation: answer.correlation)
+            switch answer.reply {
+            case .bytes(let bytes): inherited[asker] = bytes
+            case .chunk(let chunk, _): inherited[asker] = arena.record(chunk)
+            }
+        }
+        restoreAnswers()
+        var restored: [(user: String, thread: String)] = []
+        for (place, bytes) in bindingTable.records {
+            var reader = ByteReader(bytes)
+            guard let user = try? reader.text(limit: 256), let thread = try? reader.text(limit: 256) else {
+                bindingTable.remove(place)
+                continue
+            }
+            bindings[Binding(user: ExactText(user), thread: ExactText(thread))] = place
+            restored.append((user, thread))
+        }
+        return restored
+    }
+
+    private func restoreAnswers() {
+        typealias Answer = (expiry: UInt64, name: String, fingerprint: UInt64, remembered: Remembered)
+        var found: [Answer] = []
+        for (place, bytes) in answerTable.records {
+            var reader = ByteReader(bytes)
+            // Written before the delivery counted as done; where it never did, it will be done anew.
+            guard let delivery = try? reader.integer(UInt64.self), delivery <= journal.done,
+                let expiry = try? reader.integer(UInt64.self), let fingerprint = try? reader.integer(UInt64.self),
+                let name = try? reader.text(limit: 1024), let raw = try? reader.raw(limit: 65536),
+                let reply = try? CommandCoding.decodeReply(raw, in: 0..<raw.count)
+            else {
+                answerTable.remove(place)
+                continue
+            }
+            found.append((expiry, name, fingerprint, Remembered(reply: reply, place: place)))
+        }
+        for answer in found.sorted(by: { $0.expiry < $1.expiry }) {
+            answers.restore(
+                answer.name,
+                fingerprint: answer.fingerprint,
+                answer.remembered,
+                expiry: answer.expiry
+            )
+        }
+    }
+}
+
+extension Command {
+    /// True where asking twice would do, or say, something else than asking once.
+    var isRemembered: Bool {
+        switch self {
+        case .listConnections, .describe, .statistics, .makeToken, .checkToken, .batch: false
+        default: true
+        }
+    }
+}
