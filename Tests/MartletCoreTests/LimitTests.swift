@@ -97,9 +97,6 @@ import Testing
         #expect(requests.begin(second, asker(5), now: 0) == .first)
         #expect(requests.end(asker(5), .failed(.overloaded), now: 0) == [])
         #expect(requests.begin(second, asker(6, 1), now: 0) == .first)
-        #expect(requests.begin(second, asker(7), now: 0) == .waits)
-        #expect(requests.requesterFailed(1) == [asker(7)])
-        #expect(requests.begin(second, asker(8), now: 0) == .first)
     }
 }
 

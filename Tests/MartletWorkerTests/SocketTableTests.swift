@@ -194,7 +194,7 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
         let early = frame(1, Array("early".utf8))
         let (slot, client) = try fixture.connect(leftover: Array(early.dropLast(2)))
         var texts: [String] = []
-        fixture.table.receiveLeftover(slot) { _, payload in texts.append("\(payload.count)") }
+        fixture.table.readReceived(slot) { _, payload in texts.append("\(payload.count)") }
         #expect(texts == [])
         try BlockingStream.write(client.number, Array(early.suffix(2)))
         #expect(fixture.receive(slot) == ["early"])

@@ -12,6 +12,14 @@ public final class TestServer: Sendable {
         public let slotsInUse: Int
         public let restarts: Int
         public let queueBytes: Int
+        public let lastRestart: LastRestart?
+    }
+
+    public struct LastRestart: Decodable, Sendable {
+        public let reason: String
+        public let connectionsKept: Int?
+        public let connectionsLost: Int?
+        public let pauseMs: Int?
     }
 
     public struct Statistics: Decodable, Sendable {

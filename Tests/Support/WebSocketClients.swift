@@ -31,12 +31,17 @@ public final class WebSocketClients: Sendable {
     private let process: Subprocess
     public let events = EventLog<Event>()
 
+    /// The Python that has the clients' libraries.
+    public static let python = ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "/usr/bin/python3"
+
+    /// One of the scripts beside this file.
+    public static func script(_ name: String) -> String {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients/\(name)").path
+    }
+
     public init() throws {
-        let python = ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "/usr/bin/python3"
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("Clients/websocket_clients.py").path
         let events = events
-        process = try Subprocess(python, [script]) { line in
+        process = try Subprocess(Self.python, [Self.script("websocket_clients.py")]) { line in
             if let event = try? JSONDecoder().decode(Event.self, from: Data(line.utf8)) { await events.append(event) }
         }
     }

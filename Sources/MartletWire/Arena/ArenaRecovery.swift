@@ -261,7 +261,8 @@ extension Arena {
             let slot = slot(index)
             let capacity = slot.queueStore.capacity
             guard slot.state != .vacant, queueCount(of: slot) > 0, capacity > 0, capacity & (capacity - 1) == 0,
-                slot.queueStore.chunk == 0 ? capacity == UInt32(ArenaSlot.inlineQueueCapacity)
+                slot.queueStore.chunk == 0
+                    ? capacity == UInt32(ArenaSlot.inlineQueueCapacity)
                     : isInside(slot.queueStore.chunk, count: Int(capacity) * 8)
             else { continue }
             let last = entry(queueCount(of: slot) - 1, of: slot)

@@ -1,0 +1,120 @@
+import Foundation
+import MartletCore
+import Support
+import Testing
+
+/// A worker that is killed, hangs or traps drops nobody and loses nothing.
+@Suite(.serialized) struct CrashesAreNotNoticedTests {
+    @Test func `under kill -9 again and again nothing is dropped, lost, doubled or reordered`() async throws {
+        try await TestServer.with { server in
+            let report = try await continuity(server, connections: 100, seconds: 12, killEvery: 0.8)
+            #expect(report.dropped == 0 && report.problems == [])
+            #expect(report.kills >= 5 && report.unicast > 100 && report.echo > 100)
+            let shards = try await server.statistics().shards
+            #expect(shards.reduce(0) { $0 + $1.restarts } == report.kills)
+            let last = try #require(shards.compactMap(\.lastRestart).first)
+            #expect(last.reason == "crash: signal 9" && last.connectionsLost == 0)
+        }
+    }
+
+    @Test func `rooms, bindings, metadata and remembered answers outlive a worker`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open([
+                ("a", server.webSocket("alice", "&thread_id=first")), ("b", server.webSocket("bob")),
+            ])
+            clients.send("a", "{\"type\":\"join_thread\",\"thread_id\":\"second\"}")
+            _ = try await clients.messages("a", count: 1)
+            _ = try await server.request("PUT", "/v1/threads/third/users/alice")
+            let key = ["-H", "Idempotency-Key: once"]
+            let path = "/v1/users/alice/messages"
+            #expect(try await server.request("POST", path, body: "1", key).status == 200)
+            let before = try await server.statistics()
+            for shard in before.shards { kill(shard.pid, SIGKILL) }
+            try await server.waitForStatistics("all shards back") { statistics in
+                statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == 2 }
+            }
+            for thread in ["first", "second", "third"] {
+                let answer = try await server.request("POST", "/v1/threads/\(thread)/messages", body: "\"\(thread)\"")
+                #expect(try answer.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1))
+            }
+            #expect(try await server.request("POST", path, body: "1", key).status == 200)
+            #expect(try await server.request("POST", path, body: "2", key).status == 422)
+            #expect(try await server.publish("\"last\"", toUser: "alice") == .init(matched: 1, delivered: 1))
+            let messages = try await clients.messages("a", count: 6)
+            #expect(messages.dropFirst() == ["1", "\"first\"", "\"second\"", "\"third\"", "\"last\""])
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+            // And what comes after works as ever.
+            clients.send("b", "{\"type\":\"ping\"}")
+            #expect(try await clients.messages("b", count: 1).count == 1)
+        }
+    }
+
+    @Test func `a worker that hangs is replaced, and its clients notice nothing`() async throws {
+        let environment = [
+            "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
+        ]
+        try await TestServer.with(environment: environment) { server in
+            let clients = try WebSocketClients()
+            let users = (0..<20).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, server.webSocket($0)) })
+            let pid = try #require(try await server.statistics().shards.first?.pid)
+            kill(pid, SIGSTOP)
+            for user in users {
+                let answer = try await server.request("POST", "/v1/users/\(user)/messages", body: "\"\(user)\"")
+                #expect(answer.status == 200 || answer.status == 503 || answer.status == 0)
+            }
+            try await server.waitForStatistics("the shard back") { statistics in
+                statistics.shards.allSatisfy { $0.state == "serving" } && statistics.shards[0].pid != pid
+            }
+            kill(pid, SIGCONT)
+            for user in users {
+                #expect(try await server.publish("\"after\"", toUser: user) == .init(matched: 1, delivered: 1))
+            }
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    @Test func `after many crashes the supervisor holds no more than before`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open((0..<10).map { ("c\($0)", server.webSocket("user-\($0)")) })
+            var open: [Int] = []
+            for round in 1...20 {
+                for shard in try await server.statistics().shards { kill(shard.pid, SIGKILL) }
+                try await server.waitForStatistics("all shards back") { statistics in
+                    // Two workers and their keepers are all that is left.
+                    statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == round + 1 }
+                        && children(of: server.process.pid) == 4
+                }
+                open.append(try FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.process.pid)/fd").count)
+            }
+            #expect(Set(open.dropFirst()).count == 1, "descriptors by round: \(open)")
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    private func children(of pid: Int32) -> Int {
+        let text = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
+        return text?.split(separator: " ").count ?? 0
+    }
+
+    private struct Report: Decodable {
+        let kills, dropped, unicast, echo: Int
+        let problems: [String]
+    }
+
+    private func continuity(
+        _ server: TestServer,
+        connections: Int,
+        seconds: Int,
+        killEvery: Double
+    ) async throws -> Report {
+        let arguments = [
+            WebSocketClients.script("continuity.py"), server.client, server.api, "\(connections)", "\(seconds)",
+            "\(killEvery)",
+        ]
+        let run = try await Subprocess.run(WebSocketClients.python, arguments)
+        return try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
+    }
+}

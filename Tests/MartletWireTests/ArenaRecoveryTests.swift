@@ -1,0 +1,174 @@
+import MartletCore
+import Testing
+
+@testable import MartletWire
+
+/// What a successor makes of an arena that was left at any moment.
+@Suite struct ArenaRecoveryTests {
+    private func connect(_ fixture: ArenaFixture, _ name: String, cookie: UInt64) throws -> Int {
+        let index = try #require(fixture.arena.claimSlot())
+        let slot = fixture.arena.slot(index)
+        slot.cookie = cookie
+        slot.received = .init(position: 1000)
+        let identity = ArenaIdentity(connection: name, bearer: Bearer(user: name), rooms: [.thread("t")])
+        #expect(fixture.arena.setIdentity(identity, of: slot))
+        slot.state = .open
+        return index
+    }
+
+    private func queue(_ count: Int, of bytes: Int, on fixture: ArenaFixture, _ index: Int) throws -> [UInt32] {
+        try (0..<count).map { _ in
+            let frame = try #require(fixture.arena.makeFrame(bytes))
+            #expect(fixture.arena.append(frame, byteCount: UInt32(bytes), to: fixture.arena.slot(index)))
+            fixture.arena.release(frame)
+            return frame
+        }
+    }
+
+    private func successor(_ fixture: ArenaFixture) throws -> Arena {
+        try Arena(adopting: fixture.memory) { _, _ in }
+    }
+
+    @Test func `the kernel knows what was sent, and the rest follows from the very byte`() throws {
+        let fixture = try ArenaFixture()
+        let index = try connect(fixture, "a", cookie: 7)
+        _ = try queue(10, of: 100, on: fixture, index)
+        fixture.arena.slot(index).sentPosition = 30
+        let arena = try successor(fixture)
+        #expect(arena.occupied == [.init(slot: index, cookie: 7)])
+        let recovery = arena.recover([index: .init(written: 250, read: 1000)])
+        #expect(recovery.slots == [index] && recovery.refused.isEmpty && recovery.unrecorded == 1)
+        let slot = arena.slot(index)
+        #expect(arena.queueCount(of: slot) == 8 && slot.sentPosition - slot.headPosition == 50)
+        #expect(slot.queuedBytes == 800)
+        #expect(try arena.identity(ofSlot: index).rooms == [.thread("t")])
+        arena.vacate(index)
+        #expect(arena.chunkBytesInUse == 0)
+    }
+
+    @Test func `a position that the queue cannot explain costs that connection and no other`() throws {
+        let fixture = try ArenaFixture()
+        let (good, bad) = (try connect(fixture, "a", cookie: 1), try connect(fixture, "b", cookie: 2))
+        _ = try queue(2, of: 100, on: fixture, bad)
+        let arena = try successor(fixture)
+        let recovery = arena.recover([
+            good: .init(written: 0, read: 1000), bad: .init(written: 201, read: 1000),
+        ])
+        #expect(recovery.slots == [good] && recovery.refused == [bad])
+        #expect(arena.slot(bad).state == .vacant && arena.slotsInUse == 1)
+        #expect(arena.claimSlot() == bad)
+    }
+
+    @Test(arguments: [0, 1, 4, 5, 16])
+    func `a delivery that was not done is taken back everywhere, a done one nowhere`(before: Int) throws {
+        for isDone in [false, true] {
+            let fixture = try ArenaFixture()
+            let slots = try (0..<5).map { try connect(fixture, "c\($0)", cookie: UInt64($0 + 1)) }
+            for slot in slots { _ = try queue(before, of: 50, on: fixture, slot) }
+            fixture.arena.journal.begin()
+            let frame = try #require(fixture.arena.makeFrame(60))
+            fixture.arena.journal.note(frame: frame)
+            for slot in slots.prefix(3) {
+                #expect(fixture.arena.append(frame, byteCount: 60, to: fixture.arena.slot(slot)))
+            }
+            if isDone { fixture.arena.journal.commit() }
+            let arena = try successor(fixture)
+            let recovery = arena.recover(.init(uniqueKeysWithValues: slots.map { ($0, .init(written: 0, read: 1000)) }))
+            #expect(recovery.slots.count == 5 && recovery.undone == (isDone ? 0 : 3))
+            for (number, slot) in slots.enumerated() {
+                #expect(arena.queueCount(of: arena.slot(slot)) == before + (isDone && number < 3 ? 1 : 0))
+            }
+            for slot in slots { arena.vacate(slot) }
+            #expect(arena.chunkBytesInUse == 0)
+        }
+    }
+
+    @Test func `a message that was being handled is handled anew, without what it had caused`() throws {
+        let fixture = try ArenaFixture()
+        let index = try connect(fixture, "a", cookie: 1)
+        _ = try queue(2, of: 10, on: fixture, index)
+        let slot = fixture.arena.slot(index)
+        let chunk = try #require(fixture.arena.allocate(100))
+        slot.received = .init(chunk: chunk, capacity: 128, length: 100, handled: 40, position: 1100)
+        fixture.arena.journal.beginHandling(index, slot, handled: 40)
+        _ = try queue(1, of: 10, on: fixture, index)
+        slot.state = .closing
+        let arena = try successor(fixture)
+        let recovery = arena.recover([index: .init(written: 0, read: 1105)])
+        #expect(recovery.interrupted == index && arena.slot(index).attempts == 1)
+        #expect(arena.queueCount(of: arena.slot(index)) == 2 && arena.slot(index).state == .open)
+        #expect(
+            arena.slot(index).received == .init(chunk: chunk, capacity: 128, length: 105, handled: 40, position: 1105)
+        )
+    }
+
+    @Test func `bytes that lay in the landing are kept, recorded or not`() throws {
+        for recorded in [false, true] {
+            let fixture = try ArenaFixture()
+            let index = try connect(fixture, "a", cookie: 1)
+            let other = try connect(fixture, "b", cookie: 2)
+            fixture.arena.landing.copyBytes(from: (0..<200).map { UInt8($0) })
+            let slot = fixture.arena.slot(index)
+            if recorded { slot.received = .init(chunk: .max, length: 200, handled: 50, position: 1200) }
+            let arena = try successor(fixture)
+            let recovery = arena.recover([
+                index: .init(written: 0, read: 1200), other: .init(written: 0, read: 1000),
+            ])
+            #expect(recovery.slots == [index, other])
+            let kept = arena.slot(index).received
+            let rest = Array(arena.bytes(of: kept.chunk, count: Int(kept.length)).dropFirst(Int(kept.handled)))
+            #expect(rest == (recorded ? 50..<200 : 0..<200).map { UInt8($0) } && kept.position == 1200)
+        }
+    }
+
+    @Test func `tables and remembered answers go on, and what did not count is gone`() throws {
+        let fixture = try ArenaFixture()
+        let table = ArenaTable(.bindings, in: fixture.arena)
+        let places = (0..<40).compactMap { table.insert([UInt8($0)]) }
+        table.remove(places[3])
+        let journal = fixture.arena.journal
+        journal.begin()
+        _ = journal.remember(.init(source: 1, correlation: 5, delivery: journal.begun, reply: .bytes([1, 2])))
+        journal.commit()
+        journal.begin()
+        _ = journal.remember(.init(source: 1, correlation: 6, delivery: journal.begun, reply: .bytes([3])))
+        let arena = try successor(fixture)
+        _ = arena.recover([:])
+        let records = ArenaTable(.bindings, in: arena).records.map(\.bytes)
+        #expect(records == (0..<40).filter { $0 != 3 }.map { [UInt8($0)] })
+        #expect(arena.journal.answers.map(\.correlation) == [5])
+    }
+
+    @Test func `memory full of nonsense is refused slot by slot, and never shows one user as another`() throws {
+        var generator = SystemRandomNumberGenerator()
+        for round in 0..<3000 {
+            let fixture = try ArenaFixture(slots: 8, pages: 4)
+            let slots = try (0..<4).map { try connect(fixture, "user-\($0)", cookie: UInt64($0 + 1)) }
+            for slot in slots { _ = try queue(Int.random(in: 0..<12), of: 90, on: fixture, slot) }
+            let layout = fixture.arena.layout
+            let regions = [
+                64..<256, layout.slotsOffset..<layout.slotsOffset + 8 * 256,
+                layout.ringOffset..<layout.ringOffset + 640,
+                layout.chunksOffset..<layout.chunksOffset + 8192,
+            ]
+            for _ in 0..<Int.random(in: 1..<200) {
+                let region = regions.randomElement(using: &generator) ?? 64..<256
+                let offset = Int.random(in: region)
+                fixture.memory[offset] = [0, 0xFF, UInt8.random(in: 0...255)].randomElement(using: &generator) ?? 0
+            }
+            if round % 10 == 0 { for offset in regions[1] { fixture.memory[offset] = UInt8.random(in: 0...255) } }
+            let arena = try successor(fixture)
+            var positions: [Int: StreamPositions] = [:]
+            for occupied in arena.occupied where (1...4).contains(occupied.cookie) {
+                positions[occupied.slot] = .init(written: UInt64.random(in: 0..<500), read: 1000)
+            }
+            for index in arena.recover(positions).slots {
+                let identity = try arena.identity(ofSlot: index)
+                #expect(identity.connection == "user-\(arena.slot(index).cookie - 1)")
+                arena.vacate(index)
+            }
+            // What is free can be used.
+            for _ in 0..<20 { if let chunk = arena.allocate(Int.random(in: 1..<5000)) { arena.free(chunk) } }
+        }
+    }
+}
