@@ -21,23 +21,23 @@ actor Supervisor {
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
-    private let configuration: Configuration
+    let configuration: Configuration
     private let map: ShardMap
     private let signals: SignalSource
     private let workerPath: String
     let log: Logger
-    private var listeners: Listeners
+    var listeners: Listeners
     let workers: [WorkerProcess]
     let switchboard: Switchboard
-    private let control: ControlServer
+    let control: ControlServer
     private let secrets: SecretReading
     private let board: Board
     /// Why the start was given up.
     private var failure: ConfigurationError?
     private var timerDeadline: UInt64?
     private var wasReady = false
-    private var stopDeadline: UInt64?
-    private var isFinished = false
+    var stopDeadline: UInt64?
+    var isFinished = false
     private var controlPausedUntil: UInt64?
     /// The keepers of all workers, by their process ids.
     var keepers: [Int32: WatchedProcess] = [:]
@@ -349,40 +349,6 @@ actor Supervisor {
         }
     }
 
-    // MARK: Stopping
-
-    private func received(_ signal: Signal) {
-        guard signal != .hangup else { return }
-        if stopDeadline != nil {
-            log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
-            for worker in workers where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
-            return
-        }
-        log.info("Stopping", metadata: ["signal": "\(signal.name)"])
-        beginStopping()
-    }
-
-    private func beginStopping() {
-        guard stopDeadline == nil else { return }
-        Systemd.notify("STOPPING=1")
-        stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
-        loop.deregister(listeners.control)
-        listeners.close()
-        for worker in workers {
-            tell(worker, .stop)
-            worker.lifecycle.stopRequested()
-        }
-        if !workers.contains(where: \.lifecycle.hasProcess) { finish() }
-    }
-
-    private func finish() {
-        guard !isFinished else { return }
-        isFinished = true
-        control.stop()
-        log.info("Stopped")
-        loop.stop()
-    }
-
     func tell(_ worker: WorkerProcess, _ kind: PeerKind) {
         let header = PeerHeader(
             kind: kind,
@@ -397,18 +363,5 @@ actor Supervisor {
 
     func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
         more.merging(["shard": "\(worker.shard)", "generation": "\(worker.generation)"]) { $1 }
-    }
-}
-
-extension LogLine {
-    fileprivate var level: Logger.Level {
-        switch priority {
-        case ...2: .critical
-        case 3: .error
-        case 4: .warning
-        case 5: .notice
-        case 6: .info
-        default: .debug
-        }
     }
 }

@@ -101,3 +101,17 @@ extension Logger.Level {
         }
     }
 }
+
+extension LogLine {
+    /// As the logging library has it.
+    var level: Logger.Level {
+        switch priority {
+        case ...2: .critical
+        case 3: .error
+        case 4: .warning
+        case 5: .notice
+        case 6: .info
+        default: .debug
+        }
+    }
+}

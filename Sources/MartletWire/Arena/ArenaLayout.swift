@@ -1,7 +1,8 @@
 /// Where things lie in a shard's shared memory.
 ///
 /// From the front: one page of header and journal, the landing (where bytes are received), the ring of answered requests,
-/// the table of slots, and the chunks. A worker writes, its successor reads; both must agree, so the layout is versioned and the header says all sizes.
+/// the table of slots, and the chunks. A worker writes, its successor reads; both must agree, so the layout is versioned and
+/// the header says all sizes.
 package struct ArenaLayout: Equatable, Sendable {
     package static let magic: UInt64 = 0x4152_5454_454C_4D31  // "1MLETTRA" as it lies in memory
     package static let version: UInt32 = 3

@@ -1,0 +1,41 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletSystemd
+internal import MartletWire
+
+// The end: every worker closes its clients, and then there is nothing left to supervise.
+
+extension Supervisor {
+    func received(_ signal: Signal) {
+        guard signal != .hangup else { return }
+        if stopDeadline != nil {
+            log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
+            for worker in workers where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
+            return
+        }
+        log.info("Stopping", metadata: ["signal": "\(signal.name)"])
+        beginStopping()
+    }
+
+    func beginStopping() {
+        guard stopDeadline == nil else { return }
+        Systemd.notify("STOPPING=1")
+        stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
+        loop.deregister(listeners.control)
+        listeners.close()
+        for worker in workers {
+            tell(worker, .stop)
+            worker.lifecycle.stopRequested()
+        }
+        if !workers.contains(where: \.lifecycle.hasProcess) { finish() }
+    }
+
+    func finish() {
+        guard !isFinished else { return }
+        isFinished = true
+        control.stop()
+        log.info("Stopped")
+        loop.stop()
+    }
+}
