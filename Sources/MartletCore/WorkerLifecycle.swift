@@ -99,6 +99,9 @@ package struct WorkerLifecycle: Equatable, Sendable {
         return true
     }
 
+    /// It takes the place of one that lives, by request.
+    package mutating func succeeds(_ other: WorkerLifecycle) { restarts = other.restarts + 1 }
+
     /// It said `alive`.
     package mutating func saidAlive(at now: UInt64) {
         guard case .serving = state else { return }

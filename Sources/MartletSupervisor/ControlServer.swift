@@ -29,6 +29,8 @@ final class ControlServer {
     private let token: (Int) -> UInt64
     private var peers: [Int: Peer] = [:]
     private var nextIndex = 0
+    /// Shards whose workers are to be replaced, and where to answer.
+    private var restarts: [(shard: Int, respond: (HTTPResponse) -> Void)] = []
 
     /// `token`: the loop's token for the peer of an index.
     init(loop: EventLoop, switchboard: Switchboard, bodyBytes: Int, token: @escaping (Int) -> UInt64) {
@@ -77,6 +79,12 @@ final class ControlServer {
         }
     }
 
+    /// What operators have ordered since this was asked.
+    func takeRestarts() -> [(shard: Int, respond: (HTTPResponse) -> Void)] {
+        defer { restarts = [] }
+        return restarts
+    }
+
     private func read(_ peer: Peer) {
         while case .request(let request, let number, let body) = peer.exchange.next() {
             do throws(HTTPProblem) {
@@ -109,6 +117,9 @@ final class ControlServer {
             try checkJSON(input, body)
             let key = try APICall.idempotencyKey(request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
             ask(command, isEvent ? try envelope(text) : Array(input[body]), key: key, call, respond)
+        case .restart(let shard):
+            guard switchboard.workers.indices.contains(shard) else { throw .notFound }
+            restarts.append((shard, respond))
         case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }
     }

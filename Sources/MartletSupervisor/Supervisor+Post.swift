@@ -5,7 +5,8 @@ internal import MartletWire
 
 extension Supervisor {
     /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
-    func postReady(_ worker: WorkerProcess) {
+    func postReady(_ worker: WorkerProcess?) {
+        guard let worker else { return }
         while let post = worker.post, let packet = post.receive() {
             guard let descriptor = packet.descriptor else { continue }
             guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
@@ -14,7 +15,7 @@ extension Supervisor {
             }
             if workers.indices.contains(Int(ticket.destination)) {
                 let owner = workers[Int(ticket.destination)]
-                if owner.isRecovering, owner.heldClients.count < Self.mostHeldClients {
+                if owner.isRecovering || owner.isHeld, owner.heldClients.count < Self.mostHeldClients {
                     owner.heldClients.append(packet)
                     continue
                 }

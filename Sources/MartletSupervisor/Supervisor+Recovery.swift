@@ -11,6 +11,7 @@ internal import MartletWire
 extension Supervisor {
     /// A worker holds the sockets of the one before.
     func adopted(_ found: Adoption, _ worker: WorkerProcess) {
+        if let donor = worker.donor { return continueHandover(donor, .adopted(problem: found.problem)) }
         guard worker.inherits else { return }
         if let problem = found.problem {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
@@ -38,13 +39,15 @@ extension Supervisor {
         serves(worker)
         switchboard.resend(to: worker)
         for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
+        worker.onHandover?(nil)
+        worker.onHandover = nil
     }
 
     // MARK: Keepers
 
     /// A keeper says that it is there; all else it says to whoever inherits.
-    func keeperSpoke(_ worker: WorkerProcess) {
-        guard let keeper = worker.keeper else { return }
+    func keeperSpoke(_ worker: WorkerProcess?) {
+        guard let worker, let keeper = worker.keeper else { return }
         loop.deregister(keeper.channel)
         guard case .born(let pid)? = try? keeper.next(), let watched = WatchedProcess(pid: pid) else { return }
         guard (try? loop.register(watched.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)) != nil

@@ -11,7 +11,7 @@ extension Supervisor {
         guard signal != .hangup else { return }
         if stopDeadline != nil {
             log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
-            for worker in workers where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
+            for worker in workers + others where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
             return
         }
         log.info("Stopping", metadata: ["signal": "\(signal.name)"])
@@ -24,11 +24,15 @@ extension Supervisor {
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
         loop.deregister(listeners.control)
         listeners.close()
-        for worker in workers {
+        for worker in workers + others {
             tell(worker, .stop)
             worker.lifecycle.stopRequested()
         }
-        if !workers.contains(where: \.lifecycle.hasProcess) { finish() }
+        finishWhenAlone()
+    }
+
+    func finishWhenAlone() {
+        if !(workers + others).contains(where: \.lifecycle.hasProcess) { finish() }
     }
 
     func finish() {

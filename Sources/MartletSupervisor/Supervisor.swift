@@ -27,7 +27,11 @@ actor Supervisor {
     private let workerPath: String
     let log: Logger
     var listeners: Listeners
-    let workers: [WorkerProcess]
+    /// Of each shard, the worker that has it.
+    var workers: [WorkerProcess]
+    /// Workers that are about to have a shard, and those that had one and still answer.
+    var others: [WorkerProcess] = []
+    var nextTag = ShardMap.largestShardCount
     let switchboard: Switchboard
     let control: ControlServer
     private let secrets: SecretReading
@@ -74,7 +78,7 @@ actor Supervisor {
             backoffMinimum: supervision.restartBackoffMinimum.nanoseconds,
             backoffMaximum: supervision.restartBackoffMaximum.nanoseconds
         )
-        let workers = (0..<count).map { WorkerProcess(shard: $0, policy: policy) }
+        let workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
         self.workers = workers
         switchboard = unsafe Switchboard(
             workers: workers,
@@ -114,10 +118,10 @@ actor Supervisor {
                     controlPausedUntil = unsafe loop.now + Self.acceptPause
                 }
             case .controlPeer: control.ready(index, event)
-            case .process: processReady(workers[index])
-            case .link: linkReady(workers[index], event)
-            case .post: postReady(workers[index])
-            case .keeper: keeperSpoke(workers[index])
+            case .process: processReady(tagged(index))
+            case .link: linkReady(tagged(index), event)
+            case .post: postReady(tagged(index))
+            case .keeper: keeperSpoke(tagged(index))
             case .keeperEnd: keeperEnded(Int32(index))
             case .timer: timerDeadline = nil
             case nil: break
@@ -131,7 +135,9 @@ actor Supervisor {
     private func housekeeping() {
         let now = unsafe loop.now
         switchboard.expire(now: now)
-        for worker in workers {
+        for (shard, respond) in control.takeRestarts() { restart(workers[shard], answering: respond) }
+        checkHandovers(now)
+        for worker in workers + others {
             switch worker.lifecycle.checked(at: now) {
             case .none: break
             case .start: start(worker)
@@ -147,11 +153,11 @@ actor Supervisor {
             }
         }
         if let stopDeadline, now >= stopDeadline {
-            for worker in workers where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
+            for worker in workers + others where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
             self.stopDeadline = now + 1_000_000_000
         }
         let deadlines =
-            workers.compactMap(\.lifecycle.deadline)
+            (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
             + [switchboard.nextDeadline, stopDeadline, controlPausedUntil].compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
@@ -161,14 +167,14 @@ actor Supervisor {
 
     /// Writes what this turn queued for the workers.
     private func flush() {
-        for worker in workers {
+        for worker in workers + others {
             flushLink(worker)
             guard let post = worker.post else { continue }
             post.flush()
             if post.wantsToWrite != worker.postWatchesWritable {
                 worker.postWatchesWritable = post.wantsToWrite
                 let interest: EventLoop.Interest = post.wantsToWrite ? [.readable, .writable] : .readable
-                try? loop.modify(post.descriptor, token: Source.post.token(worker.shard), interest: interest)
+                try? loop.modify(post.descriptor, token: Source.post.token(worker.tag), interest: interest)
             }
         }
     }
@@ -186,12 +192,12 @@ actor Supervisor {
         guard isBlocked != worker.linkWatchesWritable else { return }
         worker.linkWatchesWritable = isBlocked
         let interest: EventLoop.Interest = isBlocked ? [.readable, .writable] : .readable
-        try? loop.modify(worker.link, token: Source.link.token(worker.shard), interest: interest)
+        try? loop.modify(worker.link, token: Source.link.token(worker.tag), interest: interest)
     }
 
     // MARK: Workers
 
-    private func start(_ worker: WorkerProcess) {
+    func start(_ worker: WorkerProcess) {
         do throws(SystemCallError) {
             unsafe try worker.start(
                 path: workerPath,
@@ -204,13 +210,13 @@ actor Supervisor {
                 window: max(8, min(1024, descriptorLimit / 8 / workers.count)),
                 now: loop.now
             )
-            try loop.register(worker.handle, token: Source.process.token(worker.shard), interest: .readable)
-            try loop.register(worker.link, token: Source.link.token(worker.shard), interest: .readable)
+            try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
+            try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
             if let post = worker.post {
-                try loop.register(post.descriptor, token: Source.post.token(worker.shard), interest: .readable)
+                try loop.register(post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
             }
             if let keeper = worker.keeper {
-                try loop.register(keeper.channel, token: Source.keeper.token(worker.shard), interest: .readable)
+                try loop.register(keeper.channel, token: Source.keeper.token(worker.tag), interest: .readable)
             }
         } catch {
             log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
@@ -222,8 +228,8 @@ actor Supervisor {
         }
     }
 
-    private func processReady(_ worker: WorkerProcess) {
-        guard let end = worker.reaped() else { return }
+    private func processReady(_ worker: WorkerProcess?) {
+        guard let worker, let end = worker.reaped() else { return }
         // What it said before it ended counts.
         receive(from: worker)
         postReady(worker)
@@ -232,6 +238,9 @@ actor Supervisor {
         loop.deregister(worker.link)
         loop.deregister(worker.handle)
         keeperSpoke(worker)
+        if others.contains(where: { $0 === worker }) { return otherEnded(worker, end) }
+        let handover = worker.handover
+        defer { if handover != nil { continueHandover(worker, .donorEnded) } }
         let connections = worker.reported.connections
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
         worker.forget(end, keepsEstate: stopDeadline == nil)
@@ -254,11 +263,11 @@ actor Supervisor {
             )
             announceStates()
         }
-        if stopDeadline != nil, !workers.contains(where: \.lifecycle.hasProcess) { finish() }
+        if stopDeadline != nil { finishWhenAlone() }
     }
 
-    private func linkReady(_ worker: WorkerProcess, _ event: EventLoop.Event) {
-        guard worker.link >= 0 else { return }
+    private func linkReady(_ worker: WorkerProcess?, _ event: EventLoop.Event) {
+        guard let worker, worker.link >= 0 else { return }
         if event.isReadable, !receive(from: worker) {
             // End of file without an end of the process: the pidfd will tell; do not spin until then.
             loop.deregister(worker.link)
@@ -307,12 +316,14 @@ actor Supervisor {
             switchboard.note(changes, from: worker, correlation: frame.header.correlation)
         case .allRooms: switchboard.noteAll(try RoomChanges(input, in: frame.payload), from: worker)
         case .adopted: adopted(try Adoption(input, in: frame.payload), worker)
+        case .frozen: continueHandover(worker, .donorFrozen)
         case .recovered: recovered(try Adoption(input, in: frame.payload), worker)
-        case .stop, .shardStates, .roomsNoted, .takeOver, .commit: throw .unknownValue
+        case .stop, .shardStates, .roomsNoted, .takeOver, .commit, .freeze, .thaw, .retire: throw .unknownValue
         }
     }
 
     private func becameReady(_ worker: WorkerProcess) {
+        if let donor = worker.donor { return continueHandover(donor, .heirReady) }
         if worker.inherits { return tell(worker, .takeOver) }
         serves(worker)
     }
@@ -338,7 +349,7 @@ actor Supervisor {
     /// Tells every worker how every shard is.
     func announceStates() {
         let payload = ShardStates(workers.map(\.state)).bytes
-        for worker in workers where worker.isServing {
+        for worker in workers + others where worker.isServing {
             let header = PeerHeader(
                 kind: .shardStates,
                 source: PeerAddress.supervisor,
@@ -359,7 +370,7 @@ actor Supervisor {
         worker.stream?.append(header, [])
     }
 
-    private func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
+    func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
 
     func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
         more.merging(["shard": "\(worker.shard)", "generation": "\(worker.generation)"]) { $1 }

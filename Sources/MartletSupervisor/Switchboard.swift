@@ -10,7 +10,9 @@ final class Switchboard {
     /// Answers to publishes for several shards that are remembered by their keys.
     private static let mostAnswers = 262_144
 
-    let workers: [WorkerProcess]
+    private(set) var workers: [WorkerProcess]
+    /// Workers that had a shard, whose own requests are still answered.
+    private var retired: [WorkerProcess] = []
     let map: ShardMap
     /// Where rooms have members.
     private(set) var interest = InterestTable()
@@ -115,7 +117,8 @@ final class Switchboard {
             }
         case .sendToRoom(let room):
             if isRepeated(request, key, now) { return }
-            let shards = interest.shards(of: room)
+            // Alone, a shard tells nobody of its rooms.
+            let shards = workers.count == 1 ? [0] : interest.shards(of: room)
             if shards.isEmpty { return sendToEmpty(room, request, text: text, key, now: now) }
             send(request, text: text, key, to: shards.map { workers[$0] }, mode: .receipts, now: now)
         default:
@@ -191,7 +194,13 @@ final class Switchboard {
         }
         pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience, frame: frame)
         // What a shard that is recovering does not get now, its next worker gets by ``resend(to:)``.
-        for target in targets where target.isServing { target.append(frame) }
+        for target in targets where target.isServing && !target.isHeld { target.append(frame) }
+    }
+
+    /// A shard has another worker, while the one before still speaks.
+    func replace(_ old: WorkerProcess, by new: WorkerProcess) {
+        workers[old.shard] = new
+        retired = retired.filter(\.lifecycle.hasProcess) + [old]
     }
 
     /// A shard has a new worker, which has what the one before had: it gets what that one has not answered.
@@ -211,7 +220,7 @@ final class Switchboard {
             guard pending.passed(key, from: worker.shard) else { return }
             var header = frame.header
             header.source = UInt16(worker.shard)
-            if let asker = asker(key.source), var target = asker.takeStream() {
+            if let asker = asker(key), var target = asker.takeStream() {
                 target.append(header, copying: frame.payload, of: input)
                 asker.stream = target
             }
@@ -270,11 +279,16 @@ final class Switchboard {
             correlation: answer.key.correlation,
             payloadLength: payload.count
         )
-        if let asker = asker(answer.key.source) { asker.stream?.append(header, payload) }
+        if let asker = asker(answer.key) { asker.stream?.append(header, payload) }
     }
 
-    private func asker(_ source: UInt16) -> WorkerProcess? {
-        workers.indices.contains(Int(source)) ? workers[Int(source)] : nil
+    /// Who asked, if it is still there: a worker's numbers begin with its generation.
+    private func asker(_ key: PendingRequests.Key) -> WorkerProcess? {
+        let generation = UInt32(truncatingIfNeeded: key.correlation >> 40)
+        guard workers.indices.contains(Int(key.source)) else { return nil }
+        let worker = workers[Int(key.source)]
+        if worker.generation == generation { return worker }
+        return retired.first { $0.shard == Int(key.source) && $0.generation == generation }
     }
 
     /// The statistics of every shard, also of those that cannot answer now.

@@ -42,9 +42,57 @@ final class WorkerProcess {
     private var reap: (() -> ProcessEnd?)?
     private var kill: (() -> Void)?
 
-    init(shard: Int, policy: WorkerLifecycle.Policy) {
+    /// Tells its events from those of other workers, of the same shard too.
+    let tag: Int
+    /// What comes for the shard is held: the worker is frozen.
+    var isHeld = false
+    /// The replacement of this worker that is under way, and who replaces it.
+    var handover: Handover?
+    var heir: WorkerProcess?
+    var onHandover: ((String?) -> Void)?
+    /// Whom it is to replace.
+    weak var donor: WorkerProcess?
+    private let policy: WorkerLifecycle.Policy
+
+    init(shard: Int, tag: Int, policy: WorkerLifecycle.Policy) {
         self.shard = shard
+        self.tag = tag
+        self.policy = policy
         lifecycle = WorkerLifecycle(policy: policy)
+    }
+
+    /// A worker that takes over from one that lives.
+    init(succeeding donor: WorkerProcess, tag: Int) {
+        shard = donor.shard
+        self.tag = tag
+        policy = donor.policy
+        lifecycle = WorkerLifecycle(policy: donor.policy)
+        generation = donor.generation
+        arena = donor.arena
+        estate = donor.keeper
+        self.donor = donor
+    }
+
+    /// The shard is ours, and what it had counted too.
+    func succeed(_ donor: WorkerProcess) {
+        ledger = donor.ledger
+        ledger.merge(donor.reported.counters)
+        donor.reported = ShardStatistics()
+        donor.arena = -1
+        lifecycle.succeeds(donor.lifecycle)
+        lastEnd = "restart"
+        heldClients = donor.takeHeldClients()
+        isRecovering = true
+        self.donor = nil
+        committed()
+    }
+
+    func pauseBegan(at now: UInt64) { endedAt = now }
+
+    func forgetHandover() {
+        handover = nil
+        heir = nil
+        onHandover = nil
     }
 
     var isServing: Bool { lifecycle.shardState == .serving }
@@ -52,7 +100,7 @@ final class WorkerProcess {
     /// What others are told of the shard.
     var state: ShardState {
         let state = lifecycle.shardState
-        return estate != nil && (state == .down || state == .starting) && isRecovering ? .recovering : state
+        return isRecovering && (state == .down || state == .starting) ? .recovering : state
     }
 
     /// The next worker is on its way, and takes over.

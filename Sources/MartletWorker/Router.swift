@@ -56,7 +56,10 @@ final class Router {
         states = Array(repeating: .serving, count: map.shardCount)
     }
 
-    var isAlone: Bool { map.shardCount == 1 }
+    /// The shard is another worker's now: everything goes by the switchboard.
+    var isRetired = false
+
+    var isAlone: Bool { map.shardCount == 1 && !isRetired }
 
     /// The supervisor said how the shards are.
     func update(_ states: ShardStates) {
@@ -66,10 +69,10 @@ final class Router {
     /// The shard that a client belongs to, and whether it serves now.
     func owner(ofUser user: String) -> (shard: Int, isServing: Bool) {
         let owner = map.shard(ofUser: user)
-        return (owner, owner == shard || states[owner].takesRequests)
+        return (owner, (owner == shard && !isRetired) || states[owner].takesRequests)
     }
 
-    func isMine(_ destination: UInt16) -> Bool { Int(destination) == shard }
+    func isMine(_ destination: UInt16) -> Bool { Int(destination) == shard && !isRetired }
 
     // MARK: Asking
 
@@ -96,7 +99,7 @@ final class Router {
         switch command.destination(in: map) {
         case .nobody: return .answered(command.replyOfNobody)
         case .anyShard: return .here
-        case .shard(shard):
+        case .shard(shard) where !isRetired:
             // What is asked later must not overtake what is on its way back here; and who is bound to a thread must be
             // known to the switchboard before the binding is answered.
             if isAlone || (detours == 0 && !command.isBinding) { return .here }

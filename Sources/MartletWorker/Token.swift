@@ -29,6 +29,8 @@ struct Token: Equatable {
         case doorSweep = 5
         /// Ping connections, close the silent, look for tokens that end.
         case health = 6
+        /// Backends have had their time to leave a worker that is retired.
+        case drained = 7
     }
 
     let kind: Kind

@@ -57,7 +57,7 @@ extension Worker {
         }
         ticket.destination = UInt16(owner.shard)
         let descriptor = door.takeSocket(of: peer)
-        if owner.shard == Int(contract.shard) {
+        if router.isMine(ticket.destination) {
             adopt(descriptor, ticket, manager)
         } else {
             pass(descriptor, ticket)
@@ -107,7 +107,10 @@ extension Worker {
                 closeDescriptor(descriptor)
                 continue
             }
-            if ticket.isReturned || !router.isMine(ticket.destination) {
+            if phase == .frozen, !ticket.isReturned {
+                // It waits with the supervisor for whoever will serve it.
+                pass(descriptor, ticket)
+            } else if ticket.isReturned || !router.isMine(ticket.destination) {
                 refuseUnavailable(descriptor)
             } else {
                 adopt(descriptor, ticket, manager)

@@ -29,10 +29,13 @@ extension Worker {
             let found = inheritance?.collect() ?? Adoption()
             link.send(.adopted, found.bytes)
         case .commit: takeOver(manager)
+        case .freeze: if phase == .serving { phase = .freezing }
+        case .thaw: thaw(manager)
+        case .retire: retire()
         case .reply:
             guard let asker = unsafe router.asker(of: frame.header.correlation, now: loop.now) else { return }
             answer(asker, (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed))
-        case .ready, .alive, .log, .rooms, .allRooms, .adopted, .recovered: break
+        case .ready, .alive, .log, .rooms, .allRooms, .adopted, .recovered, .frozen: break
         }
     }
 
@@ -85,9 +88,12 @@ extension Worker {
         guard !isStopping else { return }
         isStopping = true
         door.beginStopping()
-        manager.disconnectAll(.goingAway)
-        sockets.closeAll(.goingAway)
-        sockets.flushDirty()
+        if phase != .retired {
+            thaw(manager)
+            manager.disconnectAll(.goingAway)
+            sockets.closeAll(.goingAway)
+            sockets.flushDirty()
+        }
         loop.setTimer(after: contract.timing.stopTimeout, token: Token.timer(.stopDeadline).rawValue)
     }
 }

@@ -24,9 +24,21 @@ final class Worker {
     var isStopping = false
     /// What is taken over from the worker before; nil once it is ours, or where there is nothing.
     var inheritance: Inheritance?
+    /// Who has the shard.
+    var phase = Phase.serving
     private let logSink = LogSink()
     private var isPostWritable = false
     private var isSweepSet = false
+
+    /// Who has the shard: we do, unless it is being handed over, or was.
+    enum Phase {
+        case serving
+        /// Everything that came is handled; at the turn's end nothing moves any more.
+        case freezing
+        case frozen
+        /// Another worker has the shard; who speaks HTTP to us is still answered.
+        case retired
+    }
 
     /// Lives until the supervisor says stop.
     static func run() throws {
@@ -166,7 +178,7 @@ final class Worker {
         if let token = Token(event.token) {
             switch token.kind {
             case .socket:
-                if sockets.isCurrent(token.index, generation: token.generation) {
+                if !isStill, sockets.isCurrent(token.index, generation: token.generation) {
                     shard.ready(token.index, event, on: manager)
                 }
             case .peer:
@@ -181,14 +193,20 @@ final class Worker {
         }
     }
 
+    /// No client is read or written.
+    var isStill: Bool { phase == .frozen || phase == .retired }
+
     private func endTurn(_ manager: isolated WebSocketManager) {
-        sockets.flushDirty()
+        if !isStill { sockets.flushDirty() }
         door.flushDirty { heard($0, $1, manager) }
         // Answering may have made requests that were waiting send more.
-        sockets.flushDirty()
-        shard.release(on: manager)
+        if !isStill {
+            sockets.flushDirty()
+            shard.release(on: manager)
+        }
         shard.announceRooms(on: manager)
         setSweep()
+        if phase == .freezing { freeze(manager) }
         for line in logSink.take() { link.send(.log, line.bytes) }
         link.flush()
         post.flush()
@@ -198,11 +216,11 @@ final class Worker {
             CurrentProcess.trimHeap()
         }
         if link.isBroken { beginStopping(manager) }
-        if isStopping, sockets.count == 0, door.count == 0 { loop.stop() }
+        if isStopping || phase == .retired, sockets.count == 0, door.count == 0 { loop.stop() }
     }
 
     private func setSweep() {
-        guard !isSweepSet, let earliest = sockets.closing.earliest else { return }
+        guard !isSweepSet, !isStill, let earliest = sockets.closing.earliest else { return }
         isSweepSet = true
         loop.setTimer(deadline: earliest, token: Token.timer(.socketSweep).rawValue)
     }
@@ -213,10 +231,12 @@ final class Worker {
             beat(manager)
         case .socketSweep:
             isSweepSet = false
+            if isStill { return }
             _ = unsafe sockets.sweep(now: loop.now)
         case .doorSweep: door.sweep()
-        case .health: shard.checkHealth(on: manager)
-        case .acceptAgain: if !isStopping { door.startAccepting() }
+        case .health: if !isStill { shard.checkHealth(on: manager) }
+        case .drained: beginStopping(manager)
+        case .acceptAgain: if !isStopping, phase == .serving { door.startAccepting() }
         case .stopDeadline, nil: loop.stop()
         }
     }

@@ -19,6 +19,8 @@ package enum APICall: Equatable, Sendable {
     case health
     /// `GET /readyz`
     case readiness
+    /// `POST /v1/shards/{n}/restart`, on the control socket only.
+    case restart(shard: Int)
 
     /// Reads a request; throws the answer where it is none of ours.
     ///
@@ -87,6 +89,9 @@ package enum APICall: Equatable, Sendable {
         case "broadcast" where path.count == 1 || path.count == 2:
             let command = Command.broadcast(excluding: values("exclude_user", parameters))
             return [try publish(command, path.count == 1 ? "messages" : path[1] == "events" ? "events" : "")]
+        case "shards":
+            guard path.count == 3, path[2] == "restart", let shard = Int(path[1]) else { throw .notFound }
+            return [("POST", { () throws(HTTPProblem) -> APICall in .restart(shard: shard) })]
         case "tokens": return try tokens(path, parameters)
         default: throw .notFound
         }

@@ -120,8 +120,9 @@ package struct HTTPExchange {
             head = nil
             start = bodyStart + length
             searchedTo = start
-            if !request.keepsAlive { isReadingOver = true }
-            waiting.append(Waiting(isHead: request.method == "HEAD", keepsAlive: request.keepsAlive))
+            let keepsAlive = request.keepsAlive && !endsAfterNext
+            if !keepsAlive { isReadingOver = true }
+            waiting.append(Waiting(isHead: request.method == "HEAD", keepsAlive: keepsAlive))
             return .request(request, number: firstNumber + waiting.count - 1, body: bodyStart..<start)
         } catch {
             fail(error)
@@ -161,6 +162,9 @@ package struct HTTPExchange {
         waiting.append(Waiting(isHead: false, keepsAlive: false, response: problem.response))
         flushAnswers()
     }
+
+    /// The next request is the connection's last: its answer says so.
+    package var endsAfterNext = false
 
     /// No further request will be read; what is owed is still answered.
     package mutating func stopReading() {
@@ -249,8 +253,9 @@ extension HTTPExchange {
         head = nil
         start = bodyStart
         stream = LineStream(remaining: length, searchedTo: bodyStart)
-        if !request.keepsAlive { isReadingOver = true }
-        waiting.append(Waiting(isHead: false, keepsAlive: request.keepsAlive, isVersion11: request.isVersion11))
+        let keepsAlive = request.keepsAlive && !endsAfterNext
+        if !keepsAlive { isReadingOver = true }
+        waiting.append(Waiting(isHead: false, keepsAlive: keepsAlive, isVersion11: request.isVersion11))
         return .streamBegan(request, number: firstNumber)
     }
 

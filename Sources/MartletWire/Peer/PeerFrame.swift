@@ -28,6 +28,14 @@ package enum PeerKind: UInt8, Sendable {
     case allRooms = 13
     /// Worker to supervisor: what the take-over came to (``Adoption``); it serves.
     case recovered = 14
+    /// Supervisor to worker: stop reading and writing clients, another worker is about to take them over.
+    case freeze = 15
+    /// Worker to supervisor: nothing moves any more, and all that was asked is answered.
+    case frozen = 16
+    /// Supervisor to worker: it came to nothing, go on.
+    case thaw = 17
+    /// Supervisor to worker: the shard is another's; answer whoever speaks HTTP to you, then exit.
+    case retire = 18
 }
 
 /// Whom a frame comes from or goes to.

@@ -42,6 +42,8 @@ final class Door {
     var generation: UInt32 = 0
     var dirty: [HTTPPeer] = []
     private var isAccepting = false
+    /// Nothing is read; what is owed is still answered.
+    private var isPaused = false
     private var isSweepSet = false
 
     /// Peers that are connected now.
@@ -226,7 +228,9 @@ final class Door {
 
     /// Reads requests that came together with those just answered, and waited in the buffer for room.
     private func readOn(_ peer: HTTPPeer, _ onEvent: OnEvent) {
-        guard peer.descriptor >= 0, peer.exchange.isMidRequest, peer.unsentCount < Self.mostUnsent else { return }
+        guard !isPaused, peer.descriptor >= 0, peer.exchange.isMidRequest, peer.unsentCount < Self.mostUnsent else {
+            return
+        }
         // What came already is handled even where no more may be received, or the peer has ended its side.
         read(peer, onEvent)
     }
@@ -306,6 +310,36 @@ final class Door {
         settle(peer)
     }
 
+    // MARK: Handing over
+
+    /// Accepts and reads nothing until ``resume()``.
+    func pause() {
+        stopAccepting()
+        isPaused = true
+        for peer in peers { if let peer { watch(peer) } }
+    }
+
+    func resume() {
+        readAgain()
+        startAccepting()
+    }
+
+    /// Goes on with those who are here, for one more answer each; who is new is another worker's.
+    func retire() {
+        for peer in peers { peer?.exchange.endsAfterNext = true }
+        readAgain()
+    }
+
+    private func readAgain() {
+        isPaused = false
+        for peer in peers {
+            guard let peer else { continue }
+            watch(peer)
+            // What came before the pause is read on.
+            markDirty(peer)
+        }
+    }
+
     // MARK: Ending
 
     /// Ends a conversation in which everything is said, or goes on with it.
@@ -331,7 +365,7 @@ final class Door {
 
     /// A peer that does not read its answers is not asked for more.
     private func wantsToRead(_ peer: HTTPPeer) -> Bool {
-        !peer.hasEnded && peer.exchange.wantsInput && peer.unsentCount < Self.mostUnsent
+        !isPaused && !peer.hasEnded && peer.exchange.wantsInput && peer.unsentCount < Self.mostUnsent
     }
 
     /// Has epoll watch for exactly what can happen next.

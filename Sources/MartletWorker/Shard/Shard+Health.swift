@@ -59,6 +59,12 @@ extension Shard {
         setHealthTimer()
     }
 
+    /// Time goes on after a halt.
+    func resumeHealth(on manager: isolated WebSocketManager) {
+        healthTimer = nil
+        setHealthTimer()
+    }
+
     private func setHealthTimer() {
         let now = unsafe sockets.loop.now
         // Neighbours are seen together: a fiftieth of the interval is soon enough.

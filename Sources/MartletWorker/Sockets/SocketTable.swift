@@ -71,7 +71,8 @@ final class SocketTable: Transport {
     }
 
     /// Sockets that have a slot, closing ones included.
-    var count: Int { arena.slotsInUse }
+    var count: Int { isAbandoned ? 0 : arena.slotsInUse }
+    private var isAbandoned = false
 
     /// True where an event belongs to the connection that has the slot now.
     func isCurrent(_ slot: Int, generation: UInt32) -> Bool {
@@ -135,6 +136,28 @@ final class SocketTable: Transport {
         markDirty(index)
     }
 
+    /// Epoll forgets every socket: an event for one that another process has would come for ever.
+    func unwatchAll() {
+        for local in locals where local.descriptor >= 0 { loop.deregister(local.descriptor) }
+    }
+
+    func watchAll() {
+        for index in locals.indices where locals[index].descriptor >= 0 {
+            locals[index].watchesWritable = false
+            if !watch(locals[index].descriptor, index, arena.slot(index)) { markGone(index) }
+            markDirty(index)
+        }
+    }
+
+    /// Every socket is another process's now; the arena too.
+    func abandon() {
+        for local in locals where local.descriptor >= 0 { closeDescriptor(local.descriptor) }
+        locals = []
+        dirty = []
+        gone = []
+        isAbandoned = true
+    }
+
     private func keepLeftover(_ bytes: [UInt8], _ slot: ArenaSlot) -> Bool {
         if bytes.isEmpty { return true }
         guard let chunk = arena.allocate(bytes.count) else { return false }
@@ -181,7 +204,7 @@ final class SocketTable: Transport {
 
     /// Gives back what a great wave of connections needed, once all are gone; true where there was something.
     func shrinkWhenEmpty() -> Bool {
-        guard count == 0, locals.count > 1024 else { return false }
+        guard !isAbandoned, count == 0, locals.count > 1024 else { return false }
         locals = []
         dirty = []
         closing = DeadlineQueue()

@@ -1,9 +1,10 @@
 """Holds WebSocket connections under numbered traffic, both ways, while workers are killed; reports every difference.
 
-continuity.py HOST:PORT(clients) HOST:PORT(api) CONNECTIONS SECONDS KILL_EVERY (seconds; 0: kill nobody)
+continuity.py HOST:PORT(clients) HOST:PORT(api) CONNECTIONS SECONDS EVERY [MARTLETCTL CONTROL_SOCKET]
+Every so many seconds (0: never) a worker is killed; or, where martletctl is named, replaced by it.
 Prints a JSON object; exits 1 where a message was lost, doubled or out of order, or a connection dropped.
 """
-import asyncio, http.client, json, os, random, signal, sys, threading, time
+import asyncio, http.client, json, os, random, signal, subprocess, sys, threading, time
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -76,6 +77,16 @@ def publish_wide(kind, path, key, matched):
         check(backend.post(path, json.dumps({key: n}), kind), matched, kind)
         sent[kind] = n
         stop.wait(0.03)
+
+
+def restart_workers():
+    """Planned: nothing is repeated, so every publish must be answered the first time."""
+    global kills
+    while not stop.wait(random.uniform(0.5, 1.5) * kill_every):
+        run = subprocess.run([sys.argv[6], "restart", "--all", "--control-socket", sys.argv[7]], capture_output=True, text=True)
+        if run.returncode:
+            problem(f"martletctl: {run.stderr}")
+        kills += 1
 
 
 def kill_workers():
@@ -161,7 +172,7 @@ async def main():
                threading.Thread(target=publish_wide, args=("broadcast", "/v1/broadcast", "b", count)),
                threading.Thread(target=publish_wide, args=("thread", "/v1/threads/t/messages", "t", count // 2))]
     if kill_every > 0:
-        threads.append(threading.Thread(target=kill_workers))
+        threads.append(threading.Thread(target=restart_workers if len(sys.argv) > 6 else kill_workers))
     for thread in threads:
         thread.start()
     await asyncio.sleep(seconds)
@@ -172,11 +183,12 @@ async def main():
 
     def missing():
         for n, user in enumerate(users):
-            if seen[user].get("u", 0) != sent["unicast"].get(user, 0): yield f"{user}: u {seen[user].get('u')} of {sent['unicast'].get(user)}"
-            if seen[user].get("b", 0) != sent["broadcast"]: yield f"{user}: b {seen[user].get('b')} of {sent['broadcast']}"
-            if n % 2 and seen[user].get("t", 0) != sent["thread"]: yield f"{user}: t {seen[user].get('t')} of {sent['thread']}"
+            expected = {"u": sent["unicast"].get(user, 0), "b": sent["broadcast"], "t": sent["thread"] if n % 2 else 0}
+            for kind, number in expected.items():
+                if seen[user].get(kind, 0) != number: yield f"{user}: {kind} {seen[user].get(kind)} of {number}"
         for echo in echoes:
-            if seen[echo].get("e", 0) != sent["echo"].get(echo, 0): yield f"{echo}: e {seen[echo].get('e')} of {sent['echo'].get(echo)}"
+            number = sent["echo"].get(echo, 0)
+            if seen[echo].get("e", 0) != number: yield f"{echo}: e {seen[echo].get('e')} of {number}"
 
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and next(missing(), None):

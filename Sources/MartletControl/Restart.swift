@@ -1,0 +1,34 @@
+internal import ArgumentParser
+internal import MartletWire
+
+/// `martletctl restart`: replaces workers, one after another; no client notices.
+struct Restart: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Replaces the worker of a shard, or of all, with its connections; nobody is dropped."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    @Option(help: "The shard.")
+    var shard: Int?
+
+    @Flag(help: "Every shard, one after another.")
+    var all = false
+
+    func validate() throws {
+        if (shard == nil) != all { throw ValidationError("Give --shard N, or --all.") }
+    }
+
+    func run() throws {
+        var client = try options.client()
+        var shards = shard.map { [$0] } ?? []
+        if all {
+            let list = try client.get("/v1/stats").json()["shards"]?.array ?? []
+            shards = list.compactMap { $0["shard"]?.int }
+        }
+        for shard in shards {
+            let answer = try client.request("POST", "/v1/shards/\(shard)/restart")
+            if options.json { answer.printBody() } else { print("Shard \(shard) has a new worker.") }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// A shard's worker is replaced while it lives: the same way as after a crash, but the one before can take it back.
+
+extension Supervisor {
+    /// Starts the replacement of a shard's worker; `respond` is told why it came to nothing, or nil.
+    func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
+        guard donor.isServing, donor.handover == nil, stopDeadline == nil else {
+            return respond("the shard does not serve now, or is being restarted already")
+        }
+        nextTag += 1
+        let heir = WorkerProcess(succeeding: donor, tag: nextTag)
+        others.append(heir)
+        donor.heir = heir
+        donor.onHandover = respond
+        donor.handover = unsafe Handover(
+            now: loop.now,
+            patience: configuration.supervision.handoverTimeout.nanoseconds
+        )
+        log.info("Replacing a worker", metadata: metadata(donor, [:]))
+        start(heir)
+        if heir.pid == 0 { otherEnded(heir, "it could not be started") }
+    }
+
+    /// The same for an operator.
+    func restart(_ donor: WorkerProcess, answering respond: @escaping (HTTPResponse) -> Void) {
+        restart(donor) { problem in
+            if let problem {
+                respond(HTTPProblem(409, "not_restarted", problem).response)
+            } else {
+                respond(.json(Array("{\"restarted\":true}".utf8)))
+            }
+        }
+    }
+
+    /// The worker with a tag, which its events carry.
+    func tagged(_ tag: Int) -> WorkerProcess? { (workers + others).first { $0.tag == tag } }
+
+    func checkHandovers(_ now: UInt64) {
+        for worker in workers {
+            if let deadline = worker.handover?.deadline, deadline <= now { continueHandover(worker, .timeout) }
+        }
+    }
+
+    /// Something happened in the replacement of a worker.
+    func continueHandover(_ donor: WorkerProcess, _ event: Handover.Event) {
+        guard let heir = donor.heir, let action = unsafe donor.handover?.heard(event, now: loop.now) else { return }
+        switch action {
+        case .none: return
+        case .freeze:
+            donor.isHeld = true
+            heir.pauseBegan(at: Clock.monotonicNanoseconds())
+            tell(donor, .freeze)
+        case .collect: tell(heir, .takeOver)
+        case .killHeir: heir.end("it did not take over")
+        case .commit: commit(donor, heir)
+        case .thaw(let reason):
+            donor.isHeld = false
+            tell(donor, .thaw)
+            switchboard.resend(to: donor)
+            for packet in donor.takeHeldClients() { passOn(packet, to: donor) }
+            finishHandover(donor, reason)
+        case .giveUp(let reason): finishHandover(donor, reason)
+        case .endBoth:
+            heir.end("the worker that it was to replace has ended")
+            if donor.lifecycle.hasProcess { donor.end("it did not freeze in time") }
+            donor.isHeld = false
+            finishHandover(donor, "the old worker ended meanwhile")
+        }
+    }
+
+    /// From here on the heir owns the shard.
+    private func commit(_ donor: WorkerProcess, _ heir: WorkerProcess) {
+        heir.succeed(donor)
+        workers[donor.shard] = heir
+        switchboard.replace(donor, by: heir)
+        others.removeAll { $0 === heir }
+        others.append(donor)
+        tell(donor, .retire)
+        tell(heir, .commit)
+        let respond = donor.onHandover
+        donor.forgetHandover()
+        // Told when it serves.
+        heir.onHandover = respond
+    }
+
+    private func finishHandover(_ donor: WorkerProcess, _ problem: String) {
+        log.error("A worker was not replaced", metadata: metadata(donor, ["why": "\(problem)"]))
+        let respond = donor.onHandover
+        donor.heir?.donor = nil
+        donor.forgetHandover()
+        respond?(problem)
+    }
+
+    /// A worker that has no shard, or not yet, has ended.
+    func otherEnded(_ worker: WorkerProcess, _ end: String) {
+        others.removeAll { $0 === worker }
+        worker.forget(end, keepsEstate: false)
+        if let donor = worker.donor { continueHandover(donor, .heirEnded(end)) }
+        if stopDeadline != nil { finishWhenAlone() }
+    }
+}
