@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct CrashesAreNotNoticedTests {
     @Test func `under kill -9 again and again nothing is dropped, lost, doubled or reordered`() async throws {
         try await TestServer.with { server in
-            let report = try await continuity(server, connections: 100, seconds: 12, killEvery: 0.8)
+            let report = try await Continuity.run(server, connections: 100, seconds: 12, every: 0.8)
             #expect(report.dropped == 0 && report.problems == [])
             #expect(report.kills >= 5 && report.unicast > 100 && report.echo > 100)
             let shards = try await server.statistics().shards
@@ -97,24 +97,5 @@ import Testing
     private func children(of pid: Int32) -> Int {
         let text = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
         return text?.split(separator: " ").count ?? 0
-    }
-
-    private struct Report: Decodable {
-        let kills, dropped, unicast, echo: Int
-        let problems: [String]
-    }
-
-    private func continuity(
-        _ server: TestServer,
-        connections: Int,
-        seconds: Int,
-        killEvery: Double
-    ) async throws -> Report {
-        let arguments = [
-            WebSocketClients.script("continuity.py"), server.client, server.api, "\(connections)", "\(seconds)",
-            "\(killEvery)",
-        ]
-        let run = try await Subprocess.run(WebSocketClients.python, arguments)
-        return try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
     }
 }

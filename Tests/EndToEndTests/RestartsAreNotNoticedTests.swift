@@ -1,0 +1,96 @@
+import Foundation
+import Support
+import Testing
+
+/// A worker is replaced by request, again and again, and nobody notices; one that cannot be replaced goes on.
+@Suite(.serialized) struct RestartsAreNotNoticedTests {
+    @Test func `restart after restart drops, loses, doubles and reorders nothing, and every publish is answered`()
+        async throws
+    {
+        try await TestServer.with { server in
+            let report = try await Continuity.run(
+                server,
+                connections: 100,
+                seconds: 8,
+                every: 0.8,
+                more: [TestServer.binaries + "/martletctl", server.controlSocket]
+            )
+            #expect(report.dropped == 0 && report.problems == [])
+            // Nothing has to be asked again, but on a connection that the old worker closed after its answer.
+            #expect(report.kills >= 3 && report.unicast > 100 && report.echo > 100)
+            let shards = try await server.statistics().shards
+            #expect(shards.allSatisfy { $0.restarts == report.kills && $0.lastRestart?.reason == "restart" })
+            #expect(shards.allSatisfy { $0.lastRestart?.connectionsLost == 0 })
+        }
+    }
+
+    @Test func `a lone shard is replaced with its threads`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice", "&thread_id=t"))])
+            for round in 1...3 {
+                let restart = try await server.control(["restart", "--shard", "0"])
+                #expect(restart.code == 0 && restart.output.contains("Shard 0 has a new worker"))
+                let answer = try await server.request("POST", "/v1/threads/t/messages", body: "\(round)")
+                #expect(try answer.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1))
+            }
+            #expect(try await clients.messages("a", count: 3) == ["1", "2", "3"])
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    @Test func `an heir that is killed or hangs at any time costs nothing, and the next one takes over`() async throws {
+        try await TestServer.with(environment: ["MARTLET_SUPERVISION_HANDOVER_TIMEOUT": "2s"]) { server in
+            let clients = try WebSocketClients()
+            let users = (0..<20).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, server.webSocket($0)) })
+            var failed = 0
+            for round in 0..<12 {
+                let before = Set(children(of: server.process.pid))
+                async let restart = server.control(["restart", "--shard", "0"])
+                // The heir is whoever is new; it dies sooner or later after it is seen, or is stopped and found by its silence.
+                var looks = 0
+                let deadline = Date().addingTimeInterval(2)
+                while Date() < deadline {
+                    let new = Set(children(of: server.process.pid)).subtracting(before)
+                    guard let heir = new.min(), isWorker(heir) else { continue }
+                    looks += 1
+                    if looks <= round * 20 { continue }
+                    kill(heir, round % 6 == 5 ? SIGSTOP : SIGKILL)
+                    break
+                }
+                if try await restart.code != 0 { failed += 1 }
+                for user in users {
+                    #expect(try await server.publish("\(round)", toUser: user) == .init(matched: 1, delivered: 1))
+                }
+            }
+            #expect(failed > 0)
+            #expect(try await server.control(["restart", "--shard", "0"]).code == 0)
+            for user in users { #expect(try await clients.messages(user, count: 12) == (0..<12).map { "\($0)" }) }
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    @Test func `a shard that does not exist is named, and so is wrong usage`() async throws {
+        try await TestServer.with { server in
+            let unknown = try await server.control(["restart", "--shard", "7"])
+            #expect(unknown.code == 1)
+            let nothing = try await server.control(["restart"])
+            #expect(nothing.code == 2)
+            // The backends' listener does not know it.
+            let answer = try await server.request("POST", "/v1/shards/0/restart")
+            #expect(answer.status == 404)
+        }
+    }
+
+    /// True once the process runs the worker's program: before that its parent waits for it.
+    private func isWorker(_ pid: Int32) -> Bool {
+        let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")
+        return program?.hasSuffix("/martlet-worker") ?? false
+    }
+
+    private func children(of pid: Int32) -> [Int32] {
+        let text = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
+        return text?.split(separator: " ").compactMap { Int32($0) } ?? []
+    }
+}
