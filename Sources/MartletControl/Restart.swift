@@ -32,3 +32,19 @@ struct Restart: ParsableCommand {
         }
     }
 }
+
+/// `martletctl reload`: the configuration is read again; no client notices.
+struct Reload: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Reads the configuration again and replaces every worker; exit 1, and nothing changed, where it is bad."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        var client = try options.client()
+        let answer = try client.request("POST", "/v1/reload")
+        if options.json { answer.printBody() } else { print("The configuration is in force.") }
+    }
+}

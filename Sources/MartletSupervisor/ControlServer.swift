@@ -21,6 +21,12 @@ final class ControlServer {
         }
     }
 
+    /// What only the supervisor itself can do.
+    enum Order {
+        case restart(Int)
+        case reload
+    }
+
     private static let mostPeers = 64
 
     private let loop: EventLoop
@@ -29,8 +35,8 @@ final class ControlServer {
     private let token: (Int) -> UInt64
     private var peers: [Int: Peer] = [:]
     private var nextIndex = 0
-    /// Shards whose workers are to be replaced, and where to answer.
-    private var restarts: [(shard: Int, respond: (HTTPResponse) -> Void)] = []
+    /// What the supervisor is to do, and where to answer.
+    private var orders: [(order: Order, respond: (HTTPResponse) -> Void)] = []
 
     /// `token`: the loop's token for the peer of an index.
     init(loop: EventLoop, switchboard: Switchboard, bodyBytes: Int, token: @escaping (Int) -> UInt64) {
@@ -80,9 +86,9 @@ final class ControlServer {
     }
 
     /// What operators have ordered since this was asked.
-    func takeRestarts() -> [(shard: Int, respond: (HTTPResponse) -> Void)] {
-        defer { restarts = [] }
-        return restarts
+    func takeOrders() -> [(order: Order, respond: (HTTPResponse) -> Void)] {
+        defer { orders = [] }
+        return orders
     }
 
     private func read(_ peer: Peer) {
@@ -119,7 +125,8 @@ final class ControlServer {
             ask(command, isEvent ? try envelope(text) : Array(input[body]), key: key, call, respond)
         case .restart(let shard):
             guard switchboard.workers.indices.contains(shard) else { throw .notFound }
-            restarts.append((shard, respond))
+            orders.append((.restart(shard), respond))
+        case .reload: orders.append((.reload, respond))
         case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }
     }

@@ -61,7 +61,8 @@ struct Serve: ParsableCommand {
     func run() throws {
         try Martletd.report {
             let (configuration, secrets) = try settings()
-            try Supervisor.run(configuration, secrets)
+            let serve = self
+            try Supervisor.run(configuration, secrets) { try serve.settings() }
         }
     }
 

@@ -27,13 +27,12 @@ extension Supervisor {
 
     /// The same for an operator.
     func restart(_ donor: WorkerProcess, answering respond: @escaping (HTTPResponse) -> Void) {
-        restart(donor) { problem in
-            if let problem {
-                respond(HTTPProblem(409, "not_restarted", problem).response)
-            } else {
-                respond(.json(Array("{\"restarted\":true}".utf8)))
-            }
-        }
+        restart(donor) { problem in respond(Self.answer(problem, "restarted")) }
+    }
+
+    static func answer(_ problem: String?, _ what: String) -> HTTPResponse {
+        if let problem { return HTTPProblem(409, "not_\(what)", problem).response }
+        return .json(Array("{\"\(what)\":true}".utf8))
     }
 
     /// The worker with a tag, which its events carry.

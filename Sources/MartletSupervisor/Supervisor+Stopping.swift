@@ -8,7 +8,7 @@ internal import MartletWire
 
 extension Supervisor {
     func received(_ signal: Signal) {
-        guard signal != .hangup else { return }
+        if signal == .hangup { return reload { _ in } }
         if stopDeadline != nil {
             log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }

@@ -21,7 +21,10 @@ actor Supervisor {
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
-    let configuration: Configuration
+    var configuration: Configuration
+    /// Reads the configuration again.
+    let reread: () throws -> (Configuration, SecretReading)
+    var reloading: Reloading?
     private let map: ShardMap
     private let signals: SignalSource
     private let workerPath: String
@@ -34,7 +37,7 @@ actor Supervisor {
     var nextTag = ShardMap.largestShardCount
     let switchboard: Switchboard
     let control: ControlServer
-    private let secrets: SecretReading
+    var secrets: SecretReading
     private let board: Board
     /// Why the start was given up.
     private var failure: ConfigurationError?
@@ -48,15 +51,24 @@ actor Supervisor {
     private let descriptorLimit: Int
 
     /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
-    static func run(_ configuration: Configuration, _ secrets: SecretReading) throws {
-        let supervisor = try Supervisor(configuration, secrets)
+    static func run(
+        _ configuration: Configuration,
+        _ secrets: SecretReading,
+        reread: sending @escaping () throws -> (Configuration, SecretReading)
+    ) throws {
+        let supervisor = try Supervisor(configuration, secrets, reread)
         let loop = supervisor.loop
         try supervisor.assumeIsolated { try $0.begin() }
         loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
         if let failure = (supervisor.assumeIsolated { $0.failure }) { throw failure }
     }
 
-    private init(_ configuration: Configuration, _ secrets: SecretReading) throws {
+    private init(
+        _ configuration: Configuration,
+        _ secrets: SecretReading,
+        _ reread: sending @escaping () throws -> (Configuration, SecretReading)
+    ) throws {
+        self.reread = reread
         signals = try SignalSource([.hangup, .interrupt, .terminate])
         SignalSource.ignoreBrokenPipes()
         descriptorLimit = CurrentProcess.raiseDescriptorLimit()
@@ -135,7 +147,13 @@ actor Supervisor {
     private func housekeeping() {
         let now = unsafe loop.now
         switchboard.expire(now: now)
-        for (shard, respond) in control.takeRestarts() { restart(workers[shard], answering: respond) }
+        for (order, respond) in control.takeOrders() {
+            switch order {
+            case .restart(let shard): restart(workers[shard], answering: respond)
+            case .reload: reload { problem in respond(Self.answer(problem, "reloaded")) }
+            }
+        }
+        continueReload()
         checkHandovers(now)
         for worker in workers + others {
             switch worker.lifecycle.checked(at: now) {

@@ -71,6 +71,55 @@ import Testing
         }
     }
 
+    @Test
+    func `a reload brings new secrets and limits to those who are connected already, and a bad one changes nothing`()
+        async throws
+    {
+        try await TestServer.with(
+            isDevelopment: false,
+            prepare: { folder in
+                try Self.write("first secret, long enough for HMAC", to: folder + "/secret")
+                try Self.write("key-of-the-backend-0123456789", to: folder + "/keys")
+                return [
+                    "MARTLET_AUTH_HMAC_SECRET_FILE": folder + "/secret", "MARTLET_AUTH_API_KEYS_FILE": folder + "/keys",
+                ]
+            }
+        ) { server in
+            let clients = try WebSocketClients()
+            func connect(_ name: String, _ token: String) async throws -> Int? {
+                let url = "ws://\(server.client)/ws"
+                return try await clients.attempt(name, url, headers: ["Authorization": "Bearer \(token)"]).status
+            }
+            func token() async throws -> String {
+                let run = try await server.control(["token", "--user", "alice"])
+                return run.output.trimmingCharacters(in: .whitespacesAndNewlines)
+            }
+            let old = try await token()
+            #expect(try await connect("first", old) == nil)
+
+            try Self.write("", to: server.folder + "/secret")
+            let bad = try await server.control(["reload"])
+            #expect(bad.code == 1 && bad.error.contains("hmac_secret"))
+            #expect(try await server.control(["status"]).code == 0)
+            #expect(try await connect("second", old) == nil, "the old secret is in force")
+
+            try Self.write("second secret, long enough for HMAC", to: server.folder + "/secret")
+            let good = try await server.control(["reload"])
+            #expect(good.code == 0, "\(good.error)")
+            #expect(try await connect("third", old) == 401)
+            #expect(try await connect("fourth", try await token()) == nil)
+            let key = ["-H", "Authorization: Bearer key-of-the-backend-0123456789"]
+            let answer = try await server.request("POST", "/v1/users/alice/messages", body: "1", key)
+            #expect(try answer.decoded(TestServer.Receipt.self) == .init(matched: 3, delivered: 3))
+            for name in ["first", "second", "fourth"] { #expect(try await clients.messages(name, count: 1) == ["1"]) }
+        }
+    }
+
+    private static func write(_ text: String, to path: String) throws {
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+    }
+
     @Test func `a shard that does not exist is named, and so is wrong usage`() async throws {
         try await TestServer.with { server in
             let unknown = try await server.control(["restart", "--shard", "7"])

@@ -21,6 +21,8 @@ package enum APICall: Equatable, Sendable {
     case readiness
     /// `POST /v1/shards/{n}/restart`, on the control socket only.
     case restart(shard: Int)
+    /// `POST /v1/reload`, on the control socket only.
+    case reload
 
     /// Reads a request; throws the answer where it is none of ours.
     ///
@@ -92,6 +94,7 @@ package enum APICall: Equatable, Sendable {
         case "shards":
             guard path.count == 3, path[2] == "restart", let shard = Int(path[1]) else { throw .notFound }
             return [("POST", { () throws(HTTPProblem) -> APICall in .restart(shard: shard) })]
+        case "reload" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .reload })]
         case "tokens": return try tokens(path, parameters)
         default: throw .notFound
         }
