@@ -12,9 +12,10 @@ public enum Continuity {
         public let problems: [String]
     }
 
-    /// - Parameters:
-    ///   - every: seconds, on average, between two events.
-    ///   - more: `martletctl` and the control socket, for planned restarts in place of kills.
+    /// Runs it, and reports what it saw.
+    ///
+    /// `every`: seconds, on average, between two events. `more`: `martletctl` and the control socket, for planned restarts in
+    /// place of kills.
     public static func run(
         _ server: TestServer,
         connections: Int,
