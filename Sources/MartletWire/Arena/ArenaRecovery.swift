@@ -243,11 +243,14 @@ extension Arena {
         let slot = slot(handling.slot)
         let state = ArenaSlot.State(rawValue: handling.state)
         guard slot.state != .vacant, let state, slot.received.handled == handling.handled else { return nil }
-        // Nothing but this message's own answers was appended since.
-        if slot.queueTail &- handling.queueTail <= 64 { slot.queueTail = handling.queueTail }
-        slot.state = state
-        slot.flags = ArenaSlot.Flags(rawValue: handling.flags)
-        if state == .open { slot.closeCode = 0 }
+        // Nothing but this message's own answers was appended since; a queue that was cut meanwhile belongs to a
+        // connection that was closed, and stays so.
+        if slot.queueTail &- handling.queueTail <= 64 {
+            slot.queueTail = handling.queueTail
+            slot.state = state
+            slot.flags = ArenaSlot.Flags(rawValue: handling.flags)
+            if state == .open { slot.closeCode = 0 }
+        }
         slot.attempts += 1
         return handling.slot
     }
