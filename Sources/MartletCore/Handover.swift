@@ -12,6 +12,8 @@ package struct Handover: Equatable, Sendable {
         case collecting
         /// The heir was killed; nothing may be taken back before it has ended, because it holds the sockets too.
         case endingHeir(reason: String, isFrozen: Bool)
+        /// The heir is gone; what was asked before the freeze must be answered before anything is asked again.
+        case thawing(reason: String)
         case over
     }
 
@@ -79,10 +81,14 @@ package struct Handover: Equatable, Sendable {
         case (.collecting, .adopted(nil)): return end(.commit)
         case (.collecting, .adopted(let problem?)): return endHeir(problem, isFrozen: true)
         case (.starting, .heirEnded(let how)): return end(.giveUp(reason: how))
-        case (.freezing, .heirEnded(let how)), (.collecting, .heirEnded(let how)): return end(.thaw(reason: how))
+        case (.freezing, .heirEnded(let how)):
+            state = .thawing(reason: how)
+            return .none
+        case (.thawing(let reason), .donorFrozen): return end(.thaw(reason: reason))
+        case (.collecting, .heirEnded(let how)): return end(.thaw(reason: how))
         case (.starting, .timeout): return endHeir("it did not become ready in time", isFrozen: false)
         case (.collecting, .timeout): return endHeir("it did not take over in time", isFrozen: true)
-        case (.freezing, .timeout): return end(.endBoth)
+        case (.freezing, .timeout), (.thawing, .timeout): return end(.endBoth)
         default: return .none
         }
     }

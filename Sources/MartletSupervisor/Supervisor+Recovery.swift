@@ -12,7 +12,7 @@ extension Supervisor {
     /// A worker holds the sockets of the one before.
     func adopted(_ found: Adoption, _ worker: WorkerProcess) {
         if let donor = worker.donor { return continueHandover(donor, .adopted(problem: found.problem)) }
-        guard worker.inherits else { return }
+        guard worker.inherits, stopDeadline == nil else { return }
         if let problem = found.problem {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
             worker.end("it could not take over")
@@ -47,7 +47,8 @@ extension Supervisor {
 
     /// A keeper says that it is there; all else it says to whoever inherits.
     func keeperSpoke(_ worker: WorkerProcess?) {
-        guard let worker, let keeper = worker.keeper else { return }
+        guard let worker, !worker.isKeeperKnown, let keeper = worker.keeper else { return }
+        worker.isKeeperKnown = true
         loop.deregister(keeper.channel)
         guard case .born(let pid)? = try? keeper.next(), let watched = WatchedProcess(pid: pid) else { return }
         guard (try? loop.register(watched.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)) != nil

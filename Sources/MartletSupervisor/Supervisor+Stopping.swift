@@ -24,6 +24,12 @@ extension Supervisor {
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
         loop.deregister(listeners.control)
         listeners.close()
+        for worker in workers {
+            // Nothing is handed over any more: the heir holds the donor's sockets, and must not get them.
+            worker.heir?.donor = nil
+            worker.heir?.end("the service stops")
+            worker.forgetHandover()
+        }
         for worker in workers + others {
             tell(worker, .stop)
             worker.lifecycle.stopRequested()

@@ -23,6 +23,8 @@ final class WorkerProcess {
     private var arena: Int32 = -1
     /// The present worker's keeper.
     private(set) var keeper: Estate?
+    /// It has said that it is there: what else it says is for whoever inherits.
+    var isKeeperKnown = false
     /// What a worker that has ended left behind, until the next one has taken it over.
     private(set) var estate: Estate?
     /// Workers in a row that could not take it over.
@@ -160,6 +162,7 @@ final class WorkerProcess {
         )
         adopt(child, link: ours.release(), post: post)
         self.keeper = keeper
+        isKeeperKnown = false
         lifecycle.started(at: now)
     }
 

@@ -16,6 +16,7 @@ extension Worker {
 
     /// The other one did not take over: everything goes on as before.
     func thaw(_ manager: isolated WebSocketManager) {
+        if phase == .freezing { phase = .serving }
         guard phase == .frozen else { return }
         phase = .serving
         sockets.watchAll()

@@ -87,6 +87,7 @@ extension Worker {
     func beginStopping(_ manager: isolated WebSocketManager) {
         guard !isStopping else { return }
         isStopping = true
+        inheritance = nil
         door.beginStopping()
         if phase != .retired {
             thaw(manager)

@@ -25,7 +25,7 @@ import Testing
         Step(
             name: "the heir dies while the donor freezes",
             events: [.heirReady, .heirEnded("signal 9"), .donorFrozen],
-            actions: [.freeze, .thaw(reason: "signal 9"), .none]
+            actions: [.freeze, .none, .thaw(reason: "signal 9")]
         ),
         Step(
             name: "the heir dies while it collects",

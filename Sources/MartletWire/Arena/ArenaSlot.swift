@@ -77,6 +77,11 @@ package struct ArenaSlot {
     package struct QueueHead: Equatable, Sendable {
         package var entries: UInt32
         package var position: UInt32
+
+        package init(entries: UInt32, position: UInt32) {
+            self.entries = entries
+            self.position = position
+        }
     }
 
     package struct QueueStore: Equatable, Sendable {

@@ -54,7 +54,7 @@ final class Inheritance {
 
     private func receiveAll() throws -> [Int32] {
         guard estate.askCount() else { throw Problem("the keeper cannot be asked") }
-        guard case .count(let count)? = try next() else { throw Problem("the keeper does not answer") }
+        let count = try nextCount()
         let room = limit - CurrentProcess.openDescriptors - Self.reserve
         guard count <= room else { throw Problem("\(count) sockets, and room for \(room) descriptors") }
         guard estate.askSockets() else { throw Problem("the keeper cannot be asked") }
@@ -63,8 +63,22 @@ final class Inheritance {
         while true {
             switch try next() {
             case .sockets(let descriptors): received += descriptors
-            case .end: return received
+            case .end(let sent):
+                guard sent == received.count else { throw Problem("\(received.count) of \(sent) sockets came") }
+                return received
             case .born, .count: continue
+            case nil: throw Problem("the keeper does not answer")
+            }
+        }
+    }
+
+    /// The answer to our question; what an heir before us had asked for and not taken comes first.
+    private func nextCount() throws -> Int {
+        while true {
+            switch try next() {
+            case .count(let count): return count
+            case .sockets(let descriptors): descriptors.forEach(closeDescriptor)
+            case .born, .end: continue
             case nil: throw Problem("the keeper does not answer")
             }
         }

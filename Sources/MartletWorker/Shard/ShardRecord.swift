@@ -31,6 +31,8 @@ final class ShardRecord {
     private var bindings: [Binding: ArenaTable.Place] = [:]
     /// What the worker before us has answered.
     private var inherited: [Asker: [UInt8]] = [:]
+    /// The replies of the batch that the worker before us was at.
+    private var resumed: [CommandReply] = []
 
     init(arena: Arena) {
         self.arena = arena
@@ -103,7 +105,17 @@ final class ShardRecord {
     /// A batch of another process begins, or goes on; returns the replies to those of its publishes that are done.
     func beginBatch(_ asker: PeerHeader) -> [CommandReply] {
         if let batch = journal.batch {
-            if batch.source == asker.source, batch.correlation == asker.correlation { return replies(of: batch) }
+            if batch.source == asker.source, batch.correlation == asker.correlation {
+                // Other deliveries may have been made since we took over.
+                let first = journal.done + 1 - UInt64(resumed.count)
+                journal.batch = .init(
+                    source: batch.source,
+                    correlation: batch.correlation,
+                    first: first,
+                    chunk: batch.chunk
+                )
+                return resumed
+            }
             journal.batch = nil
             arena.free(batch.chunk)
         }
@@ -153,6 +165,7 @@ final class ShardRecord {
 
     /// Reads what the worker before us has left; returns the bindings that go on.
     func restore() -> [(user: String, thread: String)] {
+        resumed = journal.batch.map { replies(of: $0) } ?? []
         for answer in journal.answers {
             let asker = Asker(source: answer.source, correlation: answer.correlation)
             switch answer.reply {

@@ -93,6 +93,10 @@ final class SocketTable: Transport {
         slot.cookie = StreamSocket.cookie(descriptor)
         slot.connectedAt = now
         slot.received = .init(position: ticket.bytesRead)
+        // It may have been answered before, as HTTP: our stream begins where the kernel says.
+        let written = KernelStream(of: descriptor)?.written ?? 0
+        slot.sentPosition = written
+        slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: written))
         if ticket.service == .echo { slot.flags.insert(.echo) }
         if ticket.deflates { slot.flags.insert(.deflates) }
         slot.expiresAt = ticket.bearer.expiresAt
