@@ -287,7 +287,7 @@ int martlet_set_timeouts(int fd, int seconds) {
 /* An ACK may come between two calls: ask until both counters stand still. */
 int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state) {
   struct tcp_info before, after;
-  for (int round = 0; round < 64; round++) {
+  for (int round = 0; round < 1024; round++) {
     socklen_t length = sizeof before;
     int unsent = 0, unread = 0;
     memset(&before, 0, sizeof before);
@@ -359,7 +359,8 @@ KEEPER static int keeper_send(int channel, const int *fds, int count) {
   for (int i = 0; i < count; i++) target[i] = fds[i];
   for (;;) {
     if (syscall(SYS_sendmsg, channel, &message, MSG_NOSIGNAL) >= 0) return 0;
-    if (errno != EAGAIN && errno != ETOOMANYREFS && errno != ENOBUFS && errno != EINTR) return -1;
+    if (errno != EAGAIN && errno != ETOOMANYREFS && errno != ENOBUFS && errno != ENOMEM && errno != EINTR)
+      return -1;
     struct pollfd room = {channel, POLLOUT, 0};
     struct timespec pause = {0, 1000000};
     if (errno == EAGAIN)

@@ -41,6 +41,9 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
         return entry.fingerprint == fingerprint ? .known(entry.answer) : .conflict
     }
 
+    /// True where an answer is remembered under the key, of whatever age.
+    package func knows(_ key: String) -> Bool { entries[ExactText(key)] != nil }
+
     /// Remembers an answer; returns those that were forgotten for it, or because of their age.
     @discardableResult
     package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) -> [Answer] {

@@ -92,6 +92,8 @@ package struct NodeStatistics: Equatable, Sendable {
     package var switchboardRefused = 0
     /// Publishes for several shards that the switchboard answered by their keys.
     package var switchboardRepeated = 0
+    /// Requests that were routed with an older ``ShardMap``, and sent on to where their users are now.
+    package var switchboardRerouted = 0
 
     package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64, threads: Int = 0, jobs: Int = 0) {
         self.shards = shards

@@ -13,6 +13,11 @@ package final class DescriptorChannel {
     package struct Packet {
         package let bytes: [UInt8]
         package let descriptor: Int32?
+
+        package init(bytes: [UInt8], descriptor: Int32?) {
+            self.bytes = bytes
+            self.descriptor = descriptor
+        }
     }
 
     /// Why a packet was not taken.

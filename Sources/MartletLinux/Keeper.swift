@@ -28,6 +28,9 @@ package final class Estate {
         case end(Int)
     }
 
+    /// The most sockets that come with one word.
+    package static let mostAtOnce = Int(MARTLET_MAX_DESCRIPTORS)
+
     package let channel: Int32
     /// Descriptors that the kernel closed because our table was full.
     package private(set) var lost = false

@@ -6,11 +6,12 @@ internal import MartletWire
 final class Board {
     let memory: OwnedDescriptor
     /// Keys the numbers by which addresses are counted.
-    let addressKey = CurrentProcess.random()
+    let addressKey: UInt64
     private let mapping: MemoryMapping
     private let board: NodeBoard
 
-    init(shards: Int, limits: Configuration.Limits) throws {
+    init(shards: Int, limits: Configuration.Limits, addressKey: UInt64 = CurrentProcess.random()) throws {
+        self.addressKey = addressKey
         let places = NodeBoard.places(connections: limits.connections, perAddress: limits.connectionsPerAddress)
         let byteCount = NodeBoard.byteCount(shards: shards, places: places)
         memory = try SharedMemory.create(name: "martlet-board", byteCount: byteCount)

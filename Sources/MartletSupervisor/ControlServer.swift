@@ -25,6 +25,7 @@ final class ControlServer {
     enum Order {
         case restart(Int)
         case reload
+        case scale(Int)
     }
 
     private static let mostPeers = 64
@@ -127,8 +128,17 @@ final class ControlServer {
             guard switchboard.workers.indices.contains(shard) else { throw .notFound }
             orders.append((.restart(shard), respond))
         case .reload: orders.append((.reload, respond))
+        case .scale: orders.append((.scale(try workers(in: text)), respond))
         case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }
+    }
+
+    private func workers(in body: Span<UInt8>) throws(HTTPProblem) -> Int {
+        let json = try? JSONValue(body)
+        guard let count = json?["workers"]?.int else {
+            throw .badRequest("say how many: {\"workers\": 4}")
+        }
+        return count
     }
 
     private func ask(

@@ -8,7 +8,7 @@ internal import MartletWire
 extension Supervisor {
     /// Starts the replacement of a shard's worker; `respond` is told why it came to nothing, or nil.
     func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
-        guard donor.isServing, donor.handover == nil, stopDeadline == nil else {
+        guard donor.isServing, donor.handover == nil, scaling == nil, stopDeadline == nil else {
             return respond("the shard does not serve now, or is being restarted already")
         }
         nextTag += 1
@@ -42,6 +42,7 @@ extension Supervisor {
         for worker in workers {
             if let deadline = worker.handover?.deadline, deadline <= now { continueHandover(worker, .timeout) }
         }
+        if let deadline = scaling?.deadline, deadline <= now { continueScaling(.timeout) }
     }
 
     /// Something happened in the replacement of a worker.
@@ -73,7 +74,7 @@ extension Supervisor {
 
     /// From here on the heir owns the shard.
     private func commit(_ donor: WorkerProcess, _ heir: WorkerProcess) {
-        heir.succeed(donor)
+        unsafe heir.succeed(donor, now: loop.now)
         workers[donor.shard] = heir
         switchboard.replace(donor, by: heir)
         others.removeAll { $0 === heir }
@@ -99,6 +100,10 @@ extension Supervisor {
         others.removeAll { $0 === worker }
         worker.forget(end, keepsEstate: false)
         if let donor = worker.donor { continueHandover(donor, .heirEnded(end)) }
+        if let heir = scaling?.number(of: worker) {
+            worker.closeArena()
+            continueScaling(.heirEnded(heir, end))
+        }
         if stopDeadline != nil { finishWhenAlone() }
     }
 }

@@ -1,3 +1,4 @@
+internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
@@ -13,17 +14,36 @@ extension Supervisor {
                 closeDescriptor(descriptor)
                 continue
             }
-            if workers.indices.contains(Int(ticket.destination)) {
-                let owner = workers[Int(ticket.destination)]
-                if owner.isRecovering || owner.isHeld, owner.heldClients.count < Self.mostHeldClients {
-                    owner.heldClients.append(packet)
+            let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
+            if let owner = owner(of: ticket) {
+                if owner.isRecovering || owner.isHeld {
+                    if owner.heldClients.count < Self.mostHeldClients {
+                        owner.heldClients.append(packet)
+                        continue
+                    }
+                } else if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil {
                     continue
                 }
-                if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil { continue }
             }
             giveBack(packet.bytes, descriptor)
         }
         if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
+    }
+
+    /// Who has a client's user.
+    func owner(of ticket: AdoptionTicket) -> WorkerProcess? {
+        let shard =
+            ticket.service == .messages
+            ? switchboard.map.shard(ofUser: ticket.bearer.user) : min(Int(ticket.destination), workers.count - 1)
+        return workers.indices.contains(shard) ? workers[shard] : nil
+    }
+
+    /// A ticket's bytes with the shard that its user has now: it may have been written before there was another number.
+    func readdressed(_ ticket: AdoptionTicket, _ bytes: [UInt8]) -> [UInt8] {
+        guard let owner = owner(of: ticket), owner.shard != Int(ticket.destination) else { return bytes }
+        var ticket = ticket
+        ticket.destination = UInt16(owner.shard)
+        return ticket.bytes
     }
 
     /// Clients that wait for one shard to recover.

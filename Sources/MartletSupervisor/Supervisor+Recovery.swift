@@ -12,6 +12,9 @@ extension Supervisor {
     /// A worker holds the sockets of the one before.
     func adopted(_ found: Adoption, _ worker: WorkerProcess) {
         if let donor = worker.donor { return continueHandover(donor, .adopted(problem: found.problem)) }
+        if let heir = scaling?.number(of: worker) {
+            return continueScaling(.collected(heir: heir, problem: found.problem))
+        }
         guard worker.inherits, stopDeadline == nil else { return }
         if let problem = found.problem {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
@@ -39,8 +42,8 @@ extension Supervisor {
         serves(worker)
         switchboard.resend(to: worker)
         for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
-        worker.onHandover?(nil)
-        worker.onHandover = nil
+        worker.answerHandover(nil)
+        finishScaling()
     }
 
     // MARK: Keepers
@@ -50,7 +53,10 @@ extension Supervisor {
         guard let worker, !worker.isKeeperKnown, let keeper = worker.keeper else { return }
         worker.isKeeperKnown = true
         loop.deregister(keeper.channel)
-        guard case .born(let pid)? = try? keeper.next(), let watched = WatchedProcess(pid: pid) else { return }
+        // Its maker may have been killed right after it was made: it speaks up at once, or there is none.
+        guard case .born(let pid)? = try? keeper.wait(milliseconds: 100), let watched = WatchedProcess(pid: pid) else {
+            return
+        }
         guard (try? loop.register(watched.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)) != nil
         else { return }
         keepers[pid] = watched

@@ -30,6 +30,8 @@ extension Supervisor {
             worker.heir?.end("the service stops")
             worker.forgetHandover()
         }
+        scaling?.heirs.forEach { $0.end("the service stops") }
+        scaling = nil
         for worker in workers + others {
             tell(worker, .stop)
             worker.lifecycle.stopRequested()

@@ -25,7 +25,6 @@ actor Supervisor {
     /// Reads the configuration again.
     let reread: () throws -> (Configuration, SecretReading)
     var reloading: Reloading?
-    private let map: ShardMap
     private let signals: SignalSource
     private let workerPath: String
     let log: Logger
@@ -38,7 +37,8 @@ actor Supervisor {
     let switchboard: Switchboard
     let control: ControlServer
     var secrets: SecretReading
-    private let board: Board
+    var board: Board
+    var scaling: Scaling?
     /// Why the start was given up.
     private var failure: ConfigurationError?
     private var timerDeadline: UInt64?
@@ -75,7 +75,7 @@ actor Supervisor {
         loop = try EventLoop()
         self.configuration = configuration
         let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
-        map = ShardMap(shardCount: count)
+        let map = ShardMap(shardCount: count)
         log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
         self.secrets = secrets
         listeners = try Listeners(configuration)
@@ -151,6 +151,7 @@ actor Supervisor {
             switch order {
             case .restart(let shard): restart(workers[shard], answering: respond)
             case .reload: reload { problem in respond(Self.answer(problem, "reloaded")) }
+            case .scale(let count): scale(to: count) { problem in respond(Self.answer(problem, "scaled")) }
             }
         }
         continueReload()
@@ -176,7 +177,7 @@ actor Supervisor {
         }
         let deadlines =
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
-            + [switchboard.nextDeadline, stopDeadline, controlPausedUntil].compactMap { $0 }
+            + [switchboard.nextDeadline, scaling?.deadline, stopDeadline, controlPausedUntil].compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
             loop.setTimer(deadline: earliest, token: Source.timer.token())
@@ -220,10 +221,10 @@ actor Supervisor {
             unsafe try worker.start(
                 path: workerPath,
                 listeners: listeners,
-                map: map,
+                map: scaling?.map(of: worker) ?? switchboard.map,
                 configuration: configuration,
                 secrets: secrets.secrets,
-                board: board,
+                board: scaling?.board(of: worker) ?? board,
                 // An eighth of the table for each worker's clients under way, and no more than that in all.
                 window: max(8, min(1024, descriptorLimit / 8 / workers.count)),
                 now: loop.now
@@ -256,15 +257,25 @@ actor Supervisor {
         loop.deregister(worker.link)
         loop.deregister(worker.handle)
         keeperSpoke(worker)
-        if others.contains(where: { $0 === worker }) { return otherEnded(worker, end) }
+        if others.contains(where: { $0 === worker }) {
+            otherEnded(worker, end)
+            return giveBack(stranded)
+        }
         let handover = worker.handover
-        defer { if handover != nil { continueHandover(worker, .donorEnded) } }
+        defer {
+            if handover != nil { continueHandover(worker, .donorEnded) }
+            continueScaling(.donorEnded(worker.shard))
+            finishScaling()
+        }
         let connections = worker.reported.connections
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
         worker.forget(end, keepsEstate: stopDeadline == nil)
         // Requests are held while the next worker is about to take over; else whoever waits is told.
         worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
-        if worker.estate == nil { board.clear(shard: worker.shard) }
+        if worker.estate == nil {
+            board.clear(shard: worker.shard)
+            worker.answerHandover("the new worker ended, and what it had taken over is lost: \(end)")
+        }
         if worker.isRecovering {
             worker.heldClients += stranded
         } else {
@@ -334,7 +345,12 @@ actor Supervisor {
             switchboard.note(changes, from: worker, correlation: frame.header.correlation)
         case .allRooms: switchboard.noteAll(try RoomChanges(input, in: frame.payload), from: worker)
         case .adopted: adopted(try Adoption(input, in: frame.payload), worker)
-        case .frozen: continueHandover(worker, .donorFrozen)
+        case .frozen:
+            if scaling == nil {
+                continueHandover(worker, .donorFrozen)
+            } else {
+                continueScaling(.donorFrozen(worker.shard))
+            }
         case .recovered: recovered(try Adoption(input, in: frame.payload), worker)
         case .stop, .shardStates, .roomsNoted, .takeOver, .commit, .freeze, .thaw, .retire: throw .unknownValue
         }
@@ -342,13 +358,15 @@ actor Supervisor {
 
     private func becameReady(_ worker: WorkerProcess) {
         if let donor = worker.donor { return continueHandover(donor, .heirReady) }
+        if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
         if worker.inherits { return tell(worker, .takeOver) }
+        // A shard that begins anew has no rooms but those that it tells of from now on.
+        switchboard.workerServes(worker.shard)
         serves(worker)
     }
 
     func serves(_ worker: WorkerProcess) {
         guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
-        if worker.lastRestart == nil { switchboard.workerServes(worker.shard) }
         log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
         announceStates()
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
@@ -378,14 +396,14 @@ actor Supervisor {
         }
     }
 
-    func tell(_ worker: WorkerProcess, _ kind: PeerKind) {
+    func tell(_ worker: WorkerProcess, _ kind: PeerKind, _ payload: [UInt8] = []) {
         let header = PeerHeader(
             kind: kind,
             source: PeerAddress.supervisor,
             destination: UInt16(worker.shard),
-            payloadLength: 0
+            payloadLength: payload.count
         )
-        worker.stream?.append(header, [])
+        worker.stream?.append(header, payload)
     }
 
     func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }

@@ -13,7 +13,7 @@ final class Switchboard {
     private(set) var workers: [WorkerProcess]
     /// Workers that had a shard, whose own requests are still answered.
     private var retired: [WorkerProcess] = []
-    let map: ShardMap
+    private(set) var map: ShardMap
     /// Where rooms have members.
     private(set) var interest = InterestTable()
     private let holdBytes: Int
@@ -24,6 +24,9 @@ final class Switchboard {
     private var nextCorrelation: UInt64 = 0
     /// Requests that a full queue or a missing shard refused.
     private(set) var refused = 0
+    /// Requests that were routed with an older map, and sent to where their users are now.
+    private(set) var rerouted = 0
+    private var holding: HeldRequests?
 
     init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64) {
         self.workers = workers
@@ -33,7 +36,7 @@ final class Switchboard {
         pending = PendingRequests(capacity: Self.mostPending, frameCapacity: holdBytes)
     }
 
-    var nextDeadline: UInt64? { pending.nextDeadline }
+    var nextDeadline: UInt64? { [pending.nextDeadline, holding?.nextDeadline].compactMap { $0 }.min() }
 
     // MARK: Rooms
 
@@ -63,27 +66,60 @@ final class Switchboard {
         guard let input = worker.stream?.input else { return }
         var header = frame.header
         header.source = UInt16(worker.shard)
+        if holding != nil { return hold(header, input, frame.payload, now: now) }
+        route(header, input, frame.payload, now: now)
+    }
+
+    private func route(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
-        if workers.indices.contains(Int(header.destination)) {
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(PeerHeader.length + frame.payload.count)
-            header.write(to: &bytes)
-            bytes.append(copying: input.span.extracting(frame.payload))
-            send(key, to: [workers[Int(header.destination)]], mode: .single, now: now, bytes)
-            return
+        if header.mapGeneration == map.generation, workers.indices.contains(Int(header.destination)) {
+            return pass(header, input, payload, to: workers[Int(header.destination)], now: now)
         }
-        guard let (request, textStart) = try? CommandCoding.decode(input, in: frame.payload) else {
+        guard let (request, textStart) = try? CommandCoding.decode(input, in: payload) else {
             answer(.init(key: key, reply: .failed(.malformed)))
             return
         }
-        let text = input.span.extracting(textStart..<frame.payload.upperBound)
+        if header.destination < PeerAddress.room {
+            return reroute(request, header, input, payload, textStart: textStart, now: now)
+        }
+        let text = input.span.extracting(textStart..<payload.upperBound)
         spread(request, text: text, key, mapGeneration: header.mapGeneration, now: now)
+    }
+
+    /// Passes a request on to one shard, unread.
+    private func pass(
+        _ header: PeerHeader,
+        _ input: [UInt8],
+        _ payload: Range<Int>,
+        to worker: WorkerProcess,
+        now: UInt64
+    ) {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(PeerHeader.length + payload.count)
+        header.write(to: &bytes)
+        bytes.append(copying: input.span.extracting(payload))
+        let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
+        send(key, to: [worker], mode: .single, now: now, bytes)
     }
 
     /// The supervisor itself asks, for an operator; the answer comes by `onReply`, always.
     func ask(_ request: Request, text: Span<UInt8>, now: UInt64, _ onReply: @escaping (CommandReply) -> Void) {
         nextCorrelation += 1
         let key = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
+        if holding != nil {
+            ownAskers[nextCorrelation] = onReply
+            let payload = CommandCoding.encode(request)
+            let header = PeerHeader(
+                kind: .command,
+                source: key.source,
+                destination: 0,
+                correlation: key.correlation,
+                payloadLength: payload.count + text.count
+            )
+            var bytes = payload
+            bytes.append(copying: text)
+            return hold(header, bytes, 0..<bytes.count, now: now)
+        }
         switch request.command.destination(in: map) {
         case .nobody: return onReply(request.command.replyOfNobody)
         case .shard(let shard):
@@ -100,7 +136,7 @@ final class Switchboard {
     }
 
     /// Sends a request to every shard that it concerns.
-    private func spread(
+    func spread(
         _ request: Request,
         text: Span<UInt8>,
         _ key: PendingRequests.Key,
@@ -153,7 +189,7 @@ final class Switchboard {
         }
     }
 
-    private func send(
+    func send(
         _ request: Request,
         text: Span<UInt8>,
         _ key: PendingRequests.Key,
@@ -197,10 +233,82 @@ final class Switchboard {
         for target in targets where target.isServing && !target.isHeld { target.append(frame) }
     }
 
+    // MARK: Another number of shards
+
+    /// Keeps what is asked from now on, until ``release(now:)``; what was asked before is answered.
+    func hold() { holding = HeldRequests(capacity: holdBytes, patience: Self.patience) }
+
+    private func hold(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
+        if holding?.add(header, Array(input[payload]), now: now) == true { return }
+        refused += 1
+        let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
+        answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
+    }
+
+    /// Everything is asked of those who have the users now.
+    func release(now: UInt64) {
+        guard let held = holding?.requests else { return }
+        holding = nil
+        for (header, payload) in held { route(header, payload, 0..<payload.count, now: now) }
+    }
+
+    /// Other workers have the shards, which are others too.
+    func replaceAll(by new: [WorkerProcess], _ map: ShardMap) {
+        // Whoever was frozen has answered everything; this is for what nobody can answer any more.
+        for worker in workers { shardFailed(worker.shard) }
+        retired = retired.filter { $0.pid != 0 } + workers
+        workers = new
+        self.map = map
+        interest = InterestTable()
+    }
+
+    /// A request was routed with a map that is not in force any more.
+    private func reroute(
+        _ request: Request,
+        _ header: PeerHeader,
+        _ input: [UInt8],
+        _ payload: Range<Int>,
+        textStart: Int,
+        now: UInt64
+    ) {
+        rerouted += 1
+        let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
+        if request.command == .batch {
+            return split(input, textStart..<payload.upperBound, key, now: now)
+        }
+        switch request.command.destination(in: map) {
+        case .nobody: answer(.init(key: key, reply: request.command.replyOfNobody))
+        case .shard(let shard): pass(header, input, payload, to: workers[shard], now: now)
+        case .anyShard: pass(header, input, payload, to: workers.first(where: \.isServing) ?? workers[0], now: now)
+        case .everyShard, .room:
+            let text = input.span.extracting(textStart..<payload.upperBound)
+            spread(request, text: text, key, mapGeneration: map.generation, now: now)
+        }
+    }
+
+    /// The publishes of a batch for one shard of before go to several now; their answers become one again.
+    private func split(_ input: [UInt8], _ range: Range<Int>, _ key: PendingRequests.Key, now: UInt64) {
+        let answers = SplitBatch { self.answer(.init(key: key, reply: .batch($0))) }
+        do throws(WireError) {
+            try BatchCoding.forEach(in: input, range) { request, text in
+                guard case .shard(let shard) = request.command.destination(in: map) else { return answers.addFailure() }
+                answers.add(request, input.span.extracting(text), to: shard)
+            }
+        } catch {
+            return answer(.init(key: key, reply: .failed(.malformed)))
+        }
+        for (shard, parcel) in answers.takeParcels() {
+            nextCorrelation += 1
+            ownAskers[nextCorrelation] = { answers.answered(parcel.numbers, $0) }
+            let own = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
+            send(Request(.batch), text: parcel.bytes.span, own, to: [workers[shard]], mode: .single, now: now)
+        }
+    }
+
     /// A shard has another worker, while the one before still speaks.
     func replace(_ old: WorkerProcess, by new: WorkerProcess) {
         workers[old.shard] = new
-        retired = retired.filter(\.lifecycle.hasProcess) + [old]
+        retired = retired.filter { $0.pid != 0 } + [old]
     }
 
     /// A shard has a new worker, which has what the one before had: it gets what that one has not answered.
@@ -253,10 +361,13 @@ final class Switchboard {
     /// Tells those who waited too long.
     func expire(now: UInt64) {
         for answer in pending.expire(now: now) { self.answer(answer) }
+        for key in holding?.expire(now: now) ?? [] {
+            answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
+        }
     }
 
     /// Tells the asker, and whoever asked the same meanwhile.
-    private func answer(_ answer: PendingRequests.Answer) {
+    func answer(_ answer: PendingRequests.Answer) {
         deliver(answer)
         for asker in repeats.end(answer.key, answer.reply, now: Clock.monotonicNanoseconds()) {
             deliver(.init(key: asker, reply: answer.reply))
@@ -285,9 +396,10 @@ final class Switchboard {
     /// Who asked, if it is still there: a worker's numbers begin with its generation.
     private func asker(_ key: PendingRequests.Key) -> WorkerProcess? {
         let generation = UInt32(truncatingIfNeeded: key.correlation >> 40)
-        guard workers.indices.contains(Int(key.source)) else { return nil }
-        let worker = workers[Int(key.source)]
-        if worker.generation == generation { return worker }
+        if workers.indices.contains(Int(key.source)) {
+            let worker = workers[Int(key.source)]
+            if worker.generation == generation { return worker }
+        }
         return retired.first { $0.shard == Int(key.source) && $0.generation == generation }
     }
 
@@ -312,6 +424,7 @@ final class Switchboard {
         )
         completed.switchboardRefused = refused
         completed.switchboardRepeated = repeats.repeated
+        completed.switchboardRerouted = rerouted
         return completed
     }
 }

@@ -54,6 +54,9 @@ final class WorkerProcess {
     var onHandover: ((String?) -> Void)?
     /// Whom it is to replace.
     weak var donor: WorkerProcess?
+    /// Whom it takes users from, as one of a new number of shards.
+    private var sources: [WorkerProcess] = []
+    private var sourceBoard: Board?
     private let policy: WorkerLifecycle.Policy
 
     init(shard: Int, tag: Int, policy: WorkerLifecycle.Policy) {
@@ -75,18 +78,62 @@ final class WorkerProcess {
         self.donor = donor
     }
 
+    /// A worker of a new number of shards, which takes its users from all workers of before.
+    ///
+    /// `generation`: higher than theirs, so that nobody takes what is said to the one for something said to the other.
+    init(shard: Int, tag: Int, takingFrom sources: [WorkerProcess], _ board: Board, after generation: UInt32) {
+        self.shard = shard
+        self.tag = tag
+        policy = sources[0].policy
+        lifecycle = WorkerLifecycle(policy: policy)
+        self.generation = generation
+        self.sources = sources
+        sourceBoard = board
+    }
+
+    /// The shard is ours; what those before had counted is not lost.
+    func succeed(countersOf donors: [WorkerProcess], now: UInt64) {
+        for donor in donors {
+            ledger.merge(donor.ledger)
+            ledger.merge(donor.reported.counters)
+            donor.reported = ShardStatistics()
+        }
+        if let donor = donors.first { lifecycle.succeeds(donor.lifecycle) }
+        lifecycle.started(at: now)
+        lastEnd = "scale"
+        isRecovering = true
+        sources = []
+        sourceBoard = nil
+    }
+
+    /// Nobody needs the shard's memory any more.
+    func closeArena() {
+        if arena >= 0 { closeDescriptor(arena) }
+        arena = -1
+    }
+
     /// The shard is ours, and what it had counted too.
-    func succeed(_ donor: WorkerProcess) {
+    func succeed(_ donor: WorkerProcess, now: UInt64) {
         ledger = donor.ledger
         ledger.merge(donor.reported.counters)
         donor.reported = ShardStatistics()
         donor.arena = -1
         lifecycle.succeeds(donor.lifecycle)
+        // What it may take from here on is its own.
+        lifecycle.started(at: now)
         lastEnd = "restart"
-        heldClients = donor.takeHeldClients()
+        // Those that were queued for it come first: it had not seen them.
+        heldClients = (donor.post?.takeWaiting() ?? []) + donor.takeHeldClients()
         isRecovering = true
         self.donor = nil
         committed()
+    }
+
+    /// Tells whoever asked for the replacement what it came to: nil, or why it failed.
+    func answerHandover(_ problem: String?) {
+        let respond = onHandover
+        onHandover = nil
+        respond?(problem)
     }
 
     func pauseBegan(at now: UInt64) { endedAt = now }
@@ -130,6 +177,7 @@ final class WorkerProcess {
             clientListeners: listeners.client.count,
             apiListeners: listeners.api.count,
             inherits: estate != nil,
+            sources: sources.count,
             configuration: configuration,
             secrets: secrets,
             addressKey: board.addressKey
@@ -158,12 +206,17 @@ final class WorkerProcess {
                 theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
                 theirKeeperEnd.number,
             ]
-                + (estate.map { [$0.channel] } ?? []) + listeners.client + listeners.api
+                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api
         )
         adopt(child, link: ours.release(), post: post)
         self.keeper = keeper
         isKeeperKnown = false
         lifecycle.started(at: now)
+    }
+
+    private var sourceDescriptors: [Int32] {
+        guard let sourceBoard else { return [] }
+        return [sourceBoard.memory.number] + sources.flatMap { [$0.arena, $0.keeper?.channel ?? -1] }
     }
 
     private func makeArena(_ configuration: Configuration) throws(SystemCallError) {

@@ -85,9 +85,17 @@ extension Worker {
 
     /// The supervisor has made the shard ours.
     func takeOver(_ manager: isolated WebSocketManager) {
-        guard let inheritance else { return }
-        self.inheritance = nil
-        let outcome = shard.takeOver(inheritance, gatekeeper, on: manager)
+        let outcome: Adoption
+        if let inheritance {
+            outcome = shard.takeOver(inheritance, gatekeeper, on: manager)
+        } else if let gathering {
+            outcome = shard.takeOver(gathering, gatekeeper, on: manager)
+        } else {
+            return
+        }
+        inheritance = nil
+        gathering = nil
+        tookOverAt = unsafe loop.now
         link.send(.recovered, outcome.bytes)
         link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
         door.startAccepting()
@@ -107,7 +115,7 @@ extension Worker {
                 closeDescriptor(descriptor)
                 continue
             }
-            if phase == .frozen, !ticket.isReturned {
+            if isStill, !ticket.isReturned {
                 // It waits with the supervisor for whoever will serve it.
                 pass(descriptor, ticket)
             } else if ticket.isReturned || !router.isMine(ticket.destination) {

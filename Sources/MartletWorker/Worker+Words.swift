@@ -26,8 +26,7 @@ extension Worker {
         case .roomsNoted: shard.roomsNoted(frame.header.correlation)
         case .command: try commanded(frame.header, input, frame.payload, manager)
         case .takeOver:
-            let found = inheritance?.collect() ?? Adoption()
-            link.send(.adopted, found.bytes)
+            link.send(.adopted, try collect(input, frame.payload).bytes)
         case .commit: takeOver(manager)
         case .freeze: if phase == .serving { phase = .freezing }
         case .thaw: thaw(manager)
@@ -37,6 +36,13 @@ extension Worker {
             answer(asker, (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed))
         case .ready, .alive, .log, .rooms, .allRooms, .adopted, .recovered, .frozen: break
         }
+    }
+
+    /// Takes what the worker before us has; of several, the one that the words name.
+    private func collect(_ input: [UInt8], _ payload: Range<Int>) throws(WireError) -> Adoption {
+        guard let gathering else { return inheritance?.collect() ?? Adoption() }
+        var reader = ByteReader(input, in: payload)
+        return gathering.collect(from: Int(try reader.integer(UInt16.self)), into: shard.record)
     }
 
     /// Another process asks; what the worker before us has done already is not done again.
@@ -88,6 +94,7 @@ extension Worker {
         guard !isStopping else { return }
         isStopping = true
         inheritance = nil
+        gathering = nil
         door.beginStopping()
         if phase != .retired {
             thaw(manager)

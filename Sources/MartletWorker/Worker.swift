@@ -24,6 +24,12 @@ final class Worker {
     var isStopping = false
     /// What is taken over from the worker before; nil once it is ours, or where there is nothing.
     var inheritance: Inheritance?
+    /// The same where the number of shards changes.
+    var gathering: Gathering?
+    /// When that was.
+    var tookOverAt: UInt64?
+    /// After so long nobody asks again for what the worker before had answered.
+    private static let longestRepetition: UInt64 = 60_000_000_000
     /// Who has the shard.
     var phase = Phase.serving
     private let logSink = LogSink()
@@ -75,6 +81,7 @@ final class Worker {
         gatekeeper = Gatekeeper(contract, board: board)
         let limit = CurrentProcess.raiseDescriptorLimit()
         inheritance = contract.inherits ? Inheritance(arena: arena, limit: limit) : nil
+        gathering = contract.sources > 0 ? try Gathering(contract, arena: arena, board: board, limit: limit) : nil
         loop = try EventLoop()
         sockets = SocketTable(
             loop: loop,
@@ -160,7 +167,7 @@ final class Worker {
             // What cannot be mended by another try (sysexits.h: EX_CONFIG).
             CurrentProcess.exit(BirthContract.exitCodeOfBadConfiguration)
         }
-        if inheritance == nil { door.startAccepting() }
+        if isOwner { door.startAccepting() }
         link.send(.ready)
         link.flush()
     }
@@ -192,6 +199,9 @@ final class Worker {
             }
         }
     }
+
+    /// The shard is ours: there is nothing to take over, or it was.
+    private var isOwner: Bool { inheritance == nil && gathering == nil }
 
     /// No client is read or written.
     var isStill: Bool { phase == .frozen || phase == .retired }
@@ -253,10 +263,14 @@ final class Worker {
     }
 
     private func beat(_ manager: isolated WebSocketManager) {
-        if inheritance == nil { link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager)))) }
+        if isOwner { link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager)))) }
         loop.setTimer(after: contract.timing.livenessInterval, token: Token.timer(.beat).rawValue)
         for asker in unsafe router.expire(now: loop.now) { answer(asker, .failed(.shardUnavailable(partial: nil))) }
         unsafe shard.releaseHeld(before: loop.now)
+        if let tookOverAt, unsafe loop.now > tookOverAt + Self.longestRepetition {
+            shard.record.forgetInherited()
+            self.tookOverAt = nil
+        }
     }
 
     /// What the worker knows of itself; the supervisor completes it.
@@ -276,22 +290,5 @@ extension BirthContract {
         limits.overUserLimit = self.limits.replacesOldest ? .replaceOldest : .reject
         limits.recordsRoomChanges = true
         return limits
-    }
-}
-
-/// A mapping that lives for as long as something refers to it.
-private final class SharedMapping {
-    let mapping: MemoryMapping
-
-    init(_ mapping: consuming MemoryMapping) {
-        self.mapping = mapping
-    }
-
-    /// Itself, and from now on for as long as the process lives.
-    var kept: MemoryMapping {
-        _read {
-            _ = unsafe Unmanaged.passRetained(self)
-            yield mapping
-        }
     }
 }

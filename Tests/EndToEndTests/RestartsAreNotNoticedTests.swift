@@ -13,7 +13,7 @@ import Testing
                 connections: 100,
                 seconds: 8,
                 every: 0.8,
-                more: [TestServer.binaries + "/martletctl", server.controlSocket]
+                commands: ["restart --all"]
             )
             #expect(report.dropped == 0 && report.problems == [])
             // Nothing has to be asked again, but on a connection that the old worker closed after its answer.

@@ -14,19 +14,20 @@ public enum Continuity {
 
     /// Runs it, and reports what it saw.
     ///
-    /// `every`: seconds, on average, between two events. `more`: `martletctl` and the control socket, for planned restarts in
-    /// place of kills.
+    /// `every`: seconds, on average, between two events. `commands`: what `martletctl` is told,
+    /// one after the other, in place of kills.
     public static func run(
         _ server: TestServer,
         connections: Int,
         seconds: Int,
         every: Double,
-        more: [String] = []
+        commands: [String] = []
     ) async throws -> Report {
         let arguments = [
             WebSocketClients.script("continuity.py"), server.client, server.api, "\(connections)", "\(seconds)",
             "\(every)",
         ]
+        let more = commands.isEmpty ? [] : [TestServer.binaries + "/martletctl", server.controlSocket] + commands
         let run = try await Subprocess.run(WebSocketClients.python, arguments + more)
         return try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
     }

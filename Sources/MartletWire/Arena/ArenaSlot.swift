@@ -39,6 +39,7 @@ package struct ArenaSlot {
         package static let roundTrip = 180
         package static let addressPlace = 184
         package static let closeCode = 188
+        package static let userSlot = 190
         package static let inlineQueue = 192
     }
 
@@ -295,6 +296,12 @@ package struct ArenaSlot {
     package var closeCode: UInt16 {
         get { load(Field.closeCode) }
         nonmutating set { store(newValue, Field.closeCode) }
+    }
+
+    /// What the connection's user hashes to (``MartletCore/ShardMap``): who looks for its shard need not read who it is.
+    package var userSlot: UInt16 {
+        get { load(Field.userSlot) }
+        nonmutating set { store(newValue, Field.userSlot) }
     }
 
     /// The first entry of the queue that lies in the slot itself.

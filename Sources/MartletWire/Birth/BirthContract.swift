@@ -23,6 +23,10 @@ package struct BirthContract: Equatable, Sendable {
         package static let keeper: Int32 = 8
         /// Where the keeper of the worker before us hands out its sockets; only where the contract says that there is one.
         package static let estate: Int32 = 9
+        /// The board of the workers that a new set of workers takes over from; only where there are such.
+        ///
+        /// For each of them two descriptors follow: its arena, and where its keeper hands out its sockets.
+        package static let sourceBoard: Int32 = 9
     }
 
     /// The only argument of a worker that was started by its supervisor.
@@ -31,7 +35,7 @@ package struct BirthContract: Equatable, Sendable {
     package static let exitCodeOfBadConfiguration: Int32 = 78
     /// The contract's memfd is never larger.
     package static let largestContract = 2_097_152
-    private static let version: UInt8 = 3
+    private static let version: UInt8 = 4
 
     package var shard: UInt16
     package var generation: UInt32
@@ -41,6 +45,8 @@ package struct BirthContract: Equatable, Sendable {
     package var apiListeners: UInt8
     /// The arena and the sockets are those of the worker before, to be taken over when the supervisor says so.
     package var inherits: Bool
+    /// Workers of another number of shards, of whose connections we take those of our users.
+    package var sources: UInt8
     package var isDevelopment: Bool
     package var client: Client
     package var api: API
@@ -55,7 +61,16 @@ package struct BirthContract: Equatable, Sendable {
     package var logPriority: UInt8
 
     /// The number of the first listening socket.
-    package var firstListener: Int32 { inherits ? Descriptor.estate + 1 : Descriptor.estate }
+    package var firstListener: Int32 {
+        let first = inherits ? Descriptor.estate + 1 : Descriptor.estate
+        return sources == 0 ? first : first + 1 + 2 * Int32(sources)
+    }
+
+    /// Where to find what a source has: its arena, and its keeper's channel.
+    package func source(_ number: Int) -> (arena: Int32, estate: Int32) {
+        let first = Descriptor.sourceBoard + 1 + 2 * Int32(number)
+        return (first, first + 1)
+    }
 
     package var map: ShardMap { ShardMap(shardCount: Int(shardCount), generation: mapGeneration) }
 
@@ -67,6 +82,7 @@ package struct BirthContract: Equatable, Sendable {
         clientListeners: Int,
         apiListeners: Int,
         inherits: Bool = false,
+        sources: Int = 0,
         configuration: Configuration,
         secrets: Secrets,
         addressKey: UInt64
@@ -78,6 +94,7 @@ package struct BirthContract: Equatable, Sendable {
         self.clientListeners = UInt8(clientListeners)
         self.apiListeners = UInt8(apiListeners)
         self.inherits = inherits
+        self.sources = UInt8(sources)
         isDevelopment = configuration.isDevelopment
         client = Client(configuration.client)
         api = API(configuration.api)
@@ -99,6 +116,7 @@ package struct BirthContract: Equatable, Sendable {
         writer.put(clientListeners)
         writer.put(apiListeners)
         writer.put(inherits)
+        writer.put(sources)
         writer.put(isDevelopment)
         client.write(to: &writer)
         api.write(to: &writer)
@@ -121,6 +139,7 @@ package struct BirthContract: Equatable, Sendable {
         clientListeners = try reader.integer()
         apiListeners = try reader.integer()
         inherits = try reader.flag()
+        sources = try reader.integer()
         isDevelopment = try reader.flag()
         client = try Client(&reader)
         api = try API(&reader)

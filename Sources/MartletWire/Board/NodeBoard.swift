@@ -158,6 +158,12 @@ package struct NodeBoard {
         _ = unsafe count(shard, place).pointee.subtract(1, ordering: .relaxed)
     }
 
+    /// The address that is counted at a place.
+    package func address(at place: Int) -> UInt64? {
+        guard place >= 0, place < places else { return nil }
+        return unsafe key(place).pointee.load(ordering: .sequentiallyConsistent)
+    }
+
     /// Connections from an address, on all shards.
     package func connections(from address: UInt64) -> Int {
         candidates(address).reduce(0) { sum, place in

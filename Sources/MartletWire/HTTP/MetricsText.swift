@@ -30,6 +30,11 @@ package enum MetricsText {
             "Publishes for several shards that were answered by their idempotency key.",
             [([], node.switchboardRepeated)]
         )
+        metrics.counter(
+            "martlet_switchboard_rerouted_total",
+            "Requests between shards that were on their way while the number of shards changed.",
+            [([], node.switchboardRerouted)]
+        )
         for (timing, name, help) in timings { metrics.histogram(name, help, node.counters[timing]) }
         return metrics.text
     }

@@ -18,7 +18,9 @@ package enum PeerKind: UInt8, Sendable {
     case rooms = 8
     /// Supervisor to worker: the changes of that correlation are noted; publishes are sent accordingly from now on.
     case roomsNoted = 9
-    /// Supervisor to a worker that inherits: the worker before has ended, take its sockets.
+    /// Supervisor to a worker that inherits: the worker before moves nothing any more, take its sockets.
+    ///
+    /// Where there are several such (a new number of shards): the number of the one whose turn it is, in two bytes.
     case takeOver = 10
     /// Worker to supervisor: I hold them (``Adoption``), and have changed nothing yet.
     case adopted = 11

@@ -9,6 +9,7 @@ extension ByteWriter {
         put(UInt32(clamping: node.jobs))
         put(Int64(node.switchboardRefused))
         put(Int64(node.switchboardRepeated))
+        put(Int64(node.switchboardRerouted))
         put(UInt32(node.shards.count))
         for shard in node.shards { put(shard) }
     }
@@ -63,11 +64,13 @@ extension ByteReader {
         let (threads, jobs) = (try integer(UInt32.self), try integer(UInt32.self))
         let refused = try integer(Int64.self)
         let repeated = try integer(Int64.self)
+        let rerouted = try integer(Int64.self)
         var shards: [ShardStatistics] = []
         for _ in 0..<(try count(ofAtLeast: 32)) { shards.append(try shardStatistics()) }
         var node = NodeStatistics(shards: shards, uptimeNanoseconds: uptime, threads: Int(threads), jobs: Int(jobs))
         node.switchboardRefused = Int(refused)
         node.switchboardRepeated = Int(repeated)
+        node.switchboardRerouted = Int(rerouted)
         return node
     }
 

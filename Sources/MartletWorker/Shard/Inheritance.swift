@@ -7,16 +7,13 @@ internal import MartletWire
 /// Collecting changes nothing, neither in the arena nor at the sockets, so that it can be given up at any time before the
 /// supervisor commits.
 final class Inheritance {
-    /// Descriptors that this process needs beside its clients'.
-    private static let reserve = 64
-    /// How long the keeper may take for its next word.
-    private static let patience: Int32 = 5000
-
     private let arena: Arena
     private let estate: Estate
     private let limit: Int
     /// By slot: the socket, and where its streams stand.
     private(set) var sockets: [Int: (descriptor: Int32, positions: StreamPositions)] = [:]
+    /// Slots whose connections were over before anybody took them.
+    private(set) var over: Set<Int> = []
     /// Sockets that belong to no slot: backends', and clients' whose upgrade was not answered.
     private(set) var strangers: [Int32] = []
 
@@ -41,9 +38,14 @@ final class Inheritance {
                     found.lost += 1
                     continue
                 }
+                if stream.isOver { over.insert(occupied.slot) }
                 let positions = StreamPositions(written: stream.written, read: stream.read)
                 sockets[occupied.slot] = (descriptor, positions)
-                if (try? arena.check(occupied.slot, positions)) != nil { found.kept += 1 } else { found.lost += 1 }
+                if (try? arena.check(occupied.slot, positions)) != nil {
+                    found.kept += 1
+                } else if !stream.isOver {
+                    found.lost += 1
+                }
             }
             strangers = Array(byCookie.values)
         } catch {
@@ -53,46 +55,69 @@ final class Inheritance {
     }
 
     private func receiveAll() throws -> [Int32] {
-        guard estate.askCount() else { throw Problem("the keeper cannot be asked") }
-        let count = try nextCount()
-        let room = limit - CurrentProcess.openDescriptors - Self.reserve
-        guard count <= room else { throw Problem("\(count) sockets, and room for \(room) descriptors") }
-        guard estate.askSockets() else { throw Problem("the keeper cannot be asked") }
+        let keeper = KeeperReader(estate: estate)
+        let count = try keeper.count()
+        let room = limit - CurrentProcess.openDescriptors - KeeperReader.reserve
+        guard count <= room else { throw TakeOverProblem("\(count) sockets, and room for \(room) descriptors") }
         var received: [Int32] = []
         received.reserveCapacity(count)
-        while true {
-            switch try next() {
-            case .sockets(let descriptors): received += descriptors
-            case .end(let sent):
-                guard sent == received.count else { throw Problem("\(received.count) of \(sent) sockets came") }
-                return received
-            case .born, .count: continue
-            case nil: throw Problem("the keeper does not answer")
-            }
-        }
+        try keeper.sockets { received += $0 }
+        return received
     }
+}
 
-    /// The answer to our question; what an heir before us had asked for and not taken comes first.
-    private func nextCount() throws -> Int {
+/// Why nothing can be taken over.
+struct TakeOverProblem: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// Asks a keeper for what it holds.
+struct KeeperReader {
+    /// Descriptors that this process needs beside its clients'.
+    static let reserve = 64
+    /// How long the keeper may take for its next word, in milliseconds.
+    private static let patience: Int32 = 5000
+
+    let estate: Estate
+
+    /// How many sockets there are.
+    ///
+    /// What an heir before us had asked for and not taken comes first.
+    func count() throws -> Int {
+        guard estate.askCount() else { throw TakeOverProblem("the keeper cannot be asked") }
         while true {
             switch try next() {
             case .count(let count): return count
             case .sockets(let descriptors): descriptors.forEach(closeDescriptor)
             case .born, .end: continue
-            case nil: throw Problem("the keeper does not answer")
+            case nil: throw TakeOverProblem("the keeper does not answer")
+            }
+        }
+    }
+
+    /// Hands over all sockets, some at a time; whoever takes them owns them.
+    func sockets(_ take: ([Int32]) -> Void) throws {
+        guard estate.askSockets() else { throw TakeOverProblem("the keeper cannot be asked") }
+        var received = 0
+        while true {
+            switch try next() {
+            case .sockets(let descriptors):
+                received += descriptors.count
+                take(descriptors)
+            case .end(let sent):
+                guard sent == received else { throw TakeOverProblem("\(received) of \(sent) sockets came") }
+                return
+            case .born, .count: continue
+            case nil: throw TakeOverProblem("the keeper does not answer")
             }
         }
     }
 
     private func next() throws -> Estate.Word? {
         let word = try estate.wait(milliseconds: Self.patience)
-        if estate.lost { throw Problem("the descriptor table is full") }
+        if estate.lost { throw TakeOverProblem("the descriptor table is full") }
         return word
-    }
-
-    private struct Problem: Error, CustomStringConvertible {
-        let description: String
-
-        init(_ description: String) { self.description = description }
     }
 }

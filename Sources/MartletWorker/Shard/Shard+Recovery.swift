@@ -24,19 +24,45 @@ extension Shard {
             if place >= 0 { places[place, default: 0] += 1 }
         }
         board.restore(shard: number, connections: recovery.slots.count, places: places)
-        for (user, thread) in record.restore() { _ = manager.bind(user: user, toThread: thread) }
-        announceAllRooms(on: manager)
+        let bindings = record.restore()
         closeRefused(recovery, inheritance)
-        if let index = recovery.interrupted { closePoisoned(index) }
-        for index in recovery.slots where sockets.isOpen(index) || sockets.arena.slot(index).state == .closing {
+        goOn(with: recovery.slots, bindings, interrupted: recovery.interrupted, on: manager)
+        var outcome = Adoption()
+        outcome.kept = recovery.slots.count
+        outcome.lost = recovery.refused.count { !inheritance.over.contains($0) }
+        outcome.unrecorded = recovery.unrecorded
+        return outcome
+    }
+
+    /// The same for connections that come from the shards of before, which were copied already.
+    func takeOver(
+        _ gathering: Gathering,
+        _ gatekeeper: Gatekeeper,
+        on manager: isolated WebSocketManager
+    ) -> Adoption {
+        self.gatekeeper = gatekeeper
+        for (index, descriptor) in gathering.taken { restore(index, descriptor, manager) }
+        for _ in 0..<gathering.over { tally.counters.closed(with: CloseLabel.abnormal) }
+        goOn(with: gathering.taken.map(\.slot), gathering.bindings, interrupted: nil, on: manager)
+        var outcome = Adoption()
+        outcome.kept = gathering.taken.count
+        return outcome
+    }
+
+    /// Everybody is here: rooms are told, and what was received and not handled is handled.
+    private func goOn(
+        with slots: [Int],
+        _ bindings: [(user: String, thread: String)],
+        interrupted: Int?,
+        on manager: isolated WebSocketManager
+    ) {
+        for (user, thread) in bindings { _ = manager.bind(user: user, toThread: thread) }
+        announceAllRooms(on: manager)
+        if let interrupted { closePoisoned(interrupted) }
+        for index in slots where sockets.isOpen(index) || sockets.arena.slot(index).state == .closing {
             sockets.readReceived(index) { self.received($0, $1, from: index, on: manager) }
             settle(index, on: manager)
         }
-        var outcome = Adoption()
-        outcome.kept = recovery.slots.count
-        outcome.lost = recovery.refused.count
-        outcome.unrecorded = recovery.unrecorded
-        return outcome
     }
 
     private func restore(_ index: Int, _ descriptor: Int32, _ manager: isolated WebSocketManager) {
@@ -64,7 +90,8 @@ extension Shard {
     private func closeRefused(_ recovery: Arena.Recovery, _ inheritance: Inheritance) {
         for index in recovery.refused {
             if let descriptor = inheritance.sockets[index]?.descriptor { closeDescriptor(descriptor) }
-            tally.counters.closed(with: CloseReason.internalError.code)
+            let isOver = inheritance.over.contains(index)
+            tally.counters.closed(with: isOver ? CloseLabel.abnormal : CloseReason.internalError.code)
         }
         for descriptor in inheritance.strangers { closeDescriptor(descriptor) }
     }

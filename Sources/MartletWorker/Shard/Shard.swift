@@ -90,7 +90,13 @@ final class Shard {
         let reply = execute(request.command, text: text, on: manager)
         // What failed may be tried again.
         if case .receipt = reply {
-            unsafe record.remember(reply, key: name, fingerprint: key.fingerprint, now: sockets.loop.now)
+            unsafe record.remember(
+                reply,
+                key: name,
+                fingerprint: key.fingerprint,
+                slot: request.command.userSlot,
+                now: sockets.loop.now
+            )
             tally.counters[.idempotencyForgotten] = record.forgottenEarly
         }
         return reply

@@ -49,14 +49,18 @@ final class ShardRecord {
     }
 
     /// Remembers the answer of the delivery that is under way.
-    func remember(_ reply: CommandReply, key name: String, fingerprint: UInt64, now: UInt64) {
-        var writer = ByteWriter()
-        writer.put(journal.begun)
-        writer.put(answers.expiry(now: now))
-        writer.put(fingerprint)
-        writer.put(name)
-        writer.put(CommandCoding.encode(reply))
-        let remembered = Remembered(reply: reply, place: answerTable.insert(writer.bytes))
+    ///
+    /// `slot`: of the user that it is about; nil: several.
+    func remember(_ reply: CommandReply, key name: String, fingerprint: UInt64, slot: Int?, now: UInt64) {
+        let answer = KeyedAnswer(
+            delivery: journal.begun,
+            expiry: answers.expiry(now: now),
+            fingerprint: fingerprint,
+            slot: slot,
+            name: name,
+            reply: reply
+        )
+        let remembered = Remembered(reply: reply, place: answerTable.insert(answer.bytes))
         for old in answers.remember(name, fingerprint: fingerprint, remembered, now: now) {
             if let place = old.place { answerTable.remove(place) }
         }
@@ -176,8 +180,7 @@ final class ShardRecord {
         restoreAnswers()
         var restored: [(user: String, thread: String)] = []
         for (place, bytes) in bindingTable.records {
-            var reader = ByteReader(bytes)
-            guard let user = try? reader.text(limit: 256), let thread = try? reader.text(limit: 256) else {
+            guard let (user, thread) = Self.binding(bytes) else {
                 bindingTable.remove(place)
                 continue
             }
@@ -188,29 +191,106 @@ final class ShardRecord {
     }
 
     private func restoreAnswers() {
-        typealias Answer = (expiry: UInt64, name: String, fingerprint: UInt64, remembered: Remembered)
-        var found: [Answer] = []
+        var found: [(answer: KeyedAnswer, place: ArenaTable.Place?)] = []
         for (place, bytes) in answerTable.records {
-            var reader = ByteReader(bytes)
             // Written before the delivery counted as done; where it never did, it will be done anew.
-            guard let delivery = try? reader.integer(UInt64.self), delivery <= journal.done,
-                let expiry = try? reader.integer(UInt64.self), let fingerprint = try? reader.integer(UInt64.self),
-                let name = try? reader.text(limit: 1024), let raw = try? reader.raw(limit: 65536),
-                let reply = try? CommandCoding.decodeReply(raw, in: 0..<raw.count)
-            else {
+            guard let answer = KeyedAnswer(bytes), answer.delivery <= journal.done else {
                 answerTable.remove(place)
                 continue
             }
-            found.append((expiry, name, fingerprint, Remembered(reply: reply, place: place)))
+            found.append((answer, place))
         }
-        for answer in found.sorted(by: { $0.expiry < $1.expiry }) {
+        restore(found)
+    }
+
+    private func restore(_ found: [(answer: KeyedAnswer, place: ArenaTable.Place?)]) {
+        for (answer, place) in found.sorted(by: { $0.answer.expiry < $1.answer.expiry }) {
             answers.restore(
                 answer.name,
                 fingerprint: answer.fingerprint,
-                answer.remembered,
+                Remembered(reply: answer.reply, place: place),
                 expiry: answer.expiry
             )
         }
+    }
+
+    // MARK: Another number of shards
+
+    /// Takes over what another shard has recorded of users that are ours now; nothing is changed there.
+    ///
+    /// Returns their bindings.
+    func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) -> [(user: String, thread: String)] {
+        var found: [(answer: KeyedAnswer, place: ArenaTable.Place?)] = []
+        for (_, bytes) in ArenaTable(.answers, in: source).records {
+            guard var answer = KeyedAnswer(bytes), answer.delivery <= source.journal.done else { continue }
+            // An answer for several users may be known to several shards: one of them is enough.
+            guard answer.slot.map(isOurs) ?? !answers.knows(answer.name) else { continue }
+            answer.delivery = 0
+            found.append((answer, answerTable.insert(answer.bytes)))
+        }
+        restore(found)
+        var restored: [(user: String, thread: String)] = []
+        for (_, bytes) in ArenaTable(.bindings, in: source).records {
+            guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.slot(ofUser: user)) else { continue }
+            bind(user: user, thread: thread)
+            restored.append((user, thread))
+        }
+        return restored
+    }
+
+    private static func binding(_ bytes: [UInt8]) -> (user: String, thread: String)? {
+        var reader = ByteReader(bytes)
+        guard let user = try? reader.text(limit: 256), let thread = try? reader.text(limit: 256) else { return nil }
+        return (user, thread)
+    }
+}
+
+/// An answer by its `Idempotency-Key`, as the arena has it.
+private struct KeyedAnswer {
+    private static let severalUsers = UInt16.max
+
+    /// It counts if this delivery is done.
+    var delivery: UInt64
+    let expiry: UInt64
+    let fingerprint: UInt64
+    /// Of the user that it is about; nil: several.
+    let slot: Int?
+    let name: String
+    let reply: CommandReply
+
+    init(delivery: UInt64, expiry: UInt64, fingerprint: UInt64, slot: Int?, name: String, reply: CommandReply) {
+        self.delivery = delivery
+        self.expiry = expiry
+        self.fingerprint = fingerprint
+        self.slot = slot
+        self.name = name
+        self.reply = reply
+    }
+
+    init?(_ bytes: [UInt8]) {
+        var reader = ByteReader(bytes)
+        guard let delivery = try? reader.integer(UInt64.self), let expiry = try? reader.integer(UInt64.self),
+            let fingerprint = try? reader.integer(UInt64.self), let slot = try? reader.integer(UInt16.self),
+            let name = try? reader.text(limit: 1024), let raw = try? reader.raw(limit: 65536),
+            let reply = try? CommandCoding.decodeReply(raw, in: 0..<raw.count)
+        else { return nil }
+        self.delivery = delivery
+        self.expiry = expiry
+        self.fingerprint = fingerprint
+        self.slot = slot == Self.severalUsers ? nil : Int(slot)
+        self.name = name
+        self.reply = reply
+    }
+
+    var bytes: [UInt8] {
+        var writer = ByteWriter()
+        writer.put(delivery)
+        writer.put(expiry)
+        writer.put(fingerprint)
+        writer.put(slot.map(UInt16.init) ?? Self.severalUsers)
+        writer.put(name)
+        writer.put(CommandCoding.encode(reply))
+        return writer.bytes
     }
 }
 
@@ -220,6 +300,15 @@ extension Command {
         switch self {
         case .listConnections, .describe, .statistics, .makeToken, .checkToken, .batch: false
         default: true
+        }
+    }
+
+    /// The slot of the one user that it is about.
+    var userSlot: Int? {
+        switch self {
+        case .sendToUser(let user): ShardMap.slot(ofUser: user)
+        case .sendToConnection(let id): id.slot
+        default: nil
         }
     }
 }

@@ -92,6 +92,7 @@ final class SocketTable: Transport {
         let slot = arena.slot(index)
         slot.cookie = StreamSocket.cookie(descriptor)
         slot.connectedAt = now
+        slot.userSlot = UInt16(ShardMap.slot(ofUser: ticket.bearer.user))
         slot.received = .init(position: ticket.bytesRead)
         // It may have been answered before, as HTTP: our stream begins where the kernel says.
         let written = KernelStream(of: descriptor)?.written ?? 0

@@ -1,7 +1,7 @@
 """Holds WebSocket connections under numbered traffic, both ways, while workers are killed; reports every difference.
 
-continuity.py HOST:PORT(clients) HOST:PORT(api) CONNECTIONS SECONDS EVERY [MARTLETCTL CONTROL_SOCKET]
-Every so many seconds (0: never) a worker is killed; or, where martletctl is named, replaced by it.
+continuity.py HOST:PORT(clients) HOST:PORT(api) CONNECTIONS SECONDS EVERY [MARTLETCTL CONTROL_SOCKET COMMAND...]
+Every so many seconds (0: never) a worker is killed; or, where martletctl is named, it is given the next of the commands.
 Prints a JSON object; exits 1 where a message was lost, doubled or out of order, or a connection dropped.
 """
 import asyncio, http.client, json, os, random, signal, subprocess, sys, threading, time
@@ -79,13 +79,14 @@ def publish_wide(kind, path, key, matched):
         stop.wait(0.03)
 
 
-def restart_workers():
+def operate():
     """Planned: nothing is repeated, so every publish must be answered the first time."""
     global kills
     while not stop.wait(random.uniform(0.5, 1.5) * kill_every):
-        run = subprocess.run([sys.argv[6], "restart", "--all", "--control-socket", sys.argv[7]], capture_output=True, text=True)
+        command = sys.argv[8 + kills % (len(sys.argv) - 8)]
+        run = subprocess.run([sys.argv[6], *command.split(), "--control-socket", sys.argv[7]], capture_output=True, text=True)
         if run.returncode:
-            problem(f"martletctl: {run.stderr}")
+            problem(f"martletctl {command}: {run.stderr}")
         kills += 1
 
 
@@ -172,7 +173,7 @@ async def main():
                threading.Thread(target=publish_wide, args=("broadcast", "/v1/broadcast", "b", count)),
                threading.Thread(target=publish_wide, args=("thread", "/v1/threads/t/messages", "t", count // 2))]
     if kill_every > 0:
-        threads.append(threading.Thread(target=restart_workers if len(sys.argv) > 6 else kill_workers))
+        threads.append(threading.Thread(target=operate if len(sys.argv) > 6 else kill_workers))
     for thread in threads:
         thread.start()
     await asyncio.sleep(seconds)

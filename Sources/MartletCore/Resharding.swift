@@ -1,0 +1,144 @@
+/// A planned change of the number of shards, as the supervisor sees it: a whole new set of workers takes over from the old.
+///
+/// Until ``Action/commit`` the old workers (the donors) own all users, and everything can be taken back; from then on the new
+/// ones (the heirs) do. Each heir takes the connections of its own users from every donor, from one after the other: in
+/// round `r` heir `h` is at donor `(h + r) % rounds`, so that no two are at the same one. Pure, as ``Handover`` is.
+package struct Resharding: Equatable, Sendable {
+    private enum State: Equatable, Sendable {
+        /// The heirs were started; the donors have not noticed anything.
+        case starting
+        /// The donors were told to stop reading and writing.
+        case freezing
+        case collecting(round: Int)
+        /// The heirs were killed; nothing may be taken back before all have ended.
+        case endingHeirs(reason: String)
+        case over
+    }
+
+    package enum Event: Equatable, Sendable {
+        case heirReady(Int)
+        case donorFrozen(Int)
+        /// An heir has what it takes from the donor of this round; or says why it does not.
+        case collected(heir: Int, problem: String?)
+        case heirEnded(Int, String)
+        case donorEnded(Int)
+        /// ``deadline`` has passed.
+        case timeout
+    }
+
+    package enum Action: Equatable, Sendable {
+        case none
+        /// Hold what is asked of any shard, and tell the donors to freeze.
+        case freeze
+        /// Tell every heir to take what is its own from this round's donor (``donor(of:in:)``).
+        case collect(round: Int)
+        /// The shards are the heirs'.
+        case commit
+        case killHeirs
+        /// Tell the donors to go on, and release what was held.
+        case thaw(reason: String)
+        /// It is given up, and the donors never noticed.
+        case giveUp(reason: String)
+    }
+
+    private let donors: Int
+    private let heirs: Int
+    private let patience: UInt64
+    private var state = State.starting
+    /// Heirs that were not heard of in this step yet.
+    private var awaitedHeirs: Set<Int>
+    /// Donors that were told to freeze and have not said that they did.
+    private var awaitedDonors: Set<Int> = []
+    private var livingHeirs: Set<Int>
+    private var wasFreezing = false
+    /// When ``Event/timeout`` is due, in the caller's clock.
+    package private(set) var deadline: UInt64
+
+    /// `patience`: how long each step may take.
+    package init(donors: Int, heirs: Int, now: UInt64, patience: UInt64) {
+        self.donors = donors
+        self.heirs = heirs
+        self.patience = patience
+        awaitedHeirs = Set(0..<heirs)
+        livingHeirs = Set(0..<heirs)
+        deadline = now + patience
+    }
+
+    package var isOver: Bool { state == .over }
+
+    /// Whom an heir collects from in a round; nil: from nobody.
+    package func donor(of heir: Int, in round: Int) -> Int? {
+        let donor = (heir + round) % rounds
+        return donor < donors ? donor : nil
+    }
+
+    private var rounds: Int { max(donors, heirs) }
+
+    /// Something happened; what does not fit the present step changes nothing.
+    package mutating func heard(_ event: Event, now: UInt64) -> Action {
+        let action = next(event)
+        if action != .none { deadline = now + patience }
+        return action
+    }
+
+    private mutating func next(_ event: Event) -> Action {
+        if state == .over { return .none }
+        switch event {
+        case .heirEnded(let heir, let how):
+            livingHeirs.remove(heir)
+            if case .endingHeirs(let reason) = state { return endIfAlone(reason) }
+            return endHeirs("shard \(heir): \(how)")
+        case .donorEnded(let donor):
+            awaitedDonors.remove(donor)
+            if case .endingHeirs(let reason) = state { return endIfAlone(reason) }
+            return endHeirs("the worker of shard \(donor) ended meanwhile")
+        case .donorFrozen(let donor):
+            awaitedDonors.remove(donor)
+            if case .endingHeirs(let reason) = state { return endIfAlone(reason) }
+            guard state == .freezing, awaitedDonors.isEmpty else { return .none }
+            return collect(round: 0)
+        case .heirReady(let heir):
+            guard state == .starting, awaitedHeirs.remove(heir) != nil, awaitedHeirs.isEmpty else { return .none }
+            state = .freezing
+            wasFreezing = true
+            awaitedDonors = Set(0..<donors)
+            return .freeze
+        case .collected(let heir, let problem):
+            guard case .collecting(let round) = state, awaitedHeirs.remove(heir) != nil else { return .none }
+            if let problem { return endHeirs("shard \(heir): \(problem)") }
+            return awaitedHeirs.isEmpty ? collect(round: round + 1) : .none
+        case .timeout: return timeout()
+        }
+    }
+
+    private mutating func collect(round: Int) -> Action {
+        if round == rounds {
+            state = .over
+            return .commit
+        }
+        state = .collecting(round: round)
+        awaitedHeirs = Set((0..<heirs).filter { donor(of: $0, in: round) != nil })
+        return .collect(round: round)
+    }
+
+    private mutating func timeout() -> Action {
+        switch state {
+        case .starting: endHeirs("shard \(awaitedHeirs.min() ?? 0): it did not become ready in time")
+        case .freezing: endHeirs("the worker of shard \(awaitedDonors.min() ?? 0) did not freeze in time")
+        case .collecting: endHeirs("shard \(awaitedHeirs.min() ?? 0): it did not take over in time")
+        case .endingHeirs, .over: .none
+        }
+    }
+
+    private mutating func endHeirs(_ reason: String) -> Action {
+        state = .endingHeirs(reason: reason)
+        let ending = endIfAlone(reason)
+        return ending == .none ? .killHeirs : ending
+    }
+
+    private mutating func endIfAlone(_ reason: String) -> Action {
+        guard livingHeirs.isEmpty, awaitedDonors.isEmpty else { return .none }
+        state = .over
+        return wasFreezing ? .thaw(reason: reason) : .giveUp(reason: reason)
+    }
+}

@@ -1,0 +1,89 @@
+internal import MartletCore
+internal import MartletWire
+
+/// What is asked of shards while there are none to ask: kept in order, within a bound, and not for ever.
+struct HeldRequests {
+    private let capacity: Int
+    private let patience: UInt64
+    private var waiting: [(header: PeerHeader, payload: [UInt8], deadline: UInt64)] = []
+    private var byteCount = 0
+
+    /// * `capacity`: the most bytes that are kept.
+    /// * `patience`: how long, in nanoseconds.
+    init(capacity: Int, patience: UInt64) {
+        self.capacity = capacity
+        self.patience = patience
+    }
+
+    var nextDeadline: UInt64? { waiting.first?.deadline }
+
+    /// What is still to be asked, in order.
+    var requests: [(header: PeerHeader, payload: [UInt8])] { waiting.map { ($0.header, $0.payload) } }
+
+    /// Keeps a request; false where there is no room.
+    mutating func add(_ header: PeerHeader, _ payload: [UInt8], now: UInt64) -> Bool {
+        guard byteCount <= capacity else { return false }
+        byteCount += PeerHeader.length + payload.count
+        waiting.append((header, payload, now + patience))
+        return true
+    }
+
+    /// Takes out what has waited too long; whoever asked must be told.
+    mutating func expire(now: UInt64) -> [PendingRequests.Key] {
+        let due = waiting.prefix { $0.deadline <= now }
+        byteCount -= due.reduce(0) { $0 + PeerHeader.length + $1.payload.count }
+        waiting.removeFirst(due.count)
+        return due.map { PendingRequests.Key(source: $0.header.source, correlation: $0.header.correlation) }
+    }
+}
+
+/// A batch for one shard whose users are several shards' now: the parcels, and the answers in their old order.
+final class SplitBatch {
+    struct Parcel {
+        var bytes: [UInt8] = []
+        /// Which publishes of the whole these are.
+        var numbers: [Int] = []
+    }
+
+    private var parcels: [Int: Parcel] = [:]
+    private var replies: [CommandReply?] = []
+    private var missing = 0
+    private let onReplies: ([CommandReply]) -> Void
+
+    /// `onReplies`: told once, when every publish is answered.
+    init(_ onReplies: @escaping ([CommandReply]) -> Void) {
+        self.onReplies = onReplies
+    }
+
+    func add(_ request: Request, _ text: Span<UInt8>, to shard: Int) {
+        var parcel = parcels.removeValue(forKey: shard) ?? Parcel()
+        BatchCoding.append(request, text: text, to: &parcel.bytes)
+        parcel.numbers.append(replies.count)
+        parcels[shard] = parcel
+        replies.append(nil)
+        missing += 1
+    }
+
+    /// A publish that belongs to no one shard.
+    func addFailure() { replies.append(.failed(.malformed)) }
+
+    /// What is to be sent; a batch without any is answered at once.
+    func takeParcels() -> [Int: Parcel] {
+        if missing == 0 { onReplies(replies.compactMap { $0 }) }
+        defer { parcels = [:] }
+        return parcels
+    }
+
+    /// One shard has answered its part.
+    func answered(_ numbers: [Int], _ reply: CommandReply) {
+        for (index, number) in numbers.enumerated() {
+            if case .batch(let list) = reply, list.count == numbers.count {
+                replies[number] = list[index]
+            } else {
+                replies[number] = reply
+            }
+        }
+        missing -= numbers.count
+        if missing == 0 { onReplies(replies.compactMap { $0 }) }
+    }
+}

@@ -1,0 +1,157 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// The number of shards changes while everybody stays connected: a whole new set of workers takes over from the old one.
+
+/// A change of the number of shards that is under way.
+final class Scaling {
+    var steps: Resharding
+    let heirs: [WorkerProcess]
+    fileprivate let map: ShardMap
+    fileprivate let board: Board
+    fileprivate let respond: (String?) -> Void
+    /// The heirs have the shards; some may not serve yet.
+    fileprivate var isCommitted = false
+
+    fileprivate init(
+        _ steps: Resharding,
+        _ heirs: [WorkerProcess],
+        _ map: ShardMap,
+        _ board: Board,
+        _ respond: @escaping (String?) -> Void
+    ) {
+        self.steps = steps
+        self.heirs = heirs
+        self.map = map
+        self.board = board
+        self.respond = respond
+    }
+
+    var deadline: UInt64? { isCommitted ? nil : steps.deadline }
+
+    /// Which of the heirs a worker is; nil: none, or it has its shard already.
+    func number(of worker: WorkerProcess) -> Int? {
+        isCommitted ? nil : heirs.firstIndex { $0 === worker }
+    }
+
+    func map(of worker: WorkerProcess) -> ShardMap? { number(of: worker) == nil ? nil : map }
+    func board(of worker: WorkerProcess) -> Board? { number(of: worker) == nil ? nil : board }
+}
+
+extension Supervisor {
+    /// Makes it so many shards; `respond` is told why it came to nothing, or nil.
+    func scale(to count: Int, _ respond: @escaping (String?) -> Void) {
+        guard (1...ShardMap.largestShardCount).contains(count) else {
+            return respond("there can be 1 to \(ShardMap.largestShardCount) workers")
+        }
+        guard scaling == nil, reloading == nil, stopDeadline == nil,
+            workers.allSatisfy({ $0.isServing && $0.handover == nil })
+        else { return respond("not every shard serves now, or one is being restarted: try again") }
+        if count == workers.count { return respond(nil) }
+        let map = ShardMap(shardCount: count, generation: switchboard.map.generation + 1)
+        let newBoard: Board
+        do {
+            newBoard = try Board(shards: count, limits: configuration.limits, addressKey: board.addressKey)
+        } catch {
+            return respond("\(error)")
+        }
+        let generation = (workers + others).map(\.generation).max() ?? 0
+        let heirs = (0..<count).map { shard in
+            nextTag += 1
+            return WorkerProcess(shard: shard, tag: nextTag, takingFrom: workers, board, after: generation)
+        }
+        let steps = unsafe Resharding(
+            donors: workers.count,
+            heirs: count,
+            now: loop.now,
+            patience: configuration.supervision.handoverTimeout.nanoseconds
+        )
+        scaling = Scaling(steps, heirs, map, newBoard, respond)
+        log.info("Scaling", metadata: ["from": "\(workers.count)", "to": "\(count)"])
+        for heir in heirs {
+            others.append(heir)
+            start(heir)
+            if heir.pid == 0 { otherEnded(heir, "it could not be started") }
+        }
+    }
+
+    /// Something happened in the change of the number of shards.
+    func continueScaling(_ event: Resharding.Event) {
+        guard let scaling, !scaling.isCommitted else { return }
+        switch unsafe scaling.steps.heard(event, now: loop.now) {
+        case .none: return
+        case .freeze:
+            switchboard.hold()
+            for donor in workers {
+                donor.isHeld = true
+                tell(donor, .freeze)
+            }
+            for heir in scaling.heirs { heir.pauseBegan(at: Clock.monotonicNanoseconds()) }
+        case .collect(let round):
+            for (number, heir) in scaling.heirs.enumerated() {
+                guard let donor = scaling.steps.donor(of: number, in: round) else { continue }
+                var writer = ByteWriter()
+                writer.put(UInt16(donor))
+                tell(heir, .takeOver, writer.bytes)
+            }
+        case .commit: commit(scaling)
+        case .killHeirs: for heir in scaling.heirs { heir.end("it did not take over") }
+        case .thaw(let reason):
+            for donor in workers {
+                donor.isHeld = false
+                tell(donor, .thaw)
+                for packet in donor.takeHeldClients() { passOn(packet, to: donor) }
+            }
+            unsafe switchboard.release(now: loop.now)
+            giveUp(scaling, reason)
+        case .giveUp(let reason): giveUp(scaling, reason)
+        }
+    }
+
+    private func giveUp(_ scaling: Scaling, _ reason: String) {
+        log.error("The number of workers was not changed", metadata: ["why": "\(reason)"])
+        self.scaling = nil
+        scaling.respond(reason)
+    }
+
+    /// From here on the heirs own the shards.
+    private func commit(_ scaling: Scaling) {
+        scaling.isCommitted = true
+        let donors = workers
+        let waiting = donors.flatMap { ($0.post?.takeWaiting() ?? []) + $0.takeHeldClients() }
+        for (number, heir) in scaling.heirs.enumerated() {
+            // What shards that are no more have counted is the first one's.
+            let last = number == 0 ? Array(donors.dropFirst(scaling.heirs.count)) : []
+            unsafe heir.succeed(countersOf: donors.dropFirst(number).prefix(1) + last, now: loop.now)
+        }
+        workers = scaling.heirs
+        board = scaling.board
+        others.removeAll { worker in scaling.heirs.contains { $0 === worker } }
+        others += donors
+        switchboard.replaceAll(by: workers, scaling.map)
+        for donor in donors {
+            tell(donor, .retire)
+            donor.closeArena()
+        }
+        for heir in workers { tell(heir, .commit) }
+        for packet in waiting {
+            guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned, let owner = owner(of: ticket)
+            else {
+                giveBack([packet])
+                continue
+            }
+            owner.heldClients.append(.init(bytes: readdressed(ticket, packet.bytes), descriptor: packet.descriptor))
+        }
+    }
+
+    /// Every shard serves, or will not: what was asked meanwhile is asked of them.
+    func finishScaling() {
+        guard let scaling, scaling.isCommitted, !workers.contains(where: \.isRecovering) else { return }
+        self.scaling = nil
+        unsafe switchboard.release(now: loop.now)
+        log.info("Scaled", metadata: ["workers": "\(workers.count)"])
+        scaling.respond(nil)
+    }
+}
