@@ -212,6 +212,12 @@ int martlet_seal(int memfd) {
   return fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
+int martlet_inherit(int fd, int on) {
+  int flags = fcntl(fd, F_GETFD);
+  if (flags < 0) return -1;
+  return fcntl(fd, F_SETFD, on ? flags & ~FD_CLOEXEC : flags | FD_CLOEXEC);
+}
+
 int martlet_punch(void *address, size_t length) { return madvise(address, length, MADV_REMOVE); }
 
 int martlet_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

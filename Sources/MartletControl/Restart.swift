@@ -74,3 +74,19 @@ struct Scale: ParsableCommand {
         }
     }
 }
+
+/// `martletctl upgrade`: the programs that lie where the running ones were started from take over.
+struct Upgrade: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Lets the installed programs take over from the running ones; nobody is dropped."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        var client = try options.client()
+        let answer = try client.request("POST", "/v1/upgrade")
+        if options.json { return answer.printBody() }
+        print("Martlet \(try answer.json()["version"]?.string ?? "") serves.")
+    }
+}

@@ -41,6 +41,14 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
         return entry.fingerprint == fingerprint ? .known(entry.answer) : .conflict
     }
 
+    /// Everything that is remembered, oldest first.
+    package var all: [(key: String, fingerprint: UInt64, answer: Answer, expiry: UInt64)] {
+        order[orderStart...].compactMap { place in
+            guard let entry = entries[place.key], entry.expiry == place.expiry else { return nil }
+            return (place.key.text, entry.fingerprint, entry.answer, entry.expiry)
+        }
+    }
+
     /// True where an answer is remembered under the key, of whatever age.
     package func knows(_ key: String) -> Bool { entries[ExactText(key)] != nil }
 

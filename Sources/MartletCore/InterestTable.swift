@@ -27,6 +27,12 @@ package struct InterestTable: Sendable {
         for (room, bits) in shards where bits & bit != 0 { set(room, bits, bits & ~bit) }
     }
 
+    /// Every room and its shards, a bit for each.
+    package var rooms: [Room: UInt128] { shards }
+
+    /// Notes the shards of a room, in place of what was known of it.
+    package mutating func note(_ room: Room, shards bits: UInt128) { set(room, shards[room] ?? 0, bits) }
+
     private mutating func set(_ room: Room, _ before: UInt128, _ after: UInt128) {
         if before == 0, after != 0 { counts[Int(room.kind.rawValue)] += 1 }
         if before != 0, after == 0 { counts[Int(room.kind.rawValue)] -= 1 }

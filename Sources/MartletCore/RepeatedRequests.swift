@@ -25,6 +25,14 @@ package struct RepeatedRequests: Sendable {
         answers = IdempotencyRecord(capacity: capacity)
     }
 
+    /// Every answer that is remembered, oldest first.
+    package var remembered: [(key: String, fingerprint: UInt64, answer: CommandReply, expiry: UInt64)] { answers.all }
+
+    /// Remembers an answer that was given before; those with an earlier expiry come first.
+    package mutating func restore(_ key: String, fingerprint: UInt64, _ reply: CommandReply, expiry: UInt64) {
+        answers.restore(key, fingerprint: fingerprint, reply, expiry: expiry)
+    }
+
     /// Somebody asks with this key.
     package mutating func begin(_ key: RequestKey, _ asker: PendingRequests.Key, now: UInt64) -> Beginning {
         switch answers.find(key.text, fingerprint: key.fingerprint, now: now) {

@@ -54,6 +54,13 @@ package struct WorkerLifecycle: Equatable, Sendable {
         self.policy = policy
     }
 
+    /// A worker that another program of its supervisor has started, and that serves.
+    package init(policy: Policy, servingSince now: UInt64, restarts: Int) {
+        self.policy = policy
+        state = .serving(lastAlive: now)
+        self.restarts = restarts
+    }
+
     package var shardState: ShardState {
         switch state {
         case .waiting, .stopped: .down

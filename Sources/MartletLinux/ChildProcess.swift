@@ -78,12 +78,27 @@ package struct ChildProcess: ~Copyable {
         self.handle = OwnedDescriptor(owning: handle)
     }
 
+    /// A child that this process has had since it was another program (``NextProgram``).
+    package init(adopting pid: Int32) throws(SystemCallError) {
+        let handle = martlet_pidfd_open(pid)
+        guard handle >= 0 else { throw .last("pidfd_open") }
+        self.pid = pid
+        self.handle = OwnedDescriptor(owning: handle)
+    }
+
     /// Collects the process if it has ended; nil while it runs.
     package func reap() -> ProcessEnd? {
         var status: Int32 = 0
         guard unsafe waitpid(pid, &status, WNOHANG) == pid else { return nil }
         let signal = status & 0x7F
         return signal == 0 ? .exited(code: (status >> 8) & 0xFF) : .killed(signal: signal)
+    }
+
+    /// Waits until it has ended, and collects it; false where it still runs after so long.
+    package func waitForEnd(milliseconds: Int32) -> Bool {
+        var ready = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
+        guard unsafe poll(&ready, 1, milliseconds) == 1 else { return false }
+        return reap() != nil
     }
 
     /// Ends it at once (SIGKILL).

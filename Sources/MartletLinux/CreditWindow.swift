@@ -7,10 +7,18 @@ package struct CreditWindow: Equatable, Sendable {
     package let size: Int
     /// Credits that the peer has granted us and that we have not spent.
     package private(set) var available = 0
-    private var received = 0
+    /// Descriptors that we took and have not granted credit for.
+    package private(set) var received = 0
 
     package init(size: Int) {
         self.size = size
+    }
+
+    /// One that is under way.
+    package init(size: Int, available: Int, received: Int) {
+        self.size = size
+        self.available = available
+        self.received = received
     }
 
     /// Takes credits for that many descriptors; false, and nothing taken, where there are too few.

@@ -34,6 +34,8 @@ package enum CurrentProcess {
         unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 
+    package static func unsetEnvironment(_ name: String) { _ = unsafe unsetenv(name) }
+
     /// The whole environment as `NAME=value` strings.
     package static var environment: [String] {
         var strings: [String] = []

@@ -67,6 +67,36 @@ package final class DescriptorChannel {
         grant(window)
     }
 
+    /// Goes on with a channel as another program of this process left it (``saved``).
+    package init(resuming descriptor: Int32, _ saved: Saved, bound: Int) {
+        self.descriptor = descriptor
+        window = saved.window
+        owed = saved.owed
+        waiting = saved.waiting.map { ([Self.packetMark] + $0.bytes, $0.descriptor) }
+        self.bound = bound
+    }
+
+    /// All that a channel knows beside its socket.
+    package struct Saved {
+        package var window: CreditWindow
+        package var owed: Int
+        package var waiting: [Packet]
+
+        package init(window: CreditWindow, owed: Int, waiting: [Packet]) {
+            self.window = window
+            self.owed = owed
+            self.waiting = waiting
+        }
+    }
+
+    /// What another program of this process needs to go on with it.
+    package var saved: Saved {
+        let packets = waiting[waitingStart...].map {
+            Packet(bytes: Array($0.bytes.dropFirst()), descriptor: $0.descriptor)
+        }
+        return Saved(window: window, owed: owed, waiting: packets)
+    }
+
     deinit {
         for (_, descriptor) in waiting[waitingStart...] { descriptor.map(closeDescriptor) }
         closeDescriptor(descriptor)

@@ -32,6 +32,12 @@ package enum SharedMemory {
         return descriptor
     }
 
+    /// Writes bytes to the front of a region, which grows where it must.
+    package static func write(_ bytes: [UInt8], to descriptor: Int32) throws(SystemCallError) {
+        let count = unsafe bytes.withUnsafeBytes { unsafe pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+        guard count == bytes.count else { throw .last("pwrite") }
+    }
+
     /// Everything that a region or file holds, at most `limit` bytes.
     package static func contents(of descriptor: Int32, limit: Int) throws(SystemCallError) -> [UInt8] {
         var status = stat()

@@ -19,6 +19,14 @@ final class Board {
         board = unsafe try NodeBoard(formatting: mapping.bytes, shards: shards, places: places)
     }
 
+    /// The board that the program before us had.
+    init(_ state: SupervisorState) throws {
+        addressKey = state.addressKey
+        memory = OwnedDescriptor(owning: state.board)
+        mapping = try MemoryMapping(of: state.board)
+        board = unsafe try NodeBoard(mapping.bytes)
+    }
+
     /// A worker has died, and its connections with it.
     func clear(shard: Int) { board.clear(shard: shard) }
 }

@@ -26,6 +26,7 @@ final class ControlServer {
         case restart(Int)
         case reload
         case scale(Int)
+        case upgrade(asker: Int32)
     }
 
     private static let mostPeers = 64
@@ -95,7 +96,8 @@ final class ControlServer {
     private func read(_ peer: Peer) {
         while case .request(let request, let number, let body) = peer.exchange.next() {
             do throws(HTTPProblem) {
-                try carryOut(request, peer.exchange.input, body) { [weak self, weak peer] response in
+                try carryOut(request, peer.exchange.input, body, from: peer.descriptor) {
+                    [weak self, weak peer] response in
                     guard let self, let peer, !peer.isClosed else { return }
                     peer.exchange.respond(to: number, response)
                     self.flush(peer)
@@ -111,6 +113,7 @@ final class ControlServer {
         _ request: HTTPRequest,
         _ input: [UInt8],
         _ body: Range<Int>,
+        from descriptor: Int32,
         _ respond: @escaping (HTTPResponse) -> Void
     ) throws(HTTPProblem) {
         let call = try APICall.parse(request)
@@ -128,6 +131,7 @@ final class ControlServer {
             guard switchboard.workers.indices.contains(shard) else { throw .notFound }
             orders.append((.restart(shard), respond))
         case .reload: orders.append((.reload, respond))
+        case .upgrade: orders.append((.upgrade(asker: descriptor), respond))
         case .scale: orders.append((.scale(try workers(in: text)), respond))
         case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }
@@ -201,8 +205,8 @@ final class ControlServer {
         peers.removeValue(forKey: peer.index)
     }
 
-    /// Ends every connection.
-    func stop() {
-        for peer in peers.values { close(peer) }
+    /// Ends every connection, but that with this descriptor.
+    func stop(except kept: Int32 = -1) {
+        for peer in peers.values where peer.descriptor != kept { close(peer) }
     }
 }

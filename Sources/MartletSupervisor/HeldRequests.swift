@@ -28,6 +28,15 @@ struct HeldRequests {
         return true
     }
 
+    /// Takes out what one process has asked; it must be told.
+    mutating func removeAll(from source: UInt16) -> [PendingRequests.Key] {
+        let keys = waiting.filter { $0.header.source == source }.map {
+            PendingRequests.Key(source: source, correlation: $0.header.correlation)
+        }
+        waiting.removeAll { $0.header.source == source }
+        return keys
+    }
+
     /// Takes out what has waited too long; whoever asked must be told.
     mutating func expire(now: UInt64) -> [PendingRequests.Key] {
         let due = waiting.prefix { $0.deadline <= now }

@@ -55,6 +55,16 @@ struct Listeners {
         }
     }
 
+    /// The sockets that the program before us had.
+    init(_ state: SupervisorState) {
+        client = state.clientListeners
+        api = state.apiListeners
+        control = state.control
+        clientAddress = state.clientAddress
+        apiAddress = state.apiAddress
+        ownedPaths = state.ownedPaths
+    }
+
     private mutating func open(
         _ text: String,
         _ key: String

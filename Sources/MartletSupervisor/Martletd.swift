@@ -58,11 +58,25 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("Where martletctl connects.", valueName: "path"))
     var controlSocket: String?
 
+    @Flag(help: ArgumentHelp("Say whether a running supervisor could become this program.", visibility: .hidden))
+    var checkState = false
+
     func run() throws {
+        if checkState {
+            if StateCheck.run(settings) { return }
+            throw ExitCode(1)
+        }
         try Martletd.report {
-            let (configuration, secrets) = try settings()
             let serve = self
-            try Supervisor.run(configuration, secrets) { try serve.settings() }
+            let resumption = try Resumption()
+            let (configuration, secrets): (Configuration, SecretReading)
+            do {
+                (configuration, secrets) = try resumption.map { try StateCheck.check($0.state, settings) } ?? settings()
+            } catch {
+                resumption?.fallBack(error)
+                throw error
+            }
+            try Supervisor.run(configuration, secrets, resuming: resumption) { try serve.settings() }
         }
     }
 

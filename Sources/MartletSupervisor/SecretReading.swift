@@ -16,6 +16,8 @@ struct SecretReading {
     private(set) var secrets = BirthContract.Secrets()
     /// Files that more people can read than should.
     private(set) var exposed: [String] = []
+    /// Development: nobody gave a secret.
+    private(set) var isSecretMadeUp = false
     private let reading: ConfigurationReading
     private let credentials: String?
 
@@ -38,9 +40,15 @@ struct SecretReading {
         secrets.anyRoom = auth.anyRoom
         if reading.configuration.isDevelopment, secrets.hmac.isEmpty {
             // Of this run only, so that tokens can be tried: `martletctl token`.
+            isSecretMadeUp = true
             secrets.hmac = Array("\(CurrentProcess.random())\(CurrentProcess.random())\(CurrentProcess.random())".utf8)
         }
         try checkClients()
+    }
+
+    /// A secret that was made up stays what it was, so that tokens made with it stay good.
+    mutating func keepMadeUpSecret(_ secret: [UInt8]) {
+        if isSecretMadeUp, !secret.isEmpty { secrets.hmac = secret }
     }
 
     private func checkClients() throws(ConfigurationError) {

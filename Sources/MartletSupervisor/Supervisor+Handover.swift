@@ -43,6 +43,7 @@ extension Supervisor {
             if let deadline = worker.handover?.deadline, deadline <= now { continueHandover(worker, .timeout) }
         }
         if let deadline = scaling?.deadline, deadline <= now { continueScaling(.timeout) }
+        if let deadline = upgrading?.deadline, deadline <= now { giveUpUpgrade("it took too long") }
     }
 
     /// Something happened in the replacement of a worker.

@@ -60,6 +60,7 @@ extension Supervisor {
         guard (try? loop.register(watched.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)) != nil
         else { return }
         keepers[pid] = watched
+        worker.keeperPid = pid
     }
 
     func keeperEnded(_ pid: Int32) {

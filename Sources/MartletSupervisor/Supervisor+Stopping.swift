@@ -30,6 +30,7 @@ extension Supervisor {
             worker.heir?.end("the service stops")
             worker.forgetHandover()
         }
+        upgrading = nil
         scaling?.heirs.forEach { $0.end("the service stops") }
         scaling = nil
         for worker in workers + others {

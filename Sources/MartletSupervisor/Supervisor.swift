@@ -8,7 +8,7 @@ internal import MartletWire
 actor Supervisor {
     enum Source: UInt8 {
         case signals = 1
-        case control, controlPeer, process, link, post, timer, keeper, keeperEnd
+        case control, controlPeer, process, link, post, timer, keeper, keeperEnd, check
 
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
@@ -24,9 +24,11 @@ actor Supervisor {
     var configuration: Configuration
     /// Reads the configuration again.
     let reread: () throws -> (Configuration, SecretReading)
-    var reloading: Reloading?
+    var rolling: Rolling?
+    var upgrading: Upgrade?
     private let signals: SignalSource
-    private let workerPath: String
+    /// The file of our own program, looked up when this one started.
+    let path: String
     let log: Logger
     var listeners: Listeners
     /// Of each shard, the worker that has it.
@@ -42,7 +44,7 @@ actor Supervisor {
     /// Why the start was given up.
     private var failure: ConfigurationError?
     private var timerDeadline: UInt64?
-    private var wasReady = false
+    var wasReady = false
     var stopDeadline: UInt64?
     var isFinished = false
     private var controlPausedUntil: UInt64?
@@ -51,14 +53,23 @@ actor Supervisor {
     private let descriptorLimit: Int
 
     /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
+    ///
+    /// `resumption`: what the program left that this process was before; nil: a start.
     static func run(
         _ configuration: Configuration,
         _ secrets: SecretReading,
+        resuming resumption: Resumption?,
         reread: sending @escaping () throws -> (Configuration, SecretReading)
     ) throws {
-        let supervisor = try Supervisor(configuration, secrets, reread)
+        let supervisor: Supervisor
+        do {
+            supervisor = try Supervisor(configuration, secrets, resumption?.state, reread)
+        } catch {
+            resumption?.fallBack(error)
+            throw error
+        }
         let loop = supervisor.loop
-        try supervisor.assumeIsolated { try $0.begin() }
+        try supervisor.assumeIsolated { try $0.begin(resumption) }
         loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
         if let failure = (supervisor.assumeIsolated { $0.failure }) { throw failure }
     }
@@ -66,44 +77,50 @@ actor Supervisor {
     private init(
         _ configuration: Configuration,
         _ secrets: SecretReading,
+        _ state: SupervisorState?,
         _ reread: sending @escaping () throws -> (Configuration, SecretReading)
     ) throws {
         self.reread = reread
         signals = try SignalSource([.hangup, .interrupt, .terminate])
         SignalSource.ignoreBrokenPipes()
         descriptorLimit = CurrentProcess.raiseDescriptorLimit()
-        loop = try EventLoop()
+        let loop = try EventLoop()
+        self.loop = loop
         self.configuration = configuration
-        let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
-        let map = ShardMap(shardCount: count)
+        let usual = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
+        let count = state?.workers.count ?? usual
+        let map = ShardMap(shardCount: count, generation: state?.mapGeneration ?? 1)
         log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
         self.secrets = secrets
-        listeners = try Listeners(configuration)
-        try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
-        board = try Board(shards: count, limits: configuration.limits)
-        let program = CurrentProcess.executablePath
-        workerPath = program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
-        let supervision = configuration.supervision
-        let policy = WorkerLifecycle.Policy(
-            readyTimeout: supervision.handoverTimeout.nanoseconds,
-            livenessTimeout: supervision.livenessTimeout.nanoseconds,
-            backoffMinimum: supervision.restartBackoffMinimum.nanoseconds,
-            backoffMaximum: supervision.restartBackoffMaximum.nanoseconds
-        )
-        let workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
+        path = state?.path ?? CurrentProcess.executablePath
+        let policy = WorkerLifecycle.Policy(configuration.supervision)
+        let workers: [WorkerProcess]
+        if let state {
+            // What fails here leaves everything to the program of before.
+            workers = try unsafe WorkerProcess.resumed(state, policy: policy, now: loop.now)
+            listeners = Listeners(state)
+            board = try Board(state)
+        } else {
+            workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
+            listeners = try Listeners(configuration)
+            try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
+            board = try Board(shards: count, limits: configuration.limits)
+        }
         self.workers = workers
-        switchboard = unsafe Switchboard(
+        let switchboard = unsafe Switchboard(
             workers: workers,
             map: map,
-            holdBytes: supervision.holdBytes,
-            startedAt: loop.now
+            holdBytes: configuration.supervision.holdBytes,
+            startedAt: state?.startedAt ?? loop.now
         )
+        if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
+        self.switchboard = switchboard
         control = ControlServer(loop: loop, switchboard: switchboard, bodyBytes: configuration.api.maxBodyBytes) {
             Source.controlPeer.token($0)
         }
     }
 
-    private func begin() throws {
+    private func begin(_ resumption: Resumption?) throws {
         try loop.register(signals.descriptor.number, token: Source.signals.token(), interest: .readable)
         try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
         if configuration.isDevelopment {
@@ -112,6 +129,7 @@ actor Supervisor {
         for path in secrets.exposed {
             log.warning("Every user of this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])
         }
+        if let resumption { try resume(resumption) }
         housekeeping()
         flush()
     }
@@ -135,6 +153,7 @@ actor Supervisor {
             case .post: postReady(tagged(index))
             case .keeper: keeperSpoke(tagged(index))
             case .keeperEnd: keeperEnded(Int32(index))
+            case .check: checkEnded()
             case .timer: timerDeadline = nil
             case nil: break
             }
@@ -151,10 +170,12 @@ actor Supervisor {
             switch order {
             case .restart(let shard): restart(workers[shard], answering: respond)
             case .reload: reload { problem in respond(Self.answer(problem, "reloaded")) }
+            case .upgrade(let asker): upgrade(asker, respond)
             case .scale(let count): scale(to: count) { problem in respond(Self.answer(problem, "scaled")) }
             }
         }
-        continueReload()
+        continueRolling()
+        continueUpgrade()
         checkHandovers(now)
         for worker in workers + others {
             switch worker.lifecycle.checked(at: now) {
@@ -177,7 +198,8 @@ actor Supervisor {
         }
         let deadlines =
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
-            + [switchboard.nextDeadline, scaling?.deadline, stopDeadline, controlPausedUntil].compactMap { $0 }
+            + [switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil]
+            .compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
             loop.setTimer(deadline: earliest, token: Source.timer.token())
@@ -185,7 +207,7 @@ actor Supervisor {
     }
 
     /// Writes what this turn queued for the workers.
-    private func flush() {
+    func flush() {
         for worker in workers + others {
             flushLink(worker)
             guard let post = worker.post else { continue }
@@ -219,7 +241,7 @@ actor Supervisor {
     func start(_ worker: WorkerProcess) {
         do throws(SystemCallError) {
             unsafe try worker.start(
-                path: workerPath,
+                path: Self.workerPath(beside: path),
                 listeners: listeners,
                 map: scaling?.map(of: worker) ?? switchboard.map,
                 configuration: configuration,
@@ -229,14 +251,7 @@ actor Supervisor {
                 window: max(8, min(1024, descriptorLimit / 8 / workers.count)),
                 now: loop.now
             )
-            try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
-            try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
-            if let post = worker.post {
-                try loop.register(post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
-            }
-            if let keeper = worker.keeper {
-                try loop.register(keeper.channel, token: Source.keeper.token(worker.tag), interest: .readable)
-            }
+            try register(worker)
         } catch {
             log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
             if worker.pid > 0 {
@@ -244,6 +259,18 @@ actor Supervisor {
             } else {
                 unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
             }
+        }
+    }
+
+    /// Hears of everything that comes from a worker.
+    func register(_ worker: WorkerProcess) throws(SystemCallError) {
+        try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
+        try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
+        if let post = worker.post {
+            try loop.register(post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
+        }
+        if let keeper = worker.keeper, !worker.isKeeperKnown {
+            try loop.register(keeper.channel, token: Source.keeper.token(worker.tag), interest: .readable)
         }
     }
 

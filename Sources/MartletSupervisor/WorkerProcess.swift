@@ -25,6 +25,8 @@ final class WorkerProcess {
     private(set) var keeper: Estate?
     /// It has said that it is there: what else it says is for whoever inherits.
     var isKeeperKnown = false
+    /// The keeper's process; 0: not known.
+    var keeperPid: Int32 = 0
     /// What a worker that has ended left behind, until the next one has taken it over.
     private(set) var estate: Estate?
     /// Workers in a row that could not take it over.
@@ -104,6 +106,73 @@ final class WorkerProcess {
         isRecovering = true
         sources = []
         sourceBoard = nil
+    }
+
+    /// The workers that were started by the program that this process was before.
+    ///
+    /// Throws, and takes nothing, where one cannot be watched.
+    static func resumed(
+        _ state: SupervisorState,
+        policy: WorkerLifecycle.Policy,
+        now: UInt64
+    ) throws(SystemCallError) -> [WorkerProcess] {
+        var children: [ChildBox] = []
+        for worker in state.workers { children.append(ChildBox(try ChildProcess(adopting: worker.pid))) }
+        return zip(state.workers, children).enumerated().map { shard, pair in
+            WorkerProcess(resuming: pair.0, pair.1, shard: shard, policy: policy, now: now)
+        }
+    }
+
+    private init(
+        resuming saved: SupervisorState.Worker,
+        _ child: ChildBox,
+        shard: Int,
+        policy: WorkerLifecycle.Policy,
+        now: UInt64
+    ) {
+        self.shard = shard
+        tag = shard
+        self.policy = policy
+        lifecycle = WorkerLifecycle(policy: policy, servingSince: now, restarts: saved.reported.restarts)
+        generation = saved.generation
+        arena = saved.arena
+        keeper = Estate(owning: saved.keeper)
+        keeperPid = saved.keeperPid
+        isKeeperKnown = saved.keeperPid > 0
+        ledger = saved.ledger.counters
+        let size = saved.postState.window.size
+        let post = DescriptorChannel(resuming: saved.post, saved.postState, bound: size)
+        adopt(child, link: saved.link, post: post)
+        stream = PeerStream(input: saved.unread, output: saved.unsent)
+        reported = saved.reported
+        lastEnd = saved.reported.lastEnd
+        lastRestart = saved.reported.lastRestart
+    }
+
+    /// What the next program of this process needs to go on with the worker.
+    var saved: SupervisorState.Worker? {
+        guard let post, let keeper, let stream else { return nil }
+        var reported = reported
+        reported.connectionsByUser = nil
+        reported.restarts = lifecycle.restarts
+        reported.lastEnd = lastEnd
+        reported.lastRestart = lastRestart
+        var ledgers = ShardStatistics()
+        ledgers.counters = ledger
+        return SupervisorState.Worker(
+            generation: generation,
+            pid: pid,
+            keeperPid: keeperPid,
+            link: link,
+            post: post.descriptor,
+            postState: post.saved,
+            arena: arena,
+            keeper: keeper.channel,
+            reported: reported,
+            ledger: ledgers,
+            unread: stream.unread,
+            unsent: stream.unsent
+        )
     }
 
     /// Nobody needs the shard's memory any more.
@@ -208,9 +277,10 @@ final class WorkerProcess {
             ]
                 + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api
         )
-        adopt(child, link: ours.release(), post: post)
+        adopt(ChildBox(child), link: ours.release(), post: post)
         self.keeper = keeper
         isKeeperKnown = false
+        keeperPid = 0
         lifecycle.started(at: now)
     }
 
@@ -235,8 +305,7 @@ final class WorkerProcess {
         unsafe mapping.bytes.copyBytes(from: header)
     }
 
-    private func adopt(_ child: consuming ChildProcess, link: Int32, post: DescriptorChannel) {
-        let box = ChildBox(child)
+    private func adopt(_ box: ChildBox, link: Int32, post: DescriptorChannel) {
         pid = box.child.pid
         handle = box.child.handle.number
         reap = { box.child.reap() }
@@ -338,6 +407,18 @@ final class WorkerProcess {
         statistics.lastRestart = lastRestart
         statistics.counters.merge(ledger)
         return statistics
+    }
+}
+
+extension WorkerLifecycle.Policy {
+    /// What was configured.
+    init(_ supervision: Configuration.Supervision) {
+        self.init(
+            readyTimeout: supervision.handoverTimeout.nanoseconds,
+            livenessTimeout: supervision.livenessTimeout.nanoseconds,
+            backoffMinimum: supervision.restartBackoffMinimum.nanoseconds,
+            backoffMaximum: supervision.restartBackoffMaximum.nanoseconds
+        )
     }
 }
 

@@ -5,6 +5,10 @@ internal import MartletWire
 // says stop or is gone. In reading order: Worker (one turn of the loop), Door (strangers come in), Router (whose is it?),
 // Link (words to the other processes), Shard (what a command does), Sockets (the WebSockets themselves).
 
+if CommandLine.arguments.dropFirst().elementsEqual([BirthContract.identifyArgument]) {
+    try? SharedMemory.write(Array(BirthContract.identity.utf8), to: BirthContract.Descriptor.link)
+    CurrentProcess.exit(0)
+}
 guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) else {
     CurrentProcess.printError(
         "martlet-worker is started by martletd only: run martletd, which starts one for each CPU."

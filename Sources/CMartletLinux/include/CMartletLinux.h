@@ -79,6 +79,9 @@ int martlet_limit_descriptors(int count);
 int martlet_memfd(const char *name, int allow_sealing);
 int martlet_seal(int memfd);
 /* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
+/* Whether a descriptor stays open in the program that this process becomes (FD_CLOEXEC); 0, or -1 and errno. */
+int martlet_inherit(int fd, int on);
+
 int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);

@@ -35,6 +35,11 @@ package struct BirthContract: Equatable, Sendable {
     package static let exitCodeOfBadConfiguration: Int32 = 78
     /// The contract's memfd is never larger.
     package static let largestContract = 2_097_152
+    /// The only argument of a worker that is asked what it is: it writes ``identity`` to descriptor 3, and exits.
+    package static let identifyArgument = "--identify"
+    /// What a supervisor of this build expects of its workers.
+    package static let identity =
+        "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
     private static let version: UInt8 = 4
 
     package var shard: UInt16

@@ -25,6 +25,8 @@ package enum APICall: Equatable, Sendable {
     case reload
     /// `POST /v1/scale`, on the control socket only.
     case scale
+    /// `POST /v1/upgrade`, on the control socket only.
+    case upgrade
 
     /// Reads a request; throws the answer where it is none of ours.
     ///
@@ -97,6 +99,7 @@ package enum APICall: Equatable, Sendable {
             guard path.count == 3, path[2] == "restart", let shard = Int(path[1]) else { throw .notFound }
             return [("POST", { () throws(HTTPProblem) -> APICall in .restart(shard: shard) })]
         case "reload" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .reload })]
+        case "upgrade" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .upgrade })]
         case "scale" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .scale })]
         case "tokens": return try tokens(path, parameters)
         default: throw .notFound

@@ -56,6 +56,7 @@ package struct HTTPResponse: Equatable, Sendable {
         case 403: "Forbidden"
         case 404: "Not Found"
         case 405: "Method Not Allowed"
+        case 409: "Conflict"
         case 408: "Request Timeout"
         case 411: "Length Required"
         case 413: "Content Too Large"

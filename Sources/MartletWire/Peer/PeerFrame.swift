@@ -138,6 +138,17 @@ package struct PeerStream {
 
     package init() {}
 
+    /// One that is under way.
+    package init(input: [UInt8], output: [UInt8]) {
+        self.input = input
+        self.output = output
+    }
+
+    /// What was received and is no whole frame yet.
+    package var unread: [UInt8] { Array(input[start...]) }
+    /// What must still be sent.
+    package var unsent: [UInt8] { Array(output[outputStart...]) }
+
     /// The next frame; nil when more bytes are needed.
     ///
     /// Throws where the peer speaks another language.

@@ -1,0 +1,47 @@
+internal import MartletCore
+internal import MartletWire
+
+/// What of the configuration only a new start of the service can change: sockets, and the sizes of shared memory.
+struct StartOnly: Equatable {
+    /// Keys and their values as text, in a fixed order.
+    private let values: [(key: String, value: String)]
+    private let connections: Int
+    private let countsAddresses: Bool
+
+    init(_ configuration: Configuration) {
+        values = [
+            ("workers", configuration.workers.map(String.init) ?? "auto"),
+            ("client.listen", configuration.client.listen), ("api.listen", configuration.api.listen),
+            ("control_socket", configuration.controlSocket),
+        ]
+        connections = configuration.limits.connections
+        countsAddresses = configuration.limits.connectionsPerAddress > 0
+    }
+
+    /// The first key that differs so that a service with these values cannot go on with the other's.
+    func firstObstacle(to other: StartOnly) -> String? {
+        for (mine, its) in zip(values, other.values) where mine.value != its.value { return mine.key }
+        // The arenas and the board have their size from these.
+        if other.connections > connections { return "limits.connections" }
+        if other.countsAddresses, !countsAddresses { return "limits.connections_per_address" }
+        return nil
+    }
+
+    static func == (left: StartOnly, right: StartOnly) -> Bool {
+        left.firstObstacle(to: right) == nil && right.firstObstacle(to: left) == nil
+    }
+
+    func write(to writer: inout ByteWriter) {
+        writer.put(values.flatMap { [$0.key, $0.value] })
+        writer.put(Int64(connections))
+        writer.put(countsAddresses)
+    }
+
+    init(_ reader: inout ByteReader) throws(WireError) {
+        let texts = try reader.texts()
+        guard texts.count.isMultiple(of: 2) else { throw .truncated }
+        values = stride(from: 0, to: texts.count, by: 2).map { (texts[$0], texts[$0 + 1]) }
+        connections = Int(try reader.integer(Int64.self))
+        countsAddresses = try reader.flag()
+    }
+}

@@ -1,0 +1,74 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// Says whether this program could go on where a running supervisor stops: run as a child of that one, on a copy of its
+/// state, before it becomes this program.
+enum StateCheck {
+    /// Descriptors of the child.
+    private static let state: Int32 = 3
+    private static let problem: Int32 = 4
+    static let longestProblem = 4096
+    /// How long a worker may take to say what it is, in milliseconds.
+    private static let patience: Int32 = 5000
+
+    /// Writes the problem to descriptor 4, and returns false, where it could not.
+    static func run(_ settings: () throws -> (Configuration, SecretReading)) -> Bool {
+        do {
+            let bytes = try SharedMemory.contents(of: state, limit: SupervisorState.largest)
+            _ = try check(SupervisorState(bytes), settings)
+            return true
+        } catch {
+            try? SharedMemory.write(Array("\(error)".utf8.prefix(longestProblem)), to: problem)
+            return false
+        }
+    }
+
+    /// Reads the configuration that is to be in force, and throws where this program cannot go on with it and the state.
+    static func check(
+        _ state: SupervisorState,
+        _ settings: () throws -> (Configuration, SecretReading)
+    ) throws -> (Configuration, SecretReading) {
+        var (configuration, secrets) = try settings()
+        if let key = state.startOnly.firstObstacle(to: StartOnly(configuration)) {
+            throw UpgradeProblem("\(key) cannot be changed while the service runs: restart it")
+        }
+        guard state.arenaVersion == ArenaLayout.version else {
+            throw UpgradeProblem("the memory of the running workers is laid out otherwise: restart the service")
+        }
+        secrets.keepMadeUpSecret(state.developmentSecret)
+        let isNetwork = state.apiListeners.contains { Listener.port(of: $0) != nil }
+        try secrets.checkBackends(isNetwork: isNetwork)
+        try checkWorker(Supervisor.workerPath(beside: state.path))
+        return (configuration, secrets)
+    }
+
+    /// Asks the worker's program what it is.
+    private static func checkWorker(_ path: String) throws {
+        let answer = try SharedMemory.create(name: "martlet-identity", byteCount: 0)
+        let child = try ChildProcess(
+            path: path,
+            arguments: [BirthContract.identifyArgument],
+            environment: [],
+            descriptors: [answer.number]
+        )
+        guard child.waitForEnd(milliseconds: patience) else {
+            child.kill()
+            throw UpgradeProblem("\(path) does not say what it is within 5 seconds")
+        }
+        let text = String(decoding: try SharedMemory.contents(of: answer.number, limit: 4096), as: UTF8.self)
+        guard text == BirthContract.identity else {
+            let found = text.isEmpty ? "it says nothing" : "it is \(text)"
+            throw UpgradeProblem(
+                "\(path) does not belong to this martletd, which needs \(BirthContract.identity): \(found)"
+            )
+        }
+    }
+}
+
+/// Why the next program cannot go on.
+struct UpgradeProblem: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}

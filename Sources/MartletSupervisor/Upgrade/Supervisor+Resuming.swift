@@ -1,0 +1,86 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// The other side of an upgrade: what the program before us left is taken up.
+
+/// What a program of this process has left for the next.
+struct Resumption {
+    let state: SupervisorState
+    /// This is the program of before: why the next one could not go on.
+    let problem: String?
+    private let memory: Int32
+
+    /// What was left; nil where this is a start like any other.
+    init?() throws {
+        guard let text = CurrentProcess.environment(SupervisorState.variable), let memory = Int32(text) else {
+            return nil
+        }
+        self.memory = memory
+        problem = CurrentProcess.environment(SupervisorState.problemVariable)
+        state = try SupervisorState(SharedMemory.contents(of: memory, limit: SupervisorState.largest))
+        CurrentProcess.unsetEnvironment(SupervisorState.variable)
+        CurrentProcess.unsetEnvironment(SupervisorState.problemVariable)
+    }
+
+    /// Becomes the program of before again, which goes on; returns only where there is none.
+    func fallBack(_ error: any Error) {
+        guard state.previous >= 0, problem == nil else { return }
+        let variables = [(SupervisorState.variable, "\(memory)"), (SupervisorState.problemVariable, "\(error)")]
+        _ = NextProgram.become(
+            descriptor: state.previous,
+            arguments: CommandLine.arguments,
+            environment: Supervisor.environment(with: variables)
+        )
+    }
+
+    /// From here on there is no way back, and nobody else's descriptors stay open.
+    func commit() {
+        for descriptor in state.descriptors { NextProgram.keep(descriptor, false) }
+        closeDescriptor(memory)
+        if state.previous >= 0 { closeDescriptor(state.previous) }
+    }
+}
+
+extension Supervisor {
+    /// Everything goes on; then the workers become new ones, and whoever asked for that is told.
+    func resume(_ resumption: Resumption) throws {
+        resumption.commit()
+        for worker in workers { try register(worker) }
+        for pid in resumption.state.keepers {
+            guard let keeper = WatchedProcess(pid: pid) else { continue }
+            try loop.register(keeper.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)
+            keepers[pid] = keeper
+        }
+        wasReady = true
+        unsafe switchboard.release(now: loop.now)
+        announceStates()
+        let asker = resumption.state.asker
+        if let problem = resumption.problem {
+            log.error("The next program could not go on; this is the one of before", metadata: ["why": "\(problem)"])
+            return answer(
+                asker,
+                Self.answer("the next program could not go on, the old one does: \(problem)", "upgraded")
+            )
+        }
+        log.info(
+            "Martlet \(Martlet.version) goes on",
+            metadata: ["from": "\(resumption.state.program)", "workers": "\(workers.count)"]
+        )
+        roll { problem in
+            if let problem { return self.answer(asker, Self.answer(problem, "upgraded")) }
+            self.log.info("Upgraded", metadata: ["version": "\(Martlet.version)"])
+            self.answer(asker, .json(Array("{\"upgraded\":true,\"version\":\"\(Martlet.version)\"}".utf8)))
+        }
+    }
+
+    /// Answers whoever asked the program before us, and ends that connection.
+    private func answer(_ asker: Int32, _ response: HTTPResponse) {
+        guard asker >= 0 else { return }
+        var bytes: [UInt8] = []
+        response.write(to: &bytes, isHead: false, keepsAlive: false)
+        _ = StreamSocket.send(asker, bytes.span)
+        closeDescriptor(asker)
+    }
+}

@@ -1,0 +1,168 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// The supervisor becomes its own next version: same process id, same children, same sockets. Then it rolls the workers.
+
+/// An upgrade that is under way, up to the moment at which this program ends.
+final class Upgrade {
+    enum Stage {
+        /// The next program looks at a copy of our state.
+        case checking
+        /// Workers that were replaced still answer; nothing is held up for them.
+        case waiting
+        /// What is asked from now on waits for the next program; what was asked before is being answered.
+        case draining
+    }
+
+    fileprivate(set) var stage = Stage.checking
+    fileprivate(set) var deadline: UInt64
+    fileprivate let asker: Int32
+    fileprivate let respond: (HTTPResponse) -> Void
+    fileprivate let check: ChildProcess
+    fileprivate let problem: OwnedDescriptor
+
+    fileprivate init(
+        _ check: consuming ChildProcess,
+        _ problem: consuming OwnedDescriptor,
+        deadline: UInt64,
+        asker: Int32,
+        _ respond: @escaping (HTTPResponse) -> Void
+    ) {
+        self.check = check
+        self.problem = problem
+        self.deadline = deadline
+        self.asker = asker
+        self.respond = respond
+    }
+}
+
+extension Supervisor {
+    /// How long what was asked may take to be answered; longer than a shard gets.
+    private static let drainPatience: UInt64 = 6_000_000_000
+
+    static func workerPath(beside program: String) -> String {
+        program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
+    }
+
+    /// Becomes the program that lies where ours was started from; whoever asked is answered by that one.
+    func upgrade(_ asker: Int32, _ respond: @escaping (HTTPResponse) -> Void) {
+        guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil,
+            workers.allSatisfy({ $0.isServing && $0.handover == nil })
+        else {
+            return respond(Self.answer("not every shard serves now, or one is being restarted: try again", "upgraded"))
+        }
+        do {
+            let memory = try SharedMemory.sealed(name: "martlet-state", bytes: state(asker: -1, previous: -1).bytes)
+            let problem = try SharedMemory.create(name: "martlet-check", byteCount: 0)
+            let check = try ChildProcess(
+                path: path,
+                arguments: CommandLine.arguments.dropFirst() + ["--check-state"],
+                environment: CurrentProcess.environment,
+                descriptors: [memory.number, problem.number]
+            )
+            try loop.register(check.handle.number, token: Source.check.token(), interest: .readable)
+            let deadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
+            upgrading = Upgrade(check, problem, deadline: deadline, asker: asker, respond)
+            log.info("Checking the next program", metadata: ["path": "\(path)"])
+        } catch {
+            respond(Self.answer("the next program cannot be started: \(error)", "upgraded"))
+        }
+    }
+
+    /// The next program has looked at our state.
+    func checkEnded() {
+        guard let upgrading, case .checking = upgrading.stage, let end = upgrading.check.reap() else { return }
+        loop.deregister(upgrading.check.handle.number)
+        guard end != .exited(code: 0) else {
+            upgrading.stage = .waiting
+            return continueUpgrade()
+        }
+        let bytes = try? SharedMemory.contents(of: upgrading.problem.number, limit: StateCheck.longestProblem)
+        let said = String(decoding: bytes ?? [], as: UTF8.self)
+        endUpgrade("the next program cannot go on where this one is: \(said.isEmpty ? "\(end)" : said)")
+    }
+
+    func continueUpgrade() {
+        guard let upgrading else { return }
+        switch upgrading.stage {
+        case .checking: return
+        case .waiting:
+            guard others.isEmpty, workers.allSatisfy(\.isServing) else { return }
+            switchboard.hold()
+            upgrading.stage = .draining
+            upgrading.deadline = unsafe loop.now + Self.drainPatience
+            continueUpgrade()
+        case .draining: if switchboard.isIdle { becomeNext(upgrading) }
+        }
+    }
+
+    func giveUpUpgrade(_ reason: String) {
+        guard let upgrading else { return }
+        if case .checking = upgrading.stage {
+            upgrading.check.kill()
+            loop.deregister(upgrading.check.handle.number)
+            _ = upgrading.check.waitForEnd(milliseconds: 1000)
+            return endUpgrade("the next program did not say in time whether it can go on")
+        }
+        endUpgrade(reason)
+    }
+
+    private func endUpgrade(_ problem: String) {
+        guard let upgrading else { return }
+        self.upgrading = nil
+        unsafe switchboard.release(now: loop.now)
+        log.error("The service was not upgraded", metadata: ["why": "\(problem)"])
+        upgrading.respond(Self.answer(problem, "upgraded"))
+    }
+
+    /// Returns only where it failed; then all is as before.
+    private func becomeNext(_ upgrading: Upgrade) {
+        switchboard.refuseHeldOfOperators()
+        flush()
+        control.stop(except: upgrading.asker)
+        var kept: [Int32] = []
+        let problem: String
+        do {
+            let previous = try NextProgram.current()
+            let state = state(asker: upgrading.asker, previous: previous.number)
+            let memory = try SharedMemory.sealed(name: "martlet-state", bytes: state.bytes)
+            kept = state.descriptors + [memory.number]
+            for descriptor in kept { NextProgram.keep(descriptor, true) }
+            log.info("Becoming the next program", metadata: ["path": "\(path)"])
+            let variables = [(SupervisorState.variable, "\(memory.number)")]
+            problem =
+                "\(NextProgram.become(path, arguments: CommandLine.arguments, environment: Self.environment(with: variables)))"
+        } catch {
+            problem = "\(error)"
+        }
+        for descriptor in kept { NextProgram.keep(descriptor, false) }
+        endUpgrade("this program could not become the next one: \(problem)")
+    }
+
+    /// Our environment, with these variables and without older ones of their kind.
+    static func environment(with variables: [(name: String, value: String)]) -> [String] {
+        let own = [SupervisorState.variable, SupervisorState.problemVariable]
+        let others = CurrentProcess.environment.filter { entry in !own.contains { entry.hasPrefix($0 + "=") } }
+        return others + variables.map { "\($0.name)=\($0.value)" }
+    }
+
+    private func state(asker: Int32, previous: Int32) -> SupervisorState {
+        var state = SupervisorState(
+            path: path,
+            previous: previous,
+            startOnly: StartOnly(configuration),
+            mapGeneration: switchboard.map.generation,
+            startedAt: switchboard.startedAt,
+            listeners: listeners,
+            board: board,
+            developmentSecret: secrets.isSecretMadeUp ? secrets.secrets.hmac : [],
+            asker: asker,
+            keepers: Array(keepers.keys),
+            switchboard: switchboard.saved
+        )
+        state.workers = workers.compactMap(\.saved)
+        return state
+    }
+}
