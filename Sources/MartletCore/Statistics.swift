@@ -73,6 +73,8 @@ package struct Restart: Equatable, Sendable {
     package var lost = 0
     /// From the worker's end to the moment the next one served.
     package var pauseMilliseconds = 0
+    /// Connections of which the kernel had moved bytes that the worker had not recorded when it ended.
+    package var unrecorded = 0
 
     package init(at: Int64) {
         self.at = at

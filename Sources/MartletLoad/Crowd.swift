@@ -12,6 +12,8 @@ final class Crowd {
         var count: Int
         var users: Int
         var concurrency: Int
+        /// The number of the first one.
+        var first = 0
     }
 
     private let loop: any EventLoop
@@ -48,7 +50,7 @@ final class Crowd {
 
     private func openNext() {
         guard started < settings.count else { return }
-        let number = started
+        let number = settings.first + started
         started += 1
         let client = LoadClient(number: number, onMessage: onMessage) { [weak self] in
             if $0.isWanted { self?.dropped += 1 }

@@ -54,6 +54,22 @@ final class LoadClient: ChannelInboundHandler {
 
     func send(_ payload: ByteBuffer) { write(.text, payload) }
 
+    /// Sends a message in pieces: fragments, or parts of one frame, whatever the pieces are.
+    func send(raw bytes: ByteBuffer) {
+        guard let context,
+            let encoder = try? context.pipeline.syncOperations.context(handlerType: WebSocketFrameEncoder.self)
+        else { return }
+        // Past the encoder: these are a frame's bytes already.
+        encoder.writeAndFlush(NIOAny(bytes), promise: nil)
+    }
+
+    /// Whether it takes what the server sends.
+    func setReading(_ isReading: Bool) {
+        guard let context else { return }
+        try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)
+        if isReading { context.read() }
+    }
+
     func close() {
         isWanted = false
         context?.close(promise: nil)

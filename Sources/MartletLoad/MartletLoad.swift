@@ -11,7 +11,7 @@ struct MartletLoad: ParsableCommand {
         commandName: "martlet-load",
         abstract: "Measures a WebSocket push server: rates, latencies, losses, and what it costs the server.",
         version: Martlet.version,
-        subcommands: [Connect.self, Fanout.self, Unicast.self, Echo.self]
+        subcommands: [Connect.self, Fanout.self, Unicast.self, Echo.self, Continuity.self]
     )
 }
 

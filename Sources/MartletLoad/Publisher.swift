@@ -11,6 +11,8 @@ final class Publisher: ChannelInboundHandler {
     private var waiting: [(Int, String) -> Void] = []
     private var waitingStart = 0
     private(set) var failure: String?
+    /// The server has said that it ends the connection after this answer.
+    private(set) var isEnding = false
     private var reserved = ByteBuffer()
 
     /// Connects; succeeds with a publisher that belongs to `loop`.
@@ -30,18 +32,28 @@ final class Publisher: ChannelInboundHandler {
     }
 
     /// Posts a body; the answer's status and body come to `onAnswer`.
-    func post(_ path: String, _ body: ByteBuffer, _ onAnswer: @escaping (Int, String) -> Void) {
-        request("POST", path, body, onAnswer)
+    ///
+    /// `fields`: further lines of the head, each with its end.
+    func post(
+        _ path: String,
+        _ body: ByteBuffer,
+        fields: String = "",
+        _ onAnswer: @escaping (Int, String) -> Void
+    ) {
+        request("POST", path, body, fields, onAnswer)
     }
 
+    func close() { context?.close(promise: nil) }
+
     func get(_ path: String, _ onAnswer: @escaping (Int, String) -> Void) {
-        request("GET", path, nil, onAnswer)
+        request("GET", path, nil, "", onAnswer)
     }
 
     private func request(
         _ method: String,
         _ path: String,
         _ body: ByteBuffer?,
+        _ fields: String,
         _ onAnswer: @escaping (Int, String) -> Void
     ) {
         guard let context, failure == nil else {
@@ -50,7 +62,7 @@ final class Publisher: ChannelInboundHandler {
         }
         waiting.append(onAnswer)
         var bytes = context.channel.allocator.buffer(capacity: 256 + (body?.readableBytes ?? 0))
-        bytes.writeString("\(method) \(path) HTTP/1.1\r\nHost: martlet\r\n")
+        bytes.writeString("\(method) \(path) HTTP/1.1\r\nHost: martlet\r\n\(fields)")
         if let body {
             bytes.writeString("Content-Type: application/json\r\nContent-Length: \(body.readableBytes)\r\n\r\n")
             bytes.writeImmutableBuffer(body)
@@ -86,6 +98,7 @@ final class Publisher: ChannelInboundHandler {
         let status = lines.first.flatMap { Int($0.dropFirst(9).prefix(3)) } ?? 0
         let field = lines.first { $0.lowercased().hasPrefix("content-length:") }
         let length = field.flatMap { Int($0.dropFirst(15).filter(\.isNumber)) } ?? 0
+        if lines.contains(where: { $0.lowercased() == "connection: close" }) { isEnding = true }
         let headLength = headEnd - received.readerIndex
         guard received.readableBytes >= headLength + length else { return nil }
         received.moveReaderIndex(forwardBy: headLength)

@@ -5,28 +5,28 @@ internal import MartletWire
 /// Routes words between workers: reads the fixed head of a frame, copies its payload once, and remembers who waits.
 final class Switchboard {
     /// How long a request may wait for a shard.
-    private static let patience: UInt64 = 5_000_000_000
+    static let patience: UInt64 = 5_000_000_000
     private static let mostPending = 1_000_000
     /// Answers to publishes for several shards that are remembered by their keys.
     private static let mostAnswers = 262_144
 
-    private(set) var workers: [WorkerProcess]
+    var workers: [WorkerProcess]
     /// Workers that had a shard, whose own requests are still answered.
-    private var retired: [WorkerProcess] = []
-    private(set) var map: ShardMap
+    var retired: [WorkerProcess] = []
+    var map: ShardMap
     /// Where rooms have members.
-    private(set) var interest = InterestTable()
-    private let holdBytes: Int
+    var interest = InterestTable()
+    let holdBytes: Int
     let startedAt: UInt64
-    private var pending: PendingRequests
-    private var ownAskers: [UInt64: (CommandReply) -> Void] = [:]
-    private var repeats = RepeatedRequests(capacity: mostAnswers)
-    private var nextCorrelation: UInt64 = 0
+    var pending: PendingRequests
+    var ownAskers: [UInt64: (CommandReply) -> Void] = [:]
+    var repeats = RepeatedRequests(capacity: mostAnswers)
+    var nextCorrelation: UInt64 = 0
     /// Requests that a full queue or a missing shard refused.
-    private(set) var refused = 0
+    var refused = 0
     /// Requests that were routed with an older map, and sent to where their users are now.
-    private(set) var rerouted = 0
-    private var holding: HeldRequests?
+    var rerouted = 0
+    var holding: HeldRequests?
 
     init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64) {
         self.workers = workers
@@ -34,72 +34,6 @@ final class Switchboard {
         self.holdBytes = holdBytes
         self.startedAt = startedAt
         pending = PendingRequests(capacity: Self.mostPending, frameCapacity: holdBytes)
-    }
-
-    // MARK: The next program of this process
-
-    /// Nothing is asked of any shard and not answered.
-    var isIdle: Bool { pending.count == 0 }
-
-    /// What the next program needs to go on where nothing is under way (``isIdle``): what is held, known and remembered.
-    var saved: [UInt8] {
-        var writer = ByteWriter()
-        for number in [refused, rerouted] { writer.put(Int64(number)) }
-        writer.put(nextCorrelation)
-        writer.put(UInt32(repeats.remembered.count))
-        for (key, fingerprint, reply, expiry) in repeats.remembered {
-            writer.put(key)
-            writer.put(fingerprint)
-            writer.put(CommandCoding.encode(reply))
-            writer.put(expiry)
-        }
-        writer.put(UInt32(interest.rooms.count))
-        for (room, shards) in interest.rooms {
-            writer.put(room)
-            writer.put(shards)
-        }
-        let held = holding?.requests ?? []
-        writer.put(UInt32(held.count))
-        for (header, payload) in held {
-            var bytes: [UInt8] = []
-            header.write(to: &bytes)
-            writer.put(bytes)
-            writer.put(payload)
-        }
-        return writer.bytes
-    }
-
-    /// Goes on with what another program has ``saved``; what is held stays so until ``release(now:)``.
-    func restore(_ saved: [UInt8], now: UInt64) throws(WireError) {
-        var reader = ByteReader(saved)
-        refused = Int(try reader.integer(Int64.self))
-        rerouted = Int(try reader.integer(Int64.self))
-        nextCorrelation = try reader.integer()
-        for _ in 0..<(try reader.count(ofAtLeast: 24)) {
-            let (key, fingerprint) = (try reader.text(), try reader.integer(UInt64.self))
-            let raw = try reader.raw(limit: 65536)
-            let reply = try CommandCoding.decodeReply(raw, in: 0..<raw.count)
-            repeats.restore(key, fingerprint: fingerprint, reply, expiry: try reader.integer())
-        }
-        for _ in 0..<(try reader.count(ofAtLeast: 20)) {
-            let room = try reader.room()
-            interest.note(room, shards: try reader.integer())
-        }
-        hold()
-        for _ in 0..<(try reader.count(ofAtLeast: 8)) {
-            let head = try reader.raw(limit: PeerHeader.length)
-            let payload = try reader.raw(limit: PeerHeader.largestPayload)
-            guard let header = try PeerHeader.parse(head, at: 0) else { throw .truncated }
-            _ = holding?.add(header, payload, now: now)
-        }
-        try reader.finish()
-    }
-
-    /// Operators' own requests that are held are refused: their connections do not live on.
-    func refuseHeldOfOperators() {
-        for key in holding?.removeAll(from: PeerAddress.supervisor) ?? [] {
-            answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
-        }
     }
 
     var nextDeadline: UInt64? { [pending.nextDeadline, holding?.nextDeadline].compactMap { $0 }.min() }
@@ -136,7 +70,7 @@ final class Switchboard {
         route(header, input, frame.payload, now: now)
     }
 
-    private func route(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
+    func route(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
         if header.mapGeneration == map.generation, workers.indices.contains(Int(header.destination)) {
             return pass(header, input, payload, to: workers[Int(header.destination)], now: now)
@@ -153,7 +87,7 @@ final class Switchboard {
     }
 
     /// Passes a request on to one shard, unread.
-    private func pass(
+    func pass(
         _ header: PeerHeader,
         _ input: [UInt8],
         _ payload: Range<Int>,
@@ -280,7 +214,7 @@ final class Switchboard {
         send(key, to: targets, mode: mode, now: now, bytes)
     }
 
-    private func send(
+    func send(
         _ key: PendingRequests.Key,
         to targets: [WorkerProcess],
         mode: PendingRequests.Mode,
@@ -297,78 +231,6 @@ final class Switchboard {
         pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience, frame: frame)
         // What a shard that is recovering does not get now, its next worker gets by ``resend(to:)``.
         for target in targets where target.isServing && !target.isHeld { target.append(frame) }
-    }
-
-    // MARK: Another number of shards
-
-    /// Keeps what is asked from now on, until ``release(now:)``; what was asked before is answered.
-    func hold() { holding = HeldRequests(capacity: holdBytes, patience: Self.patience) }
-
-    private func hold(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
-        if holding?.add(header, Array(input[payload]), now: now) == true { return }
-        refused += 1
-        let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
-        answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
-    }
-
-    /// Everything is asked of those who have the users now.
-    func release(now: UInt64) {
-        guard let held = holding?.requests else { return }
-        holding = nil
-        for (header, payload) in held { route(header, payload, 0..<payload.count, now: now) }
-    }
-
-    /// Other workers have the shards, which are others too.
-    func replaceAll(by new: [WorkerProcess], _ map: ShardMap) {
-        // Whoever was frozen has answered everything; this is for what nobody can answer any more.
-        for worker in workers { shardFailed(worker.shard) }
-        retired = retired.filter { $0.pid != 0 } + workers
-        workers = new
-        self.map = map
-        interest = InterestTable()
-    }
-
-    /// A request was routed with a map that is not in force any more.
-    private func reroute(
-        _ request: Request,
-        _ header: PeerHeader,
-        _ input: [UInt8],
-        _ payload: Range<Int>,
-        textStart: Int,
-        now: UInt64
-    ) {
-        rerouted += 1
-        let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
-        if request.command == .batch {
-            return split(input, textStart..<payload.upperBound, key, now: now)
-        }
-        switch request.command.destination(in: map) {
-        case .nobody: answer(.init(key: key, reply: request.command.replyOfNobody))
-        case .shard(let shard): pass(header, input, payload, to: workers[shard], now: now)
-        case .anyShard: pass(header, input, payload, to: workers.first(where: \.isServing) ?? workers[0], now: now)
-        case .everyShard, .room:
-            let text = input.span.extracting(textStart..<payload.upperBound)
-            spread(request, text: text, key, mapGeneration: map.generation, now: now)
-        }
-    }
-
-    /// The publishes of a batch for one shard of before go to several now; their answers become one again.
-    private func split(_ input: [UInt8], _ range: Range<Int>, _ key: PendingRequests.Key, now: UInt64) {
-        let answers = SplitBatch { self.answer(.init(key: key, reply: .batch($0))) }
-        do throws(WireError) {
-            try BatchCoding.forEach(in: input, range) { request, text in
-                guard case .shard(let shard) = request.command.destination(in: map) else { return answers.addFailure() }
-                answers.add(request, input.span.extracting(text), to: shard)
-            }
-        } catch {
-            return answer(.init(key: key, reply: .failed(.malformed)))
-        }
-        for (shard, parcel) in answers.takeParcels() {
-            nextCorrelation += 1
-            ownAskers[nextCorrelation] = { answers.answered(parcel.numbers, $0) }
-            let own = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
-            send(Request(.batch), text: parcel.bytes.span, own, to: [workers[shard]], mode: .single, now: now)
-        }
     }
 
     /// A shard has another worker, while the one before still speaks.

@@ -15,12 +15,12 @@ final class WorkerProcess {
     /// What it reported last.
     var reported = ShardStatistics()
     /// What earlier workers of this shard had counted, so that counters never go back.
-    private var ledger = Counters()
+    private(set) var ledger = Counters()
     private(set) var lastEnd: String?
     private(set) var lastRestart: Restart?
     private var endedAt: UInt64 = 0
     /// The shard's memory, which outlives its workers; -1 before the first.
-    private var arena: Int32 = -1
+    private(set) var arena: Int32 = -1
     /// The present worker's keeper.
     private(set) var keeper: Estate?
     /// It has said that it is there: what else it says is for whoever inherits.
@@ -108,22 +108,8 @@ final class WorkerProcess {
         sourceBoard = nil
     }
 
-    /// The workers that were started by the program that this process was before.
-    ///
-    /// Throws, and takes nothing, where one cannot be watched.
-    static func resumed(
-        _ state: SupervisorState,
-        policy: WorkerLifecycle.Policy,
-        now: UInt64
-    ) throws(SystemCallError) -> [WorkerProcess] {
-        var children: [ChildBox] = []
-        for worker in state.workers { children.append(ChildBox(try ChildProcess(adopting: worker.pid))) }
-        return zip(state.workers, children).enumerated().map { shard, pair in
-            WorkerProcess(resuming: pair.0, pair.1, shard: shard, policy: policy, now: now)
-        }
-    }
-
-    private init(
+    /// A worker that was started by the program that this process was before.
+    init(
         resuming saved: SupervisorState.Worker,
         _ child: ChildBox,
         shard: Int,
@@ -147,32 +133,6 @@ final class WorkerProcess {
         reported = saved.reported
         lastEnd = saved.reported.lastEnd
         lastRestart = saved.reported.lastRestart
-    }
-
-    /// What the next program of this process needs to go on with the worker.
-    var saved: SupervisorState.Worker? {
-        guard let post, let keeper, let stream else { return nil }
-        var reported = reported
-        reported.connectionsByUser = nil
-        reported.restarts = lifecycle.restarts
-        reported.lastEnd = lastEnd
-        reported.lastRestart = lastRestart
-        var ledgers = ShardStatistics()
-        ledgers.counters = ledger
-        return SupervisorState.Worker(
-            generation: generation,
-            pid: pid,
-            keeperPid: keeperPid,
-            link: link,
-            post: post.descriptor,
-            postState: post.saved,
-            arena: arena,
-            keeper: keeper.channel,
-            reported: reported,
-            ledger: ledgers,
-            unread: stream.unread,
-            unsent: stream.unsent
-        )
     }
 
     /// Nobody needs the shard's memory any more.
@@ -389,6 +349,7 @@ final class WorkerProcess {
         var restart = Restart(at: Clock.unixMilliseconds())
         restart.kept = outcome.kept
         restart.lost = outcome.lost
+        restart.unrecorded = outcome.unrecorded
         restart.pauseMilliseconds = Int((Clock.monotonicNanoseconds() - endedAt) / 1_000_000)
         lastRestart = restart
     }
@@ -410,20 +371,8 @@ final class WorkerProcess {
     }
 }
 
-extension WorkerLifecycle.Policy {
-    /// What was configured.
-    init(_ supervision: Configuration.Supervision) {
-        self.init(
-            readyTimeout: supervision.handoverTimeout.nanoseconds,
-            livenessTimeout: supervision.livenessTimeout.nanoseconds,
-            backoffMinimum: supervision.restartBackoffMinimum.nanoseconds,
-            backoffMaximum: supervision.restartBackoffMaximum.nanoseconds
-        )
-    }
-}
-
 /// Holds a child process where a closure can reach it.
-private final class ChildBox {
+final class ChildBox {
     let child: ChildProcess
 
     init(_ child: consuming ChildProcess) {

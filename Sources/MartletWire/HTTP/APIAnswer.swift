@@ -253,6 +253,7 @@ package enum APIAnswer {
                 json.member("connections_kept", restart.kept)
                 json.member("connections_lost", restart.lost)
                 json.member("pause_ms", restart.pauseMilliseconds)
+                json.member("positions_unrecorded", restart.unrecorded)
             }
             json.endObject()
         } else {

@@ -29,7 +29,7 @@ extension ByteWriter {
         put(statistics.lastRestart != nil)
         if let restart = statistics.lastRestart {
             put(restart.at)
-            put([restart.kept, restart.lost, restart.pauseMilliseconds])
+            put([restart.kept, restart.lost, restart.pauseMilliseconds, restart.unrecorded])
         }
         put(statistics.connectionsByUser != nil)
         if let counts = statistics.connectionsByUser {
@@ -96,8 +96,9 @@ extension ByteReader {
         statistics.lastEnd = try optionalText()
         if try flag() {
             var restart = Restart(at: try integer())
-            let counts = try numbers(atLeast: 3)
+            let counts = try numbers(atLeast: 4)
             (restart.kept, restart.lost, restart.pauseMilliseconds) = (counts[0], counts[1], counts[2])
+            restart.unrecorded = counts[3]
             statistics.lastRestart = restart
         }
         if try flag() {

@@ -1,0 +1,74 @@
+internal import NIOCore
+internal import NIOPosix
+
+/// A publisher as a careful backend is one: one publish after the other, each with a key, repeated until it is answered.
+///
+/// Lives on its loop.
+final class Backend {
+    private static let pause = TimeAmount.milliseconds(20)
+    private static let mostAttempts = 500
+
+    private let host: String
+    private let port: Int
+    private let loop: any EventLoop
+    private let name: String
+    private var number = 0
+    private var publisher: Publisher?
+    /// Publishes that had to be sent again.
+    private(set) var repeated = 0
+    /// Answers that were neither a receipt nor "try again".
+    private(set) var refusals: [String] = []
+
+    /// `name`: of this backend among all of this and earlier runs.
+    init(_ name: String, host: String, port: Int, on loop: any EventLoop) {
+        self.name = name
+        self.host = host
+        self.port = port
+        self.loop = loop
+    }
+
+    /// Publishes; the receipt comes to `onReceipt`, or nil where there never was one.
+    func publish(_ path: String, _ body: ByteBuffer, _ onReceipt: @escaping (String?) -> Void) {
+        number += 1
+        attempt(path, body, "Idempotency-Key: \(name)-\(number)\r\n", Self.mostAttempts, onReceipt)
+    }
+
+    private func attempt(
+        _ path: String,
+        _ body: ByteBuffer,
+        _ key: String,
+        _ left: Int,
+        _ onReceipt: @escaping (String?) -> Void
+    ) {
+        guard left > 0 else { return onReceipt(nil) }
+        guard let publisher, publisher.failure == nil, !publisher.isEnding else {
+            return connect { self.attempt(path, body, key, left - 1, onReceipt) }
+        }
+        publisher.post(path, body, fields: key) { status, text in
+            if status == 200 { return onReceipt(text) }
+            if status != 503, status != 0 { self.refusals.append("\(path): \(status) \(text.prefix(200))") }
+            self.repeated += 1
+            self.later { self.attempt(path, body, key, left - 1, onReceipt) }
+        }
+    }
+
+    private func connect(_ then: @escaping () -> Void) {
+        publisher?.close()
+        publisher = nil
+        let parts = NIOLoopBound((self, then), eventLoop: loop)
+        Publisher.connect(host: host, port: port, on: loop).whenComplete { result in
+            let (backend, then) = parts.value
+            switch result {
+            case .success(let publisher):
+                backend.publisher = publisher.value
+                then()
+            case .failure: backend.later(then)
+            }
+        }
+    }
+
+    private func later(_ then: @escaping () -> Void) {
+        let bound = NIOLoopBound(then, eventLoop: loop)
+        loop.scheduleTask(in: Self.pause) { bound.value() }
+    }
+}

@@ -1,0 +1,96 @@
+internal import Foundation
+
+/// What happens to the server during a run: planned work by `martletctl`, or workers that are killed.
+final class Disturbance: @unchecked Sendable {
+    // Unchecked: its thread writes, and whoever reads has waited for the thread's end first.
+    enum Kind {
+        case commands([String], martletctl: String, controlSocket: String?)
+        /// SIGKILL for a random worker, again and again.
+        case kills(everySeconds: ClosedRange<Double>)
+        case nothing
+    }
+
+    let kind: Kind
+    private let pause: Double
+    private let until: Date
+    private let workers: () -> [Worker]
+    /// What was done.
+    private(set) var done = 0
+    private(set) var failures: [String] = []
+    /// Kills after which the kernel had moved bytes that the worker had not recorded.
+    private(set) var unrecorded = 0
+
+    struct Worker {
+        let shard: Int
+        let pid: Int32
+        let generation: Int
+        let unrecorded: Int
+    }
+
+    /// * `pause`: seconds between two commands.
+    /// * `seconds`: how long; commands are all done, even if that takes longer.
+    /// * `workers`: asks the server which there are.
+    init(_ kind: Kind, pause: Double, seconds: Double, workers: @escaping () -> [Worker]) {
+        self.kind = kind
+        self.pause = pause
+        until = Date().addingTimeInterval(seconds)
+        self.workers = workers
+    }
+
+    /// Returns when all is done.
+    func run() {
+        switch kind {
+        case .commands(let commands, let program, let socket):
+            for command in commands {
+                Thread.sleep(forTimeInterval: pause)
+                perform(command, program, socket)
+            }
+            rest()
+        case .kills(let range):
+            while Date() < until {
+                Thread.sleep(forTimeInterval: .random(in: range))
+                kill()
+            }
+        case .nothing: rest()
+        }
+    }
+
+    private func rest() {
+        let left = until.timeIntervalSinceNow
+        if left > 0 { Thread.sleep(forTimeInterval: left) }
+    }
+
+    private func perform(_ command: String, _ program: String, _ socket: String?) {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments =
+            command.split(separator: " ").map(String.init) + (socket.map { ["--control-socket", $0] } ?? [])
+        let errors = Pipe()
+        process.standardError = errors
+        process.standardOutput = FileHandle.nullDevice
+        do {
+            try process.run()
+            let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            if process.terminationStatus != 0 { failures.append("martletctl \(command): \(text)") }
+        } catch {
+            failures.append("martletctl \(command): \(error)")
+        }
+        done += 1
+    }
+
+    private func kill() {
+        guard let victim = workers().filter({ $0.pid > 0 }).randomElement() else { return }
+        guard Foundation.kill(victim.pid, SIGKILL) == 0 else { return }
+        done += 1
+        // Its successor says what it found.
+        for _ in 0..<200 {
+            Thread.sleep(forTimeInterval: 0.01)
+            guard let next = workers().first(where: { $0.shard == victim.shard && $0.generation > victim.generation })
+            else { continue }
+            if next.unrecorded > 0 { unrecorded += 1 }
+            return
+        }
+        failures.append("shard \(victim.shard) was not taken over within two seconds")
+    }
+}

@@ -1,0 +1,72 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// What workers say.
+
+extension Supervisor {
+    /// Bytes of a worker's words that are taken at once.
+    private static let receiveSize = 65536
+
+    func linkReady(_ worker: WorkerProcess?, _ event: EventLoop.Event) {
+        guard let worker, worker.link >= 0 else { return }
+        if event.isReadable, !receive(from: worker) {
+            // End of file without an end of the process: the pidfd will tell; do not spin until then.
+            loop.deregister(worker.link)
+        }
+    }
+
+    /// Takes what a worker has said; false at the end of its words.
+    @discardableResult
+    func receive(from worker: WorkerProcess) -> Bool {
+        while var stream = worker.stream {
+            worker.stream = nil
+            let outcome = StreamSocket.receive(worker.link, appendingTo: &stream.input, room: Self.receiveSize)
+            worker.stream = stream
+            guard case .moved(let count) = outcome else { return outcome == .wouldBlock }
+            do throws(WireError) {
+                while let frame = try worker.stream?.next() { try heard(frame, from: worker) }
+            } catch {
+                log.error("A worker speaks nonsense", metadata: metadata(worker, ["error": "\(error)"]))
+                worker.end("it sent a frame that cannot be read")
+                return false
+            }
+            if count < Self.receiveSize { return true }
+        }
+        return false
+    }
+
+    private func heard(_ frame: PeerStream.Frame, from worker: WorkerProcess) throws(WireError) {
+        guard let input = worker.stream?.input else { return }
+        switch frame.header.kind {
+        case .command: unsafe switchboard.command(frame, from: worker, now: loop.now)
+        case .reply: switchboard.reply(frame, from: worker)
+        case .ready: becameReady(worker)
+        case .alive:
+            unsafe worker.lifecycle.saidAlive(at: loop.now)
+            guard case .shard(let statistics) = try CommandCoding.decodeReply(input, in: frame.payload) else {
+                throw .unknownValue
+            }
+            worker.reported = statistics
+        case .log:
+            let line = try LogLine(input, in: frame.payload)
+            var metadata: Logger.Metadata = ["shard": "\(worker.shard)"]
+            for field in line.fields { metadata[field.name] = "\(field.value)" }
+            log.log(level: line.level, "\(line.message)", metadata: metadata)
+        case .rooms:
+            let changes = try RoomChanges(input, in: frame.payload)
+            switchboard.note(changes, from: worker, correlation: frame.header.correlation)
+        case .allRooms: switchboard.noteAll(try RoomChanges(input, in: frame.payload), from: worker)
+        case .adopted: adopted(try Adoption(input, in: frame.payload), worker)
+        case .frozen:
+            if scaling == nil {
+                continueHandover(worker, .donorFrozen)
+            } else {
+                continueScaling(.donorFrozen(worker.shard))
+            }
+        case .recovered: recovered(try Adoption(input, in: frame.payload), worker)
+        case .stop, .shardStates, .roomsNoted, .takeOver, .commit, .freeze, .thaw, .retire: throw .unknownValue
+        }
+    }
+}

@@ -1,0 +1,71 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// What the switchboard knows goes on in the next program of this process.
+
+extension Switchboard {
+    /// Nothing is asked of any shard and not answered.
+    var isIdle: Bool { pending.count == 0 }
+
+    /// What the next program needs to go on where nothing is under way (``isIdle``): what is held, known and remembered.
+    var saved: [UInt8] {
+        var writer = ByteWriter()
+        for number in [refused, rerouted] { writer.put(Int64(number)) }
+        writer.put(nextCorrelation)
+        writer.put(UInt32(repeats.remembered.count))
+        for (key, fingerprint, reply, expiry) in repeats.remembered {
+            writer.put(key)
+            writer.put(fingerprint)
+            writer.put(CommandCoding.encode(reply))
+            writer.put(expiry)
+        }
+        writer.put(UInt32(interest.rooms.count))
+        for (room, shards) in interest.rooms {
+            writer.put(room)
+            writer.put(shards)
+        }
+        let held = holding?.requests ?? []
+        writer.put(UInt32(held.count))
+        for (header, payload) in held {
+            var bytes: [UInt8] = []
+            header.write(to: &bytes)
+            writer.put(bytes)
+            writer.put(payload)
+        }
+        return writer.bytes
+    }
+
+    /// Goes on with what another program has ``saved``; what is held stays so until ``release(now:)``.
+    func restore(_ saved: [UInt8], now: UInt64) throws(WireError) {
+        var reader = ByteReader(saved)
+        refused = Int(try reader.integer(Int64.self))
+        rerouted = Int(try reader.integer(Int64.self))
+        nextCorrelation = try reader.integer()
+        for _ in 0..<(try reader.count(ofAtLeast: 24)) {
+            let (key, fingerprint) = (try reader.text(), try reader.integer(UInt64.self))
+            let raw = try reader.raw(limit: 65536)
+            let reply = try CommandCoding.decodeReply(raw, in: 0..<raw.count)
+            repeats.restore(key, fingerprint: fingerprint, reply, expiry: try reader.integer())
+        }
+        for _ in 0..<(try reader.count(ofAtLeast: 20)) {
+            let room = try reader.room()
+            interest.note(room, shards: try reader.integer())
+        }
+        hold()
+        for _ in 0..<(try reader.count(ofAtLeast: 8)) {
+            let head = try reader.raw(limit: PeerHeader.length)
+            let payload = try reader.raw(limit: PeerHeader.largestPayload)
+            guard let header = try PeerHeader.parse(head, at: 0) else { throw .truncated }
+            _ = holding?.add(header, payload, now: now)
+        }
+        try reader.finish()
+    }
+
+    /// Operators' own requests that are held are refused: their connections do not live on.
+    func refuseHeldOfOperators() {
+        for key in holding?.removeAll(from: PeerAddress.supervisor) ?? [] {
+            answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
+        }
+    }
+}

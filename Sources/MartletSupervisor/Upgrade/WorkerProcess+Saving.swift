@@ -1,0 +1,60 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// A worker goes on under the next program of its supervisor.
+
+extension WorkerProcess {
+    /// The workers that were started by the program that this process was before.
+    ///
+    /// Throws, and takes nothing, where one cannot be watched.
+    static func resumed(
+        _ state: SupervisorState,
+        policy: WorkerLifecycle.Policy,
+        now: UInt64
+    ) throws(SystemCallError) -> [WorkerProcess] {
+        var children: [ChildBox] = []
+        for worker in state.workers { children.append(ChildBox(try ChildProcess(adopting: worker.pid))) }
+        return zip(state.workers, children).enumerated().map { shard, pair in
+            WorkerProcess(resuming: pair.0, pair.1, shard: shard, policy: policy, now: now)
+        }
+    }
+
+    /// What the next program of this process needs to go on with the worker.
+    var saved: SupervisorState.Worker? {
+        guard let post, let keeper, let stream else { return nil }
+        var reported = reported
+        reported.connectionsByUser = nil
+        reported.restarts = lifecycle.restarts
+        reported.lastEnd = lastEnd
+        reported.lastRestart = lastRestart
+        var ledgers = ShardStatistics()
+        ledgers.counters = ledger
+        return SupervisorState.Worker(
+            generation: generation,
+            pid: pid,
+            keeperPid: keeperPid,
+            link: link,
+            post: post.descriptor,
+            postState: post.saved,
+            arena: arena,
+            keeper: keeper.channel,
+            reported: reported,
+            ledger: ledgers,
+            unread: stream.unread,
+            unsent: stream.unsent
+        )
+    }
+}
+
+extension WorkerLifecycle.Policy {
+    /// What was configured.
+    init(_ supervision: Configuration.Supervision) {
+        self.init(
+            readyTimeout: supervision.handoverTimeout.nanoseconds,
+            livenessTimeout: supervision.livenessTimeout.nanoseconds,
+            backoffMinimum: supervision.restartBackoffMinimum.nanoseconds,
+            backoffMaximum: supervision.restartBackoffMaximum.nanoseconds
+        )
+    }
+}
