@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Foundation
 internal import NIOCore
 
-/// `martlet-load continuity`
+/// `martlet-load continuity`: connections are held while workers come and go.
 struct Continuity: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Holds connections under numbered traffic both ways while workers are replaced or killed."
@@ -10,7 +10,7 @@ struct Continuity: ParsableCommand {
 
     @OptionGroup var options: LoadOptions
 
-    @Option(name: .shortAndLong, help: "Connections, each of a user of its own; a twentieth more echo.")
+    @Option(name: .shortAndLong, help: "Connections, each of a user of its own; up to 50 more echo.")
     var connections = 500
 
     @Option(help: "Seconds; longer where commands take longer.")

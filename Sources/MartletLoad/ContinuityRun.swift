@@ -45,7 +45,7 @@ final class ContinuityRun: @unchecked Sendable {
     init(_ command: Continuity, _ measurement: Measurement) {
         self.command = command
         self.measurement = measurement
-        echoCount = max(1, command.connections / 20)
+        echoCount = min(50, max(1, command.connections / 20))
         let all = command.connections + echoCount
         seen = Array(repeating: Array(repeating: 0, count: Sequence.allCases.count), count: all)
         stalls = Array(repeating: 0, count: all)
