@@ -2,7 +2,8 @@ internal import Foundation
 
 /// What happens to the server during a run: planned work by `martletctl`, or workers that are killed.
 final class Disturbance: @unchecked Sendable {
-    // Unchecked: its thread writes, and whoever reads has waited for the thread's end first.
+    // Unchecked: the thread that calls run() writes, and who reads has waited for its return. Its sleeps are the pauses
+    // between events that were asked for, and looks at a server that tells nobody by itself.
     enum Kind {
         case commands([String], martletctl: String, controlSocket: String?)
         /// SIGKILL for a random worker, again and again.

@@ -8,7 +8,7 @@ internal import MartletWire
 extension Supervisor {
     /// Starts the replacement of a shard's worker; `respond` is told why it came to nothing, or nil.
     func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
-        guard donor.isServing, donor.handover == nil, scaling == nil, stopDeadline == nil else {
+        guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil else {
             return respond("the shard does not serve now, or is being restarted already")
         }
         nextTag += 1

@@ -89,13 +89,19 @@ extension Supervisor {
         switch upgrading.stage {
         case .checking: return
         case .waiting:
-            guard others.isEmpty, workers.allSatisfy(\.isServing) else { return }
+            guard isQuiet else { return }
             switchboard.hold()
             upgrading.stage = .draining
             upgrading.deadline = unsafe loop.now + Self.drainPatience
             continueUpgrade()
-        case .draining: if switchboard.isIdle { becomeNext(upgrading) }
+        // A worker that ends just now is replaced first: the next program finds every shard served.
+        case .draining: if switchboard.isIdle, isQuiet { becomeNext(upgrading) }
         }
+    }
+
+    /// Every shard has its worker, and there are no others.
+    private var isQuiet: Bool {
+        others.isEmpty && workers.allSatisfy { $0.isServing && $0.saved != nil }
     }
 
     func giveUpUpgrade(_ reason: String) {
