@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <execinfo.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -13,6 +14,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -217,6 +219,36 @@ int martlet_inherit(int fd, int on) {
   if (flags < 0) return -1;
   return fcntl(fd, F_SETFD, on ? flags & ~FD_CLOEXEC : flags | FD_CLOEXEC);
 }
+
+/* What a worker that traps, or is aborted, says before it ends; only calls that signal-safety(7) allows, but for
+   backtrace(3), which is called once before so that it allocates nothing here. */
+static char trap_name[64];
+
+static void trapped(int signal) {
+  void *frames[64];
+  char line[128];
+  int length = snprintf(line, sizeof line, "%s: signal %d; the stack follows (addr2line -e martlet-worker ADDRESS)\n",
+                        trap_name, signal);
+  if (write(2, line, (size_t)length) < 0) _exit(128 + signal);
+  backtrace_symbols_fd(frames, backtrace(frames, 64), 2);
+  raise(signal);
+}
+
+int martlet_report_traps(const char *name) {
+  static char stack[65536];
+  const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE};
+  void *frames[1];
+  snprintf(trap_name, sizeof trap_name, "%s", name);
+  backtrace(frames, 1);
+  stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+  if (sigaltstack(&alternate, NULL)) return -1;
+  struct sigaction action = {.sa_handler = trapped, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
+  for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+    if (sigaction(signals[i], &action, NULL)) return -1;
+  return 0;
+}
+
+int martlet_do_not_dump(void *address, size_t length) { return madvise(address, length, MADV_DONTDUMP); }
 
 int martlet_punch(void *address, size_t length) { return madvise(address, length, MADV_REMOVE); }
 

@@ -44,6 +44,8 @@ package enum Counter: Int, CaseIterable, Sendable {
     case idempotencyForgotten
     /// Log lines that were lost in a flood.
     case logLinesLost
+    /// Connections that were closed because the handling of their message had ended its worker.
+    case connectionsPoisoned
 }
 
 /// A value for each ``Counter``, the connections that ended by close code, and how long things took.

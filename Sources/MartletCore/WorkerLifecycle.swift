@@ -24,6 +24,8 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case waiting(until: UInt64)
         case starting(since: UInt64)
         case serving(lastAlive: UInt64)
+        /// It was asked to say where it hangs, and to end.
+        case aborting(since: UInt64)
         /// A kill was sent; its end is awaited.
         case ending
         /// Asked to stop for good.
@@ -35,6 +37,8 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case none
         /// Start a process now.
         case start
+        /// Let the process say where it hangs, and end.
+        case abort
         /// Kill the process: it did not say what it had to in time.
         case kill(KillReason)
     }
@@ -44,7 +48,14 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case notAlive = "it stopped answering"
     }
 
+    /// How long a process that is aborted may take to end.
+    private static let abortPatience: UInt64 = 2_000_000_000
+    /// So many ends in so long are no accident.
+    private static let mostRecentEnds = 5
+    private static let recently: UInt64 = 30_000_000_000
+
     private let policy: Policy
+    private var recentEnds: [UInt64] = []
     private var state: State = .waiting(until: 0)
     private var failedStarts = 0
     /// Ends that were not asked for.
@@ -66,10 +77,13 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case .waiting, .stopped: .down
         case .starting: .starting
         case .serving: .serving
-        case .ending: .down
+        case .aborting, .ending: .down
         case .stopping: .stopping
         }
     }
+
+    /// It ends again and again: whatever was being handled when it ended is not trusted a second time.
+    package var isUnstable: Bool { recentEnds.count > Self.mostRecentEnds }
 
     /// The end that was awaited, or that nobody expected, was only now: the next worker starts at once.
     package func restartsSoon(after now: UInt64) -> Bool {
@@ -90,6 +104,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case .waiting(let until): until
         case .starting(let since): since + policy.readyTimeout
         case .serving(let lastAlive): lastAlive + policy.livenessTimeout
+        case .aborting(let since): since + Self.abortPatience
         case .ending, .stopping, .stopped: nil
         }
     }
@@ -125,6 +140,9 @@ package struct WorkerLifecycle: Equatable, Sendable {
             failedStarts += 1
             return .kill(.notReady)
         case .serving(let lastAlive) where now >= lastAlive + policy.livenessTimeout:
+            state = .aborting(since: now)
+            return .abort
+        case .aborting(let since) where now >= since + Self.abortPatience:
             state = .ending
             return .kill(.notAlive)
         default:
@@ -146,10 +164,11 @@ package struct WorkerLifecycle: Equatable, Sendable {
             failedStarts += 1
         case .serving:
             failedStarts = 0
-        case .ending:
+        case .aborting, .ending:
             break
         }
         restarts += 1
+        recentEnds = recentEnds.filter { $0 + Self.recently > now } + [now]
         state = .waiting(until: now + delay(jitter: jitter))
     }
 

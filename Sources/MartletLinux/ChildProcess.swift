@@ -101,6 +101,11 @@ package struct ChildProcess: ~Copyable {
         return reap() != nil
     }
 
+    /// Lets it say where it is, and end (SIGABRT); one that is stopped does not hear it.
+    package func abort() {
+        _ = Glibc.kill(pid, SIGABRT)
+    }
+
     /// Ends it at once (SIGKILL).
     package func kill() {
         _ = Glibc.kill(pid, SIGKILL)

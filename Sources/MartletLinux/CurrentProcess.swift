@@ -34,6 +34,24 @@ package enum CurrentProcess {
         unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 
+    /// From here on a trap or an abort says on standard error where it happened, before it ends the process.
+    package static func reportTraps(as name: String) { _ = unsafe martlet_report_traps(name) }
+
+    /// Signals that a process can send to itself.
+    package enum OwnSignal: Sendable {
+        case kill, stop
+    }
+
+    package static func send(_ signal: OwnSignal) {
+        switch signal {
+        case .kill: _ = kill(getpid(), SIGKILL)
+        case .stop: _ = kill(getpid(), SIGSTOP)
+        }
+    }
+
+    /// Lowers the limit of open files for good.
+    package static func limitDescriptors(_ count: Int) { _ = martlet_limit_descriptors(Int32(clamping: count)) }
+
     package static func unsetEnvironment(_ name: String) { _ = unsafe unsetenv(name) }
 
     /// The whole environment as `NAME=value` strings.

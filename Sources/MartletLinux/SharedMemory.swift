@@ -70,6 +70,8 @@ package struct MemoryMapping: ~Copyable {
         let address = unsafe mmap(nil, status.st_size, PROT_READ | PROT_WRITE, flags, descriptor, 0)
         guard let address = unsafe address, unsafe address != MAP_FAILED else { throw .last("mmap") }
         unsafe bytes = UnsafeMutableRawBufferPointer(start: address, count: status.st_size)
+        // A worker that crashes is replaced when it has ended, and it ends when its core is written.
+        _ = unsafe martlet_do_not_dump(address, status.st_size)
     }
 
     /// Gives the memory of a page-aligned range back to the system; it reads as zero afterwards.

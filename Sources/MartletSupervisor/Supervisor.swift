@@ -179,6 +179,9 @@ actor Supervisor {
             switch worker.lifecycle.checked(at: now) {
             case .none: break
             case .start: start(worker)
+            case .abort:
+                log.error("Aborting a worker that stopped answering", metadata: metadata(worker, [:]))
+                worker.abort(WorkerLifecycle.KillReason.notAlive.rawValue)
             case .kill(let reason):
                 log.error("Killing a worker", metadata: metadata(worker, ["why": "\(reason.rawValue)"]))
                 worker.end(reason.rawValue)

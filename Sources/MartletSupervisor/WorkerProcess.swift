@@ -45,6 +45,7 @@ final class WorkerProcess {
     private var killReason: String?
     private var reap: (() -> ProcessEnd?)?
     private var kill: (() -> Void)?
+    private var sendAbort: (() -> Void)?
 
     /// Tells its events from those of other workers, of the same shard too.
     let tag: Int
@@ -207,6 +208,7 @@ final class WorkerProcess {
             apiListeners: listeners.api.count,
             inherits: estate != nil,
             sources: sources.count,
+            isUnstable: lifecycle.isUnstable,
             configuration: configuration,
             secrets: secrets,
             addressKey: board.addressKey
@@ -229,7 +231,7 @@ final class WorkerProcess {
             path: path,
             arguments: [BirthContract.argument],
             environment: CurrentProcess.environment.filter {
-                $0.hasPrefix("SWIFT_BACKTRACE=") || $0.hasPrefix("TSAN_")
+                entry in Self.passedVariables.contains { entry.hasPrefix($0) }
             },
             descriptors: [
                 theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
@@ -243,6 +245,15 @@ final class WorkerProcess {
         keeperPid = 0
         lifecycle.started(at: now)
     }
+
+    /// Variables that a worker gets; none of them is configuration.
+    private static let passedVariables: [String] = {
+        #if DEBUG
+            ["SWIFT_BACKTRACE=", "TSAN_", "MARTLET_FAULTS="]
+        #else
+            ["SWIFT_BACKTRACE=", "TSAN_"]
+        #endif
+    }()
 
     private var sourceDescriptors: [Int32] {
         guard let sourceBoard else { return [] }
@@ -270,6 +281,7 @@ final class WorkerProcess {
         handle = box.child.handle.number
         reap = { box.child.reap() }
         kill = { box.child.kill() }
+        sendAbort = { box.child.abort() }
         self.link = link
         self.post = post
         stream = PeerStream()
@@ -282,6 +294,12 @@ final class WorkerProcess {
     func takeHeldClients() -> [DescriptorChannel.Packet] {
         defer { heldClients = [] }
         return heldClients
+    }
+
+    /// Lets the process say where it is, and end.
+    func abort(_ reason: String) {
+        killReason = reason
+        sendAbort?()
     }
 
     /// Ends the process; its end is learned from ``handle``.
@@ -323,6 +341,7 @@ final class WorkerProcess {
         stream = nil
         reap = nil
         kill = nil
+        sendAbort = nil
         handle = -1
         pid = 0
     }

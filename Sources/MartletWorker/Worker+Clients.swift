@@ -86,6 +86,7 @@ extension Worker {
     /// The supervisor has made the shard ours.
     func takeOver(_ manager: isolated WebSocketManager) {
         let outcome: Adoption
+        Fault.at(.commit)
         if let inheritance {
             outcome = shard.takeOver(inheritance, gatekeeper, on: manager)
         } else if let gathering {
@@ -96,6 +97,7 @@ extension Worker {
         inheritance = nil
         gathering = nil
         tookOverAt = unsafe loop.now
+        Fault.at(.recovered)
         link.send(.recovered, outcome.bytes)
         link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
         door.startAccepting()

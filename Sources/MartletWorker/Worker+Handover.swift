@@ -7,10 +7,12 @@ internal import MartletWire
 extension Worker {
     /// From here on nothing of a client moves: the arena stands still, and so do the kernel's positions.
     func freeze(_ manager: isolated WebSocketManager) {
+        Fault.at(.freeze)
         phase = .frozen
         door.pause()
         sockets.unwatchAll()
         link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
+        Fault.at(.frozen)
         link.send(.frozen)
     }
 
@@ -27,6 +29,7 @@ extension Worker {
     /// The shard is another worker's: our numbers of its sockets are closed, which no client notices.
     func retire() {
         guard phase == .frozen else { return }
+        Fault.at(.retire)
         phase = .retired
         sockets.abandon()
         router.isRetired = true

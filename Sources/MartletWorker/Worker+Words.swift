@@ -26,7 +26,10 @@ extension Worker {
         case .roomsNoted: shard.roomsNoted(frame.header.correlation)
         case .command: try commanded(frame.header, input, frame.payload, manager)
         case .takeOver:
-            link.send(.adopted, try collect(input, frame.payload).bytes)
+            Fault.at(.collect)
+            let found = try collect(input, frame.payload)
+            Fault.at(.collected)
+            link.send(.adopted, found.bytes)
         case .commit: takeOver(manager)
         case .freeze: if phase == .serving { phase = .freezing }
         case .thaw: thaw(manager)

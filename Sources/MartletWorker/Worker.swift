@@ -55,6 +55,10 @@ final class Worker {
         let bytes = try SharedMemory.contents(of: descriptor, limit: BirthContract.largestContract)
         closeDescriptor(descriptor)
         let contract = try BirthContract(bytes)
+        #if DEBUG
+            Fault.plan(generation: contract.generation)
+        #endif
+        Fault.at(.born)
         // The arena is mapped for as long as the process lives.
         let mapping = try MemoryMapping(of: BirthContract.Descriptor.arena)
         let header = unsafe try ArenaHeader(unsafe Array(mapping.bytes.prefix(4096)), memorySize: mapping.bytes.count)
@@ -168,6 +172,7 @@ final class Worker {
             CurrentProcess.exit(BirthContract.exitCodeOfBadConfiguration)
         }
         if isOwner { door.startAccepting() }
+        Fault.at(.ready)
         link.send(.ready)
         link.flush()
     }

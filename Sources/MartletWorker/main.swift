@@ -20,6 +20,8 @@ guard Keeper.start(channel: BirthContract.Descriptor.keeper) else {
     CurrentProcess.printError("martlet-worker: cannot make a keeper")
     CurrentProcess.exit(1)
 }
+// Where somebody asked for Swift's own backtraces, those are better.
+if CurrentProcess.environment("SWIFT_BACKTRACE") == nil { CurrentProcess.reportTraps(as: "martlet-worker") }
 do {
     try Worker.run()
 } catch {

@@ -79,6 +79,13 @@ int martlet_limit_descriptors(int count);
 int martlet_memfd(const char *name, int allow_sealing);
 int martlet_seal(int memfd);
 /* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
+/* From here on a trap or an abort says where it happened, on standard error, before it ends the process as ever; 0, or
+   -1 and errno. */
+int martlet_report_traps(const char *name);
+
+/* Keeps a mapping out of core dumps. */
+int martlet_do_not_dump(void *address, size_t length);
+
 /* Whether a descriptor stays open in the program that this process becomes (FD_CLOEXEC); 0, or -1 and errno. */
 int martlet_inherit(int fd, int on);
 

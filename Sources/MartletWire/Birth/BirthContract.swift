@@ -52,6 +52,8 @@ package struct BirthContract: Equatable, Sendable {
     package var inherits: Bool
     /// Workers of another number of shards, of whose connections we take those of our users.
     package var sources: UInt8
+    /// The workers before us ended again and again: what one was handling when it ended is not tried a second time.
+    package var isUnstable: Bool
     package var isDevelopment: Bool
     package var client: Client
     package var api: API
@@ -88,6 +90,7 @@ package struct BirthContract: Equatable, Sendable {
         apiListeners: Int,
         inherits: Bool = false,
         sources: Int = 0,
+        isUnstable: Bool = false,
         configuration: Configuration,
         secrets: Secrets,
         addressKey: UInt64
@@ -100,6 +103,7 @@ package struct BirthContract: Equatable, Sendable {
         self.apiListeners = UInt8(apiListeners)
         self.inherits = inherits
         self.sources = UInt8(sources)
+        self.isUnstable = isUnstable
         isDevelopment = configuration.isDevelopment
         client = Client(configuration.client)
         api = API(configuration.api)
@@ -122,6 +126,7 @@ package struct BirthContract: Equatable, Sendable {
         writer.put(apiListeners)
         writer.put(inherits)
         writer.put(sources)
+        writer.put(isUnstable)
         writer.put(isDevelopment)
         client.write(to: &writer)
         api.write(to: &writer)
@@ -145,6 +150,7 @@ package struct BirthContract: Equatable, Sendable {
         apiListeners = try reader.integer()
         inherits = try reader.flag()
         sources = try reader.integer()
+        isUnstable = try reader.flag()
         isDevelopment = try reader.flag()
         client = try Client(&reader)
         api = try API(&reader)

@@ -99,8 +99,9 @@ extension Shard {
     /// A client whose message ends its worker again and again is closed, and the message is not handled.
     private func closePoisoned(_ index: Int) {
         let slot = sockets.arena.slot(index)
-        guard slot.attempts >= Self.mostAttempts, slot.state != .vacant else { return }
+        guard slot.attempts >= (contract.isUnstable ? 1 : Self.mostAttempts), slot.state != .vacant else { return }
         close(index, .internalError)
         sockets.discardReceived(index)
+        tally.counters[.connectionsPoisoned] += 1
     }
 }

@@ -22,6 +22,7 @@ extension SocketTable {
             markGone(index)
             return
         case .moved(let count):
+            Fault.at(.received)
             buffer.position += UInt64(count)
             slot.lastReceived = unsafe loop.now
             if slot.flags.contains(.discards) {

@@ -19,7 +19,9 @@ extension SocketTable {
         while let first = arena.first(of: slot), !locals[index].isGone {
             let outcome = write(first, slot, locals[index].descriptor)
             switch outcome {
-            case .moved(let count): didSend(count, slot)
+            case .moved(let count):
+                Fault.at(.sent)
+                didSend(count, slot)
             case .wouldBlock, .ended:
                 watchWritable(index, slot, true)
                 return

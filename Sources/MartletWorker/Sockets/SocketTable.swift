@@ -257,6 +257,7 @@ final class SocketTable: Transport {
         guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else { return .outOfMemory }
         queuedBytes += Int(frame.byteCount)
         markDirty(handle)
+        Fault.at(.delivery)
         return nil
     }
 

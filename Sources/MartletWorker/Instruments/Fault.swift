@@ -1,0 +1,68 @@
+internal import MartletLinux
+
+/// Makes a worker fail where a test wants it to: only in debug builds, and only where `MARTLET_FAULTS` names a file.
+///
+/// The file has a line `POINT ACTION [GENERATION] [COUNT]` for each fault; the worker of that generation (0: of any) fails
+/// when it comes to the point for the COUNTth time.
+enum Fault {
+    /// The steps of a worker's life at which it can fail.
+    enum Point: String {
+        case born, ready, collect, collected, commit, recovered
+        case freeze, frozen, retire
+        /// Behind a system call, before what it did is recorded.
+        case sent, received
+        /// In the middle of the handling of a client's message, or of a delivery.
+        case message, delivery
+    }
+
+    /// Fails here, if a test wants that.
+    @inline(__always)
+    static func at(_ point: Point) {
+        #if DEBUG
+            debug(point)
+        #endif
+    }
+
+    #if DEBUG
+        private struct Planned {
+            let point: String
+            let action: String
+            var count: Int
+        }
+
+        // Touched on the worker's one thread only.
+        nonisolated(unsafe) private static var planned: [Planned] = []
+
+        /// Reads what is planned for a worker of this generation.
+        static func plan(generation: UInt32) {
+            guard let path = CurrentProcess.environment("MARTLET_FAULTS"), let bytes = try? File.read(path, limit: 65536)
+            else { return }
+            for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+                let words = line.split(separator: " ").map(String.init)
+                guard words.count >= 2 else { continue }
+                let wanted = words.count > 2 ? UInt32(words[2]) ?? 0 : 0
+                guard wanted == 0 || wanted == generation else { continue }
+                let count = words.count > 3 ? Int(words[3]) ?? 1 : 1
+                unsafe planned.append(Planned(point: words[0], action: words[1], count: count))
+            }
+        }
+
+        private static func debug(_ point: Point) {
+            for index in unsafe planned.indices where unsafe planned[index].point == point.rawValue {
+                unsafe planned[index].count -= 1
+                if unsafe planned[index].count == 0 { unsafe act(planned[index].action) }
+            }
+        }
+
+        private static func act(_ action: String) {
+            switch action {
+            case "exit": CurrentProcess.exit(1)
+            case "kill": CurrentProcess.send(.kill)
+            case "stop": CurrentProcess.send(.stop)
+            case "hang": while true {}
+            case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
+            default: fatalError("a fault that a test wanted")
+            }
+        }
+    #endif
+}
