@@ -38,7 +38,31 @@ import Testing
         var lifecycle = serving(at: 0)
         lifecycle.saidAlive(at: 400)
         expect(lifecycle.checked(at: 899) == .none)
-        expect(lifecycle.checked(at: 900) == .kill(.notAlive))
+        expect(lifecycle.checked(at: 900) == .abort, "it may say where it hangs")
+        #expect(lifecycle.shardState == .down)
+        expect(lifecycle.checked(at: 900 + 1_999_999_999) == .none)
+        expect(lifecycle.checked(at: 900 + 2_000_000_000) == .kill(.notAlive))
+        expect(lifecycle.checked(at: 900 + 2_000_000_001) == .none)
+    }
+
+    @Test func `a worker that ends on SIGABRT is replaced at once`() {
+        var lifecycle = serving(at: 0)
+        expect(lifecycle.checked(at: 500) == .abort)
+        lifecycle.ended(at: 600, jitter: 0)
+        expect(lifecycle.checked(at: 600) == .start)
+    }
+
+    @Test func `more than five ends in thirty seconds make a shard unstable, until they are long ago`() {
+        var lifecycle = serving(at: 0)
+        for round in 1...6 {
+            #expect(!lifecycle.isUnstable)
+            lifecycle.ended(at: UInt64(round) * 5_000_000_000, jitter: 0)
+            lifecycle.started(at: UInt64(round) * 5_000_000_000)
+            expect(lifecycle.becameReady(at: UInt64(round) * 5_000_000_000))
+        }
+        #expect(lifecycle.isUnstable)
+        lifecycle.ended(at: 70_000_000_000, jitter: 0)
+        #expect(!lifecycle.isUnstable)
     }
 
     @Test func `a worker that crashed after serving is replaced at once, however often`() {

@@ -20,6 +20,7 @@ public final class TestServer: Sendable {
         public let connectionsKept: Int?
         public let connectionsLost: Int?
         public let pauseMs: Int?
+        public let positionsUnrecorded: Int?
     }
 
     public struct Statistics: Decodable, Sendable {

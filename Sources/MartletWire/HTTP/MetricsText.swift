@@ -89,6 +89,10 @@ package enum MetricsText {
             "Remembered answers that were pushed out early."
         ),
         (.logLinesLost, "martlet_log_lines_lost_total", "Log lines that were lost in a flood."),
+        (
+            .connectionsPoisoned, "martlet_connections_poisoned_total",
+            "Connections closed because the handling of their message ended its worker."
+        ),
     ]
 
     private static func counters(_ node: NodeStatistics, _ metrics: inout Metrics) {

@@ -2,8 +2,8 @@ internal import MartletLinux
 
 /// Makes a worker fail where a test wants it to: only in debug builds, and only where `MARTLET_FAULTS` names a file.
 ///
-/// The file has a line `POINT ACTION [GENERATION] [COUNT]` for each fault; the worker of that generation (0: of any) fails
-/// when it comes to the point for the COUNTth time.
+/// The file has a line `POINT ACTION [GENERATION] [COUNT] [TEXT]` for each fault; the worker of that generation (0: of any)
+/// fails when it comes to the point for the COUNTth time; with a text, only messages that contain it count.
 enum Fault {
     /// The steps of a worker's life at which it can fail.
     enum Point: String {
@@ -23,11 +23,22 @@ enum Fault {
         #endif
     }
 
+    /// Fails here where a test wants that of the handling of this message.
+    @inline(__always)
+    static func at(_ point: Point, _ payload: Span<UInt8>) {
+        #if DEBUG
+            if unsafe planned.contains(where: { $0.point == point.rawValue }) {
+                debug(point, String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
+            }
+        #endif
+    }
+
     #if DEBUG
         private struct Planned {
             let point: String
             let action: String
             var count: Int
+            let text: String?
         }
 
         // Touched on the worker's one thread only.
@@ -43,12 +54,13 @@ enum Fault {
                 let wanted = words.count > 2 ? UInt32(words[2]) ?? 0 : 0
                 guard wanted == 0 || wanted == generation else { continue }
                 let count = words.count > 3 ? Int(words[3]) ?? 1 : 1
-                unsafe planned.append(Planned(point: words[0], action: words[1], count: count))
+                unsafe planned.append(Planned(point: words[0], action: words[1], count: count, text: words.count > 4 ? words[4] : nil))
             }
         }
 
-        private static func debug(_ point: Point) {
+        private static func debug(_ point: Point, _ payload: String = "") {
             for index in unsafe planned.indices where unsafe planned[index].point == point.rawValue {
+                if let text = unsafe planned[index].text, !payload.contains(text) { continue }
                 unsafe planned[index].count -= 1
                 if unsafe planned[index].count == 0 { unsafe act(planned[index].action) }
             }

@@ -150,7 +150,7 @@ extension Shard {
         }
         manager.received(byteCount: payload.count)
         if opcode == .binary { return close(slot, .unsupportedData) }
-        Fault.at(.message)
+        Fault.at(.message, payload)
         switch ClientMessage(payload) {
         case .ping: sockets.queue(.text, ServerMessage.pong(now: Clock.unixMilliseconds()).span, to: slot)
         case .join(let room): join(room, slot, manager)
