@@ -249,9 +249,9 @@ final class WorkerProcess {
     /// Variables that a worker gets; none of them is configuration.
     private static let passedVariables: [String] = {
         #if DEBUG
-            ["SWIFT_BACKTRACE=", "TSAN_", "MARTLET_FAULTS="]
+        ["SWIFT_BACKTRACE=", "TSAN_", "MARTLET_FAULTS="]
         #else
-            ["SWIFT_BACKTRACE=", "TSAN_"]
+        ["SWIFT_BACKTRACE=", "TSAN_"]
         #endif
     }()
 

@@ -56,7 +56,7 @@ final class Worker {
         closeDescriptor(descriptor)
         let contract = try BirthContract(bytes)
         #if DEBUG
-            Fault.plan(generation: contract.generation)
+        Fault.plan(generation: contract.generation)
         #endif
         Fault.at(.born)
         // The arena is mapped for as long as the process lives.

@@ -19,7 +19,7 @@ enum Fault {
     @inline(__always)
     static func at(_ point: Point) {
         #if DEBUG
-            debug(point)
+        debug(point)
         #endif
     }
 
@@ -27,54 +27,56 @@ enum Fault {
     @inline(__always)
     static func at(_ point: Point, _ payload: Span<UInt8>) {
         #if DEBUG
-            if unsafe planned.contains(where: { $0.point == point.rawValue }) {
-                debug(point, String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
-            }
+        if unsafe planned.contains(where: { $0.point == point.rawValue }) {
+            debug(point, String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
+        }
         #endif
     }
 
     #if DEBUG
-        private struct Planned {
-            let point: String
-            let action: String
-            var count: Int
-            let text: String?
-        }
+    private struct Planned {
+        let point: String
+        let action: String
+        var count: Int
+        let text: String?
+    }
 
-        // Touched on the worker's one thread only.
-        nonisolated(unsafe) private static var planned: [Planned] = []
+    // Touched on the worker's one thread only.
+    nonisolated(unsafe) private static var planned: [Planned] = []
 
-        /// Reads what is planned for a worker of this generation.
-        static func plan(generation: UInt32) {
-            guard let path = CurrentProcess.environment("MARTLET_FAULTS"), let bytes = try? File.read(path, limit: 65536)
-            else { return }
-            for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-                let words = line.split(separator: " ").map(String.init)
-                guard words.count >= 2 else { continue }
-                let wanted = words.count > 2 ? UInt32(words[2]) ?? 0 : 0
-                guard wanted == 0 || wanted == generation else { continue }
-                let count = words.count > 3 ? Int(words[3]) ?? 1 : 1
-                unsafe planned.append(Planned(point: words[0], action: words[1], count: count, text: words.count > 4 ? words[4] : nil))
-            }
+    /// Reads what is planned for a worker of this generation.
+    static func plan(generation: UInt32) {
+        guard let path = CurrentProcess.environment("MARTLET_FAULTS"), let bytes = try? File.read(path, limit: 65536)
+        else { return }
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+            let words = line.split(separator: " ").map(String.init)
+            guard words.count >= 2 else { continue }
+            let wanted = words.count > 2 ? UInt32(words[2]) ?? 0 : 0
+            guard wanted == 0 || wanted == generation else { continue }
+            let count = words.count > 3 ? Int(words[3]) ?? 1 : 1
+            unsafe planned.append(
+                Planned(point: words[0], action: words[1], count: count, text: words.count > 4 ? words[4] : nil)
+            )
         }
+    }
 
-        private static func debug(_ point: Point, _ payload: String = "") {
-            for index in unsafe planned.indices where unsafe planned[index].point == point.rawValue {
-                if let text = unsafe planned[index].text, !payload.contains(text) { continue }
-                unsafe planned[index].count -= 1
-                if unsafe planned[index].count == 0 { unsafe act(planned[index].action) }
-            }
+    private static func debug(_ point: Point, _ payload: String = "") {
+        for index in unsafe planned.indices where unsafe planned[index].point == point.rawValue {
+            if let text = unsafe planned[index].text, !payload.contains(text) { continue }
+            unsafe planned[index].count -= 1
+            if unsafe planned[index].count == 0 { unsafe act(planned[index].action) }
         }
+    }
 
-        private static func act(_ action: String) {
-            switch action {
-            case "exit": CurrentProcess.exit(1)
-            case "kill": CurrentProcess.send(.kill)
-            case "stop": CurrentProcess.send(.stop)
-            case "hang": while true {}
-            case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
-            default: fatalError("a fault that a test wanted")
-            }
+    private static func act(_ action: String) {
+        switch action {
+        case "exit": CurrentProcess.exit(1)
+        case "kill": CurrentProcess.send(.kill)
+        case "stop": CurrentProcess.send(.stop)
+        case "hang": while true {}
+        case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
+        default: fatalError("a fault that a test wanted")
         }
+    }
     #endif
 }
