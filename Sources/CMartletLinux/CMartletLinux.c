@@ -10,6 +10,7 @@
 #include <linux/sockios.h>
 #include <malloc.h>
 #include <netinet/in.h>
+#include <limits.h>
 #include <linux/tcp.h>
 #include <poll.h>
 #include <sched.h>
@@ -267,6 +268,12 @@ int martlet_open_descriptors(void) {
   return count - 3; /* ".", ".." and the directory's own */
 }
 
+int martlet_reserve_descriptors(int count) {
+  int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, count - 1);
+  if (fd < 0) return -1;
+  return close(fd);
+}
+
 int martlet_trim_heap(void) { return malloc_trim(0); }
 
 static int address_of(int (*get)(int, struct sockaddr *, socklen_t *), int fd, uint8_t address[16]) {
@@ -366,13 +373,12 @@ int martlet_limit_descriptors(int count) {
 #define KEEPER
 #endif
 
-KEEPER static int is_client(int fd) {
+/* TCP, whatever its state: a connection that was reset must be told apart from one that is lost. Who takes the sockets
+   knows its own, and closes the listeners that come with them. */
+KEEPER static int is_tcp(int fd) {
   int protocol = 0;
   socklen_t length = sizeof protocol;
-  if (syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) || protocol != IPPROTO_TCP) return 0;
-  struct sockaddr_storage peer;
-  length = sizeof peer;
-  return syscall(SYS_getpeername, fd, &peer, &length) == 0;
+  return syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
 }
 
 KEEPER static void keeper_say(int channel, char kind, uint32_t number) {
@@ -408,25 +414,35 @@ KEEPER static int keeper_send(int channel, const int *fds, int count) {
   }
 }
 
+/* Which numbers of a block are open: poll(2) says it for all of them at once. */
+enum { BLOCK = 1024 };
+KEEPER static void keeper_look(struct pollfd *block, int first) {
+  for (int i = 0; i < BLOCK; i++) block[i] = (struct pollfd){first + i, 0, 0};
+  struct timespec now = {0, 0};
+  /* Where the limit is smaller than a block, poll refuses, and each number is asked by itself. */
+  if (syscall(SYS_ppoll, block, BLOCK, &now, NULL, 8) < 0)
+    for (int i = 0; i < BLOCK; i++) block[i].revents = 0;
+}
+
+/* Sends all TCP sockets; or counts what is open, which are a few more. */
 KEEPER static uint32_t keeper_walk(int channel, int sends) {
   static int fds[MARTLET_MAX_DESCRIPTORS];
+  static struct pollfd block[BLOCK];
   struct rlimit limit = {1024, 1024};
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
   uint32_t total = 0;
-  int waiting = 0, closed = 0;
-  /* A table has no great holes: the kernel gives out the lowest free number. */
-  for (int fd = 3; (rlim_t)fd < limit.rlim_cur && closed < 65536; fd++) {
-    if (!is_client(fd)) {
-      closed++;
-      continue;
+  int waiting = 0;
+  for (int first = 0; (rlim_t)first < limit.rlim_cur && first <= INT_MAX - 2 * BLOCK; first += BLOCK) {
+    keeper_look(block, first);
+    for (int i = 0; i < BLOCK; i++) {
+      if (first + i < 3 || block[i].revents & POLLNVAL || (sends && !is_tcp(first + i))) continue;
+      total++;
+      if (!sends) continue;
+      fds[waiting++] = first + i;
+      if (waiting < MARTLET_MAX_DESCRIPTORS) continue;
+      if (keeper_send(channel, fds, waiting)) return total;
+      waiting = 0;
     }
-    closed = 0;
-    total++;
-    if (!sends) continue;
-    fds[waiting++] = fd;
-    if (waiting < MARTLET_MAX_DESCRIPTORS) continue;
-    if (keeper_send(channel, fds, waiting)) return total;
-    waiting = 0;
   }
   if (waiting > 0) keeper_send(channel, fds, waiting);
   return total;

@@ -1,8 +1,9 @@
 /// A planned change of the number of shards, as the supervisor sees it: a whole new set of workers takes over from the old.
 ///
 /// Until ``Action/commit`` the old workers (the donors) own all users, and everything can be taken back; from then on the new
-/// ones (the heirs) do. Each heir takes the connections of its own users from every donor, from one after the other: in
-/// round `r` heir `h` is at donor `(h + r) % rounds`, so that no two are at the same one. Pure, as ``Handover`` is.
+/// ones (the heirs) do. Each heir takes the sockets of its own users from every donor, from one after the other: in
+/// round `r` heir `h` is at donor `(h + r) % rounds`, so that no two are at the same one. What belongs to them it copies
+/// meanwhile, and says in the end that all of it is here. Pure, as ``Handover`` is.
 package struct Resharding: Equatable, Sendable {
     private enum State: Equatable, Sendable {
         /// The heirs were started; the donors have not noticed anything.
@@ -10,6 +11,8 @@ package struct Resharding: Equatable, Sendable {
         /// The donors were told to stop reading and writing.
         case freezing
         case collecting(round: Int)
+        /// The heirs have all sockets; some may still copy what belongs to them.
+        case copying
         /// The heirs were killed; nothing may be taken back before all have ended.
         case endingHeirs(reason: String)
         case over
@@ -18,7 +21,8 @@ package struct Resharding: Equatable, Sendable {
     package enum Event: Equatable, Sendable {
         case heirReady(Int)
         case donorFrozen(Int)
-        /// An heir has what it takes from the donor of this round; or says why it does not.
+        /// An heir has the sockets that it takes from the donor of this round, or all that belongs to them; or says why it
+        /// does not.
         case collected(heir: Int, problem: String?)
         case heirEnded(Int, String)
         case donorEnded(Int)
@@ -32,6 +36,8 @@ package struct Resharding: Equatable, Sendable {
         case freeze
         /// Tell every heir to take what is its own from this round's donor (``donor(of:in:)``).
         case collect(round: Int)
+        /// Ask every heir to say when it has copied everything.
+        case awaitCopies
         /// The shards are the heirs'.
         case commit
         case killHeirs
@@ -104,17 +110,27 @@ package struct Resharding: Equatable, Sendable {
             awaitedDonors = Set(0..<donors)
             return .freeze
         case .collected(let heir, let problem):
-            guard case .collecting(let round) = state, awaitedHeirs.remove(heir) != nil else { return .none }
-            if let problem { return endHeirs("shard \(heir): \(problem)") }
-            return awaitedHeirs.isEmpty ? collect(round: round + 1) : .none
+            return collected(by: heir, problem)
         case .timeout: return timeout()
         }
     }
 
+    private mutating func collected(by heir: Int, _ problem: String?) -> Action {
+        var next: Int?
+        if case .collecting(let round) = state { next = round + 1 }
+        guard next != nil || state == .copying, awaitedHeirs.remove(heir) != nil else { return .none }
+        if let problem { return endHeirs("shard \(heir): \(problem)") }
+        guard awaitedHeirs.isEmpty else { return .none }
+        if let next { return collect(round: next) }
+        state = .over
+        return .commit
+    }
+
     private mutating func collect(round: Int) -> Action {
         if round == rounds {
-            state = .over
-            return .commit
+            state = .copying
+            awaitedHeirs = Set(0..<heirs)
+            return .awaitCopies
         }
         state = .collecting(round: round)
         awaitedHeirs = Set((0..<heirs).filter { donor(of: $0, in: round) != nil })
@@ -125,7 +141,7 @@ package struct Resharding: Equatable, Sendable {
         switch state {
         case .starting: endHeirs("shard \(awaitedHeirs.min() ?? 0): it did not become ready in time")
         case .freezing: endHeirs("the worker of shard \(awaitedDonors.min() ?? 0) did not freeze in time")
-        case .collecting: endHeirs("shard \(awaitedHeirs.min() ?? 0): it did not take over in time")
+        case .collecting, .copying: endHeirs("shard \(awaitedHeirs.min() ?? 0): it did not take over in time")
         case .endingHeirs, .over: .none
         }
     }

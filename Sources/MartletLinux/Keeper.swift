@@ -20,7 +20,7 @@ package final class Estate {
     package enum Word: Equatable, Sendable {
         /// It lives, and is this process.
         case born(pid: Int32)
-        /// So many sockets there are.
+        /// So many sockets there are at most.
         case count(Int)
         /// So many descriptors came with this message.
         case sockets([Int32])
@@ -42,7 +42,7 @@ package final class Estate {
 
     deinit { closeDescriptor(channel) }
 
-    /// Asks how many sockets there are.
+    /// Asks how many sockets there are at most.
     package func askCount() -> Bool { say("c") }
     /// Asks for all of them.
     package func askSockets() -> Bool { say("g") }

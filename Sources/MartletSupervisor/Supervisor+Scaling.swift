@@ -96,6 +96,7 @@ extension Supervisor {
                 writer.put(UInt16(donor))
                 tell(heir, .takeOver, writer.bytes)
             }
+        case .awaitCopies: for heir in scaling.heirs { tell(heir, .takeOver) }
         case .commit: commit(scaling)
         case .killHeirs: for heir in scaling.heirs { heir.end("it did not take over") }
         case .thaw(let reason):

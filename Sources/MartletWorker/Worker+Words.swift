@@ -30,6 +30,11 @@ extension Worker {
             let found = try collect(input, frame.payload)
             Fault.at(.collected)
             link.send(.adopted, found.bytes)
+            if let gathering {
+                // Another one is waiting for the same worker of before.
+                link.flush()
+                gathering.copy(into: shard.record)
+            }
         case .commit: takeOver(manager)
         case .freeze: if phase == .serving { phase = .freezing }
         case .thaw: thaw(manager)
@@ -41,11 +46,12 @@ extension Worker {
         }
     }
 
-    /// Takes what the worker before us has; of several, the one that the words name.
+    /// Takes what the worker before us has; of several, the one that the words name; none: says whether all is copied.
     private func collect(_ input: [UInt8], _ payload: Range<Int>) throws(WireError) -> Adoption {
         guard let gathering else { return inheritance?.collect() ?? Adoption() }
+        if payload.isEmpty { return gathering.outcome }
         var reader = ByteReader(input, in: payload)
-        return gathering.collect(from: Int(try reader.integer(UInt16.self)), into: shard.record)
+        return gathering.collect(from: Int(try reader.integer(UInt16.self)))
     }
 
     /// Another process asks; what the worker before us has done already is not done again.

@@ -15,6 +15,8 @@ guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) 
     )
     CurrentProcess.exit(2)
 }
+// While the table of descriptors is ours alone, it grows at once.
+CurrentProcess.reserveDescriptors(min(CurrentProcess.raiseDescriptorLimit(), 16384))
 // Before anything else: from here on the sockets of our clients outlive us.
 guard Keeper.start(channel: BirthContract.Descriptor.keeper) else {
     CurrentProcess.printError("martlet-worker: cannot make a keeper")

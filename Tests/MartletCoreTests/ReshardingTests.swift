@@ -20,8 +20,20 @@ import Testing
             name: "all goes well",
             events: ready + [
                 .donorFrozen(0), .collected(heir: 0, problem: nil), .collected(heir: 1, problem: nil),
+                .collected(heir: 1, problem: nil), .collected(heir: 0, problem: nil),
             ],
-            actions: [.none, .freeze, .collect(round: 0), .collect(round: 1), .commit]
+            actions: [.none, .freeze, .collect(round: 0), .collect(round: 1), .awaitCopies, .none, .commit]
+        ),
+        Step(
+            name: "an heir cannot copy what it took",
+            events: ready + [
+                .donorFrozen(0), .collected(heir: 0, problem: nil), .collected(heir: 1, problem: nil),
+                .collected(heir: 0, problem: "no memory"), .heirEnded(0, "killed"), .heirEnded(1, "killed"),
+            ],
+            actions: [
+                .none, .freeze, .collect(round: 0), .collect(round: 1), .awaitCopies, .killHeirs, .none,
+                .thaw(reason: "shard 0: no memory"),
+            ]
         ),
         Step(
             name: "an heir exits at once: the others are ended, and nobody noticed",
@@ -92,21 +104,27 @@ import Testing
             .collected(heir: 1, problem: nil), .collected(heir: 1, problem: "x"), .heirEnded(0, "x"),
             .heirEnded(1, "x"), .donorEnded(0), .timeout,
         ]
+        var commits = 0
         func explore(_ resharding: Resharding, _ ended: Set<Int>, _ depth: Int) {
             for event in events {
                 var next = resharding
+                let endedBefore = ended.count
                 var ended = ended
                 if case .heirEnded(let heir, _) = event { ended.insert(heir) }
                 let action = next.heard(event, now: 0)
                 if resharding.isOver { #expect(action == .none) }
                 switch action {
-                case .commit: #expect(next.isOver && ended.isEmpty)
+                case .commit:
+                    commits += 1
+                    #expect(next.isOver && ended.isEmpty)
                 case .thaw, .giveUp: #expect(next.isOver && ended.count == 2)
                 default: #expect(resharding.isOver || !next.isOver)
                 }
-                if depth > 0 { explore(next, ended, depth - 1) }
+                let isNews = next != resharding || ended.count > endedBefore
+                if depth > 0, isNews { explore(next, ended, depth - 1) }
             }
         }
-        explore(Resharding(donors: 1, heirs: 2, now: 0, patience: 1), [], 4)
+        explore(Resharding(donors: 1, heirs: 2, now: 0, patience: 1), [], 7)
+        #expect(commits > 0)
     }
 }

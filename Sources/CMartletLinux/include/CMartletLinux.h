@@ -65,8 +65,8 @@ ssize_t martlet_receive_descriptors(int sock, void *data, size_t capacity, int *
    table outlives it. It is a child of our parent, costs nothing for each connection, and answers on `channel`
    (SOCK_SEQPACKET, blocking):
      on start    it sends "k" and its pid (4 bytes);
-     "c"         it answers "c" and how many connected TCP sockets there are (4 bytes);
-     "g"         it sends every one of them, up to 253 in a message "s", then "e" and how many it sent (4 bytes);
+     "c"         it answers "c" and how many TCP sockets there are at most (4 bytes);
+     "g"         it sends every one of them (listeners, too), up to 253 in a message "s", then "e" and how many it sent (4 bytes);
      "x", or the end of the channel: it exits.
    Call it first thing in main, before there is a thread. Returns the keeper's pid, or -1. */
 int martlet_keeper(int channel);
@@ -93,6 +93,9 @@ int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);
 int martlet_open_descriptors(void);
+/* Makes the table of descriptors large enough for so many. Where the table is shared (with a keeper), each doubling of it
+   waits for all CPUs (expand_fdtable of the kernel, some 8 ms), so that one step at a known moment is better. */
+int martlet_reserve_descriptors(int count);
 int martlet_trim_heap(void);
 
 #endif

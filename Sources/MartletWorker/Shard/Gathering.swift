@@ -22,6 +22,10 @@ final class Gathering {
     private let sources: [Source]
     private let sourceBoard: NodeBoard
     private let sourceBoardMemory: SharedMapping
+    /// Sockets by slot, of which nothing was copied yet.
+    private var waiting: [(source: Arena, sockets: [Int: Int32])] = []
+    /// What was copied, or why something was not.
+    private(set) var outcome = Adoption()
     /// What was taken: slots of our arena, and their sockets.
     private(set) var taken: [(slot: Int, descriptor: Int32)] = []
     /// Users of ours that were bound to threads.
@@ -49,20 +53,34 @@ final class Gathering {
         }
     }
 
-    /// Takes what is ours from one of the workers before: connections, and what is remembered of their users.
-    func collect(from number: Int, into record: ShardRecord) -> Adoption {
+    /// Takes the sockets of our users from one of the workers before.
+    func collect(from number: Int) -> Adoption {
         var found = Adoption()
         do {
             guard sources.indices.contains(number) else { throw TakeOverProblem("there is no such worker") }
-            found.kept = try collect(sources[number])
-            bindings += record.gather(from: sources[number].arena) { map.shard(ofSlot: $0) == shard }
+            let sockets = try collect(sources[number])
+            found.kept = sockets.count
+            waiting.append((sources[number].arena, sockets))
         } catch {
             found.problem = "\(error)"
         }
         return found
     }
 
-    private func collect(_ source: Source) throws -> Int {
+    /// Copies what belongs to the sockets that were taken, and what is remembered of their users.
+    func copy(into record: ShardRecord) {
+        while let (source, sockets) = waiting.popLast() {
+            do {
+                try take(sockets, from: source)
+                bindings += record.gather(from: source) { map.shard(ofSlot: $0) == shard }
+            } catch {
+                outcome.problem = "\(error)"
+            }
+        }
+        outcome.kept = taken.count
+    }
+
+    private func collect(_ source: Source) throws -> [Int: Int32] {
         var slots: [UInt64: Int] = [:]
         for occupied in source.arena.occupied {
             guard map.shard(ofSlot: Int(source.arena.slot(occupied.slot).userSlot)) == shard else { continue }
@@ -72,6 +90,7 @@ final class Gathering {
         guard slots.count <= room else {
             throw TakeOverProblem("\(slots.count) sockets, and room for \(room) descriptors")
         }
+        CurrentProcess.reserveDescriptors(limit - room + slots.count)
         let keeper = KeeperReader(estate: source.estate)
         _ = try keeper.count()
         var sockets: [Int: Int32] = [:]
@@ -87,13 +106,12 @@ final class Gathering {
         guard sockets.count == slots.count else {
             throw TakeOverProblem("\(sockets.count) of \(slots.count) connections have sockets")
         }
-        return try take(sockets, from: source.arena)
+        return sockets
     }
 
-    private func take(_ sockets: [Int: Int32], from source: Arena) throws -> Int {
+    private func take(_ sockets: [Int: Int32], from source: Arena) throws {
         let copies = ArenaImport(from: source, to: arena)
         defer { copies.finish() }
-        var count = 0
         for (slot, descriptor) in sockets {
             guard let stream = KernelStream(of: descriptor), !stream.isOver else {
                 over += 1
@@ -106,9 +124,7 @@ final class Gathering {
             }
             _ = board.openConnection(shard: shard, limit: .max)
             taken.append((copy, descriptor))
-            count += 1
         }
-        return count
     }
 
     /// Where our board counts an address that the board before counted; a limit holds for who comes, not for who is here.

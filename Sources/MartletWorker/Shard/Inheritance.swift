@@ -59,6 +59,7 @@ final class Inheritance {
         let count = try keeper.count()
         let room = limit - CurrentProcess.openDescriptors - KeeperReader.reserve
         guard count <= room else { throw TakeOverProblem("\(count) sockets, and room for \(room) descriptors") }
+        CurrentProcess.reserveDescriptors(CurrentProcess.openDescriptors + count)
         var received: [Int32] = []
         received.reserveCapacity(count)
         try keeper.sockets { received += $0 }
@@ -82,7 +83,7 @@ struct KeeperReader {
 
     let estate: Estate
 
-    /// How many sockets there are.
+    /// How many sockets there are at most.
     ///
     /// What an heir before us had asked for and not taken comes first.
     func count() throws -> Int {
