@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -267,6 +268,8 @@ int martlet_open_descriptors(void) {
   closedir(directory);
   return count - 3; /* ".", ".." and the directory's own */
 }
+
+int martlet_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int martlet_reserve_descriptors(int count) {
   int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, count - 1);

@@ -37,18 +37,45 @@ package struct ChildProcess: ~Copyable {
         environment: [String],
         descriptors: [Int32]
     ) throws(SystemCallError) {
+        try self.init(path, nil, arguments, environment, descriptors)
+    }
+
+    /// The same with a program that is open, even where its file is another one by now; no script.
+    package init(
+        program: ProgramFile,
+        arguments: [String],
+        environment: [String],
+        descriptors: [Int32]
+    ) throws(SystemCallError) {
+        try self.init(program.path, program.descriptor, arguments, environment, descriptors)
+    }
+
+    private init(
+        _ path: String,
+        _ program: Int32?,
+        _ arguments: [String],
+        _ environment: [String],
+        _ descriptors: [Int32]
+    ) throws(SystemCallError) {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
         // Two passes, so that no source number in the target range is overwritten before it was used.
-        let parked = (descriptors.max() ?? 0) + Int32(descriptors.count) + 16
-        for (index, descriptor) in descriptors.enumerated() {
+        let passed = descriptors + (program.map { [$0] } ?? [])
+        let parked = (passed.max() ?? 0) + Int32(passed.count) + 16
+        for (index, descriptor) in passed.enumerated() {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, parked + Int32(index))
         }
+        let last = 3 + Int32(descriptors.count)
         for index in 0..<Int32(descriptors.count) {
             unsafe posix_spawn_file_actions_adddup2(&actions, parked + index, 3 + index)
         }
-        _ = unsafe martlet_close_from(&actions, 3 + Int32(descriptors.count))
+        if program != nil {
+            // Opened anew, so that it is close-on-exec: the child does not keep its own program open.
+            let source = "/proc/self/fd/\(parked + Int32(descriptors.count))"
+            unsafe posix_spawn_file_actions_addopen(&actions, last, source, O_RDONLY | O_CLOEXEC, 0)
+        }
+        _ = unsafe martlet_close_from(&actions, last + 1)
 
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
@@ -65,7 +92,14 @@ package struct ChildProcess: ~Copyable {
         var environmentPointers = unsafe environment.map { unsafe strdup($0) } + [nil]
         defer { unsafe (argumentPointers + environmentPointers).forEach { unsafe free($0) } }
         var pid: pid_t = 0
-        let result = unsafe posix_spawn(&pid, path, &actions, &attributes, &argumentPointers, &environmentPointers)
+        let result = unsafe posix_spawn(
+            &pid,
+            program == nil ? path : "/proc/self/fd/\(last)",
+            &actions,
+            &attributes,
+            &argumentPointers,
+            &environmentPointers
+        )
         guard result == 0 else { throw SystemCallError("start \(path)", result) }
         let handle = martlet_pidfd_open(pid)
         guard handle >= 0 else {

@@ -5,6 +5,9 @@ internal import Glibc
 package enum CurrentProcess {
     package static var pid: Int32 { getpid() }
 
+    /// What ps(1) and top(1) show: 15 characters at most (PR_SET_NAME of prctl(2)).
+    package static func setName(_ name: String) { _ = unsafe martlet_set_name(name) }
+
     /// CPUs that this process may run on.
     package static var usableCPUs: Int { max(1, Int(martlet_usable_cpus())) }
 

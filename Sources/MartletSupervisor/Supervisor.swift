@@ -27,6 +27,8 @@ actor Supervisor {
     private let signals: SignalSource
     /// The file of our own program, looked up when this one started.
     let path: String
+    /// What workers are started from, until an upgrade: a package may replace the file at any time.
+    let workerProgram: ProgramFile
     let log: Logger
     var listeners: Listeners
     /// Of each shard, the worker that has it.
@@ -61,7 +63,7 @@ actor Supervisor {
     ) throws {
         let supervisor: Supervisor
         do {
-            supervisor = try Supervisor(configuration, secrets, resumption?.state, reread)
+            supervisor = try Supervisor(configuration, secrets, resumption, reread)
         } catch {
             resumption?.fallBack(error)
             throw error
@@ -75,10 +77,11 @@ actor Supervisor {
     private init(
         _ configuration: Configuration,
         _ secrets: SecretReading,
-        _ state: SupervisorState?,
+        _ resumption: Resumption?,
         _ reread: sending @escaping () throws -> (Configuration, SecretReading)
     ) throws {
         self.reread = reread
+        let state = resumption?.state
         signals = try SignalSource([.hangup, .interrupt, .terminate])
         SignalSource.ignoreBrokenPipes()
         descriptorLimit = CurrentProcess.raiseDescriptorLimit()
@@ -90,7 +93,9 @@ actor Supervisor {
         let map = ShardMap(shardCount: count, generation: state?.mapGeneration ?? 1)
         log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
         self.secrets = secrets
-        path = state?.path ?? CurrentProcess.executablePath
+        let path = state?.path ?? CurrentProcess.executablePath
+        self.path = path
+        workerProgram = try resumption?.workerProgram ?? ProgramFile(opening: Self.workerPath(beside: path))
         let policy = WorkerLifecycle.Policy(configuration.supervision)
         let workers: [WorkerProcess]
         if let state {
@@ -242,7 +247,7 @@ actor Supervisor {
     func start(_ worker: WorkerProcess) {
         do throws(SystemCallError) {
             unsafe try worker.start(
-                path: Self.workerPath(beside: path),
+                program: workerProgram,
                 listeners: listeners,
                 map: scaling?.map(of: worker) ?? switchboard.map,
                 configuration: configuration,

@@ -187,10 +187,10 @@ final class WorkerProcess {
 
     /// Starts the next worker, born with what the one before left, or with a new arena.
     ///
-    /// * `path`: the worker's program.
+    /// * `program`: the worker's.
     /// * `listeners`: the clients' and the backends' listening sockets.
     func start(
-        path: String,
+        program: ProgramFile,
         listeners: Listeners,
         map: ShardMap,
         configuration: Configuration,
@@ -228,7 +228,7 @@ final class WorkerProcess {
         StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
         StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)
         let child = try ChildProcess(
-            path: path,
+            program: program,
             arguments: [BirthContract.argument],
             environment: CurrentProcess.environment.filter {
                 entry in Self.passedVariables.contains { entry.hasPrefix($0) }

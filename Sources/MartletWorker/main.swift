@@ -15,6 +15,8 @@ guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) 
     )
     CurrentProcess.exit(2)
 }
+// Started by a number of a descriptor, it would be called that.
+CurrentProcess.setName("martlet-worker")
 // While the table of descriptors is ours alone, it grows at once.
 CurrentProcess.reserveDescriptors(min(CurrentProcess.raiseDescriptorLimit(), 16384))
 // Before anything else: from here on the sockets of our clients outlive us.

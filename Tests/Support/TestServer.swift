@@ -90,9 +90,11 @@ public final class TestServer: Sendable {
     /// Starts a server, runs the body, and stops the server; its log is printed when the body fails.
     ///
     /// `isDevelopment`: with `--dev`; else secrets must come by `environment`, or by what `prepare` puts into the server's
-    /// folder and returns as further variables.
+    /// folder and returns as further variables. `programs`: a folder with martletd and martlet-worker; nil: the ones under
+    /// test where they were built.
     public static func with(
         workers: Int = 2,
+        programs: String? = nil,
         isDevelopment: Bool = true,
         environment: [String: String] = [:],
         prepare: (_ folder: String) async throws -> [String: String] = { _ in [:] },
@@ -101,7 +103,7 @@ public final class TestServer: Sendable {
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-test-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let variables = environment.merging(try await prepare(folder)) { $1 }
-        let server = try await TestServer(folder, workers, isDevelopment, variables)
+        let server = try await TestServer(folder, programs ?? binaries, workers, isDevelopment, variables)
         do {
             try await body(server)
         } catch {
@@ -114,6 +116,7 @@ public final class TestServer: Sendable {
 
     private init(
         _ folder: String,
+        _ programs: String,
         _ workers: Int,
         _ isDevelopment: Bool,
         _ environment: [String: String]
@@ -122,7 +125,7 @@ public final class TestServer: Sendable {
         controlSocket = folder + "/control.sock"
         let apiListen = environment["MARTLET_API_LISTEN"] ?? "127.0.0.1:0"
         process = try Subprocess(
-            Self.binaries + "/martletd",
+            programs + "/martletd",
             (isDevelopment ? ["--dev"] : []) + [
                 "--workers", "\(workers)", "--client-listen", "127.0.0.1:0", "--api-listen", apiListen,
                 "--control-socket", controlSocket,

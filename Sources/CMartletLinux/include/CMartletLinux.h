@@ -93,6 +93,7 @@ int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);
 int martlet_open_descriptors(void);
+int martlet_set_name(const char *name);
 /* Makes the table of descriptors large enough for so many. Where the table is shared (with a keeper), each doubling of it
    waits for all CPUs (expand_fdtable of the kernel, some 8 ms), so that one step at a known moment is better. */
 int martlet_reserve_descriptors(int count);

@@ -16,7 +16,9 @@ enum StateCheck {
     static func run(_ settings: () throws -> (Configuration, SecretReading)) -> Bool {
         do {
             let bytes = try SharedMemory.contents(of: state, limit: SupervisorState.largest)
-            _ = try check(SupervisorState(bytes), settings)
+            let state = try SupervisorState(bytes)
+            _ = try check(state, settings)
+            try checkWorker(Supervisor.workerPath(beside: state.path))
             return true
         } catch {
             try? SharedMemory.write(Array("\(error)".utf8.prefix(longestProblem)), to: problem)
@@ -39,7 +41,6 @@ enum StateCheck {
         secrets.keepMadeUpSecret(state.developmentSecret)
         let isNetwork = state.apiListeners.contains { Listener.port(of: $0) != nil }
         try secrets.checkBackends(isNetwork: isNetwork)
-        try checkWorker(Supervisor.workerPath(beside: state.path))
         return (configuration, secrets)
     }
 

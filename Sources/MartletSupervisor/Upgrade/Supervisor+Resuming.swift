@@ -24,6 +24,12 @@ struct Resumption {
         CurrentProcess.unsetEnvironment(SupervisorState.problemVariable)
     }
 
+    /// The worker's program, where this is the program of before; nil: the one beside us.
+    var workerProgram: ProgramFile? {
+        problem == nil
+            ? nil : ProgramFile(path: Supervisor.workerPath(beside: state.path), owning: state.workerProgram)
+    }
+
     /// Becomes the program of before again, which goes on; returns only where there is none.
     func fallBack(_ error: any Error) {
         guard state.previous >= 0, problem == nil else { return }
@@ -40,6 +46,7 @@ struct Resumption {
         for descriptor in state.descriptors { NextProgram.keep(descriptor, false) }
         closeDescriptor(memory)
         if state.previous >= 0 { closeDescriptor(state.previous) }
+        if workerProgram == nil { closeDescriptor(state.workerProgram) }
     }
 }
 

@@ -158,6 +158,7 @@ extension Supervisor {
         var state = SupervisorState(
             path: path,
             previous: previous,
+            workerProgram: workerProgram.descriptor,
             startOnly: StartOnly(configuration),
             mapGeneration: switchboard.map.generation,
             startedAt: switchboard.startedAt,

@@ -35,6 +35,8 @@ struct SupervisorState {
     var path: String
     /// The program that wrote this, for the case that the next one cannot go on.
     var previous: Int32
+    /// The worker's program of that one.
+    var workerProgram: Int32
     var startOnly: StartOnly
     /// How the shards' memory is laid out, which the next workers must be able to read.
     var arenaVersion = ArenaLayout.version
@@ -64,7 +66,9 @@ struct SupervisorState {
             [worker.link, worker.post, worker.arena, worker.keeper]
                 + worker.postState.waiting.compactMap(\.descriptor)
         }
-        return (clientListeners + apiListeners + [control, previous, board, asker] + passed).filter { $0 >= 0 }
+        return (clientListeners + apiListeners + [control, previous, workerProgram, board, asker] + passed).filter {
+            $0 >= 0
+        }
     }
 
     var bytes: [UInt8] {
@@ -73,6 +77,7 @@ struct SupervisorState {
         writer.put(program)
         writer.put(path)
         writer.put(previous)
+        writer.put(workerProgram)
         startOnly.write(to: &writer)
         writer.put(arenaVersion)
         writer.put(mapGeneration)
@@ -100,6 +105,7 @@ struct SupervisorState {
         program = try reader.text()
         path = try reader.text()
         previous = try reader.integer()
+        workerProgram = try reader.integer()
         startOnly = try StartOnly(&reader)
         arenaVersion = try reader.integer()
         mapGeneration = try reader.integer()
@@ -124,6 +130,7 @@ struct SupervisorState {
     init(
         path: String,
         previous: Int32,
+        workerProgram: Int32,
         startOnly: StartOnly,
         mapGeneration: UInt32,
         startedAt: UInt64,
@@ -136,6 +143,7 @@ struct SupervisorState {
     ) {
         self.path = path
         self.previous = previous
+        self.workerProgram = workerProgram
         self.startOnly = startOnly
         self.mapGeneration = mapGeneration
         self.startedAt = startedAt

@@ -42,6 +42,7 @@ enum Fault {
     }
 
     // Touched on the worker's one thread only.
+    // Unchecked: read and written by the loop's thread only, as whoever reaches a point is on it.
     nonisolated(unsafe) private static var planned: [Planned] = []
 
     /// Reads what is planned for a worker of this generation.
@@ -75,7 +76,7 @@ enum Fault {
         case "stop": CurrentProcess.send(.stop)
         case "hang": while true {}
         case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
-        default: fatalError("a fault that a test wanted")
+        default: preconditionFailure("a fault that a test wanted")
         }
     }
     #endif
