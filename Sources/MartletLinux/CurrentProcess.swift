@@ -8,6 +8,11 @@ package enum CurrentProcess {
     /// What ps(1) and top(1) show: 15 characters at most (PR_SET_NAME of prctl(2)).
     package static func setName(_ name: String) { _ = unsafe martlet_set_name(name) }
 
+    /// Does nothing for so long, with all of the thread.
+    package static func pause(milliseconds: Int) {
+        _ = poll(nil, 0, Int32(clamping: milliseconds))
+    }
+
     /// CPUs that this process may run on.
     package static var usableCPUs: Int { max(1, Int(martlet_usable_cpus())) }
 

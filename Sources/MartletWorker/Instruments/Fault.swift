@@ -41,8 +41,7 @@ enum Fault {
         let text: String?
     }
 
-    // Touched on the worker's one thread only.
-    // Unchecked: read and written by the loop's thread only, as whoever reaches a point is on it.
+    // Unchecked: touched on the worker's one thread only.
     nonisolated(unsafe) private static var planned: [Planned] = []
 
     /// Reads what is planned for a worker of this generation.
@@ -69,12 +68,22 @@ enum Fault {
         }
     }
 
+    /// Says that it waits, until the plan is gone or some seconds have passed.
+    private static func wait() {
+        guard let path = CurrentProcess.environment("MARTLET_FAULTS") else { return }
+        CurrentProcess.printError("martlet-worker waits, as planned")
+        for _ in 0..<200 where (try? File.read(path, limit: 1))?.isEmpty == false {
+            CurrentProcess.pause(milliseconds: 10)
+        }
+    }
+
     private static func act(_ action: String) {
         switch action {
         case "exit": CurrentProcess.exit(1)
         case "kill": CurrentProcess.send(.kill)
         case "stop": CurrentProcess.send(.stop)
         case "hang": while true {}
+        case "wait": wait()
         case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
         default: preconditionFailure("a fault that a test wanted")
         }
