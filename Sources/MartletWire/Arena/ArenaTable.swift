@@ -45,6 +45,21 @@ package final class ArenaTable {
         vacant.append(place)
     }
 
+    /// The bytes of a record; nil where it is damaged, or there is none.
+    package func record(at place: Place) -> [UInt8]? {
+        (0..<capacity).contains(place) && reference(place) != 0 ? arena.record(reference(place)) : nil
+    }
+
+    /// Shows the first bytes of each record, which nobody has checked: ``record(at:)`` does.
+    package func forEachPrefix(of count: Int, _ body: (Place, UnsafeRawBufferPointer) -> Void) {
+        for place in 0..<capacity {
+            let chunk = reference(place)
+            guard chunk != 0, arena.isInside(chunk, count: 8 + count) else { continue }
+            let bytes = unsafe arena.bytes(of: chunk, count: 8 + count)
+            unsafe body(place, UnsafeRawBufferPointer(rebasing: bytes[8...]))
+        }
+    }
+
     /// Every record, with its place.
     package var records: [(place: Place, bytes: [UInt8])] {
         (0..<capacity).compactMap { place in

@@ -24,7 +24,7 @@ extension Shard {
             if place >= 0 { places[place, default: 0] += 1 }
         }
         board.restore(shard: number, connections: recovery.slots.count, places: places)
-        let bindings = record.restore()
+        let bindings = unsafe record.restore(now: sockets.loop.now)
         closeRefused(recovery, inheritance)
         goOn(with: recovery.slots, bindings, interrupted: recovery.interrupted, on: manager)
         var outcome = Adoption()

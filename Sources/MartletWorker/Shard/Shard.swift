@@ -80,7 +80,7 @@ final class Shard {
         guard let key = request.key else { return execute(request.command, text: text, on: manager) }
         // A key of a publish to several shards is another than the same text of a publish to one of them.
         let name = (request.command.isSpread ? "several " : "one ") + key.text
-        switch unsafe record.find(name, fingerprint: key.fingerprint, now: sockets.loop.now) {
+        switch unsafe record.answers.find(name, fingerprint: key.fingerprint, now: sockets.loop.now) {
         case .known(let answer):
             tally.counters[.publishesRepeated] += 1
             return answer.reply
@@ -90,14 +90,15 @@ final class Shard {
         let reply = execute(request.command, text: text, on: manager)
         // What failed may be tried again.
         if case .receipt = reply {
-            unsafe record.remember(
+            unsafe record.answers.remember(
                 reply,
                 key: name,
                 fingerprint: key.fingerprint,
+                delivery: record.journal.begun,
                 slot: request.command.userSlot,
                 now: sockets.loop.now
             )
-            tally.counters[.idempotencyForgotten] = record.forgottenEarly
+            tally.counters[.idempotencyForgotten] = record.answers.forgottenEarly
         }
         return reply
     }

@@ -4,12 +4,6 @@ internal import MartletWire
 /// What a shard has done and must not do twice, and what was asked of it for good, kept in the arena for its successor:
 /// answers to other processes, answers by `Idempotency-Key`, and users' bindings.
 final class ShardRecord {
-    /// An answer by its key, and where the arena has it.
-    struct Remembered: Sendable {
-        let reply: CommandReply
-        let place: ArenaTable.Place?
-    }
-
     private struct Binding: Hashable {
         let user: ExactText
         let thread: ExactText
@@ -20,13 +14,10 @@ final class ShardRecord {
         let correlation: UInt64
     }
 
-    /// Answers by `Idempotency-Key` that are remembered.
-    private static let mostAnswers = 262_144
-
     let journal: ArenaJournal
+    /// Answers by `Idempotency-Key`.
+    let answers: AnswerRecord
     private let arena: Arena
-    private var answers = IdempotencyRecord<Remembered>(capacity: mostAnswers)
-    private lazy var answerTable = ArenaTable(.answers, in: arena)
     private lazy var bindingTable = ArenaTable(.bindings, in: arena)
     private var bindings: [Binding: ArenaTable.Place] = [:]
     /// What the worker before us has answered.
@@ -37,33 +28,7 @@ final class ShardRecord {
     init(arena: Arena) {
         self.arena = arena
         journal = arena.journal
-    }
-
-    /// Answers that were forgotten before their time.
-    var forgottenEarly: Int { answers.forgottenEarly }
-
-    // MARK: Answers by key
-
-    func find(_ name: String, fingerprint: UInt64, now: UInt64) -> IdempotencyRecord<Remembered>.Finding {
-        answers.find(name, fingerprint: fingerprint, now: now)
-    }
-
-    /// Remembers the answer of the delivery that is under way.
-    ///
-    /// `slot`: of the user that it is about; nil: several.
-    func remember(_ reply: CommandReply, key name: String, fingerprint: UInt64, slot: Int?, now: UInt64) {
-        let answer = KeyedAnswer(
-            delivery: journal.begun,
-            expiry: answers.expiry(now: now),
-            fingerprint: fingerprint,
-            slot: slot,
-            name: name,
-            reply: reply
-        )
-        let remembered = Remembered(reply: reply, place: answerTable.insert(answer.bytes))
-        for old in answers.remember(name, fingerprint: fingerprint, remembered, now: now) {
-            if let place = old.place { answerTable.remove(place) }
-        }
+        answers = AnswerRecord(arena: arena)
     }
 
     // MARK: Bindings
@@ -168,7 +133,7 @@ final class ShardRecord {
     // MARK: Taking over
 
     /// Reads what the worker before us has left; returns the bindings that go on.
-    func restore() -> [(user: String, thread: String)] {
+    func restore(now: UInt64) -> [(user: String, thread: String)] {
         resumed = journal.batch.map { replies(of: $0) } ?? []
         for answer in journal.answers {
             let asker = Asker(source: answer.source, correlation: answer.correlation)
@@ -177,7 +142,7 @@ final class ShardRecord {
             case .chunk(let chunk, _): inherited[asker] = arena.record(chunk)
             }
         }
-        restoreAnswers()
+        answers.restore(done: journal.done, now: now)
         var restored: [(user: String, thread: String)] = []
         for (place, bytes) in bindingTable.records {
             guard let (user, thread) = Self.binding(bytes) else {
@@ -190,45 +155,13 @@ final class ShardRecord {
         return restored
     }
 
-    private func restoreAnswers() {
-        var found: [(answer: KeyedAnswer, place: ArenaTable.Place?)] = []
-        for (place, bytes) in answerTable.records {
-            // Written before the delivery counted as done; where it never did, it will be done anew.
-            guard let answer = KeyedAnswer(bytes), answer.delivery <= journal.done else {
-                answerTable.remove(place)
-                continue
-            }
-            found.append((answer, place))
-        }
-        restore(found)
-    }
-
-    private func restore(_ found: [(answer: KeyedAnswer, place: ArenaTable.Place?)]) {
-        for (answer, place) in found.sorted(by: { $0.answer.expiry < $1.answer.expiry }) {
-            answers.restore(
-                answer.name,
-                fingerprint: answer.fingerprint,
-                Remembered(reply: answer.reply, place: place),
-                expiry: answer.expiry
-            )
-        }
-    }
-
     // MARK: Another number of shards
 
     /// Takes over what another shard has recorded of users that are ours now; nothing is changed there.
     ///
     /// Returns their bindings.
     func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) -> [(user: String, thread: String)] {
-        var found: [(answer: KeyedAnswer, place: ArenaTable.Place?)] = []
-        for (_, bytes) in ArenaTable(.answers, in: source).records {
-            guard var answer = KeyedAnswer(bytes), answer.delivery <= source.journal.done else { continue }
-            // An answer for several users may be known to several shards: one of them is enough.
-            guard answer.slot.map(isOurs) ?? !answers.knows(answer.name) else { continue }
-            answer.delivery = 0
-            found.append((answer, answerTable.insert(answer.bytes)))
-        }
-        restore(found)
+        answers.gather(from: source, isOurs: isOurs)
         var restored: [(user: String, thread: String)] = []
         for (_, bytes) in ArenaTable(.bindings, in: source).records {
             guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.slot(ofUser: user)) else { continue }
@@ -242,55 +175,6 @@ final class ShardRecord {
         var reader = ByteReader(bytes)
         guard let user = try? reader.text(limit: 256), let thread = try? reader.text(limit: 256) else { return nil }
         return (user, thread)
-    }
-}
-
-/// An answer by its `Idempotency-Key`, as the arena has it.
-private struct KeyedAnswer {
-    private static let severalUsers = UInt16.max
-
-    /// It counts if this delivery is done.
-    var delivery: UInt64
-    let expiry: UInt64
-    let fingerprint: UInt64
-    /// Of the user that it is about; nil: several.
-    let slot: Int?
-    let name: String
-    let reply: CommandReply
-
-    init(delivery: UInt64, expiry: UInt64, fingerprint: UInt64, slot: Int?, name: String, reply: CommandReply) {
-        self.delivery = delivery
-        self.expiry = expiry
-        self.fingerprint = fingerprint
-        self.slot = slot
-        self.name = name
-        self.reply = reply
-    }
-
-    init?(_ bytes: [UInt8]) {
-        var reader = ByteReader(bytes)
-        guard let delivery = try? reader.integer(UInt64.self), let expiry = try? reader.integer(UInt64.self),
-            let fingerprint = try? reader.integer(UInt64.self), let slot = try? reader.integer(UInt16.self),
-            let name = try? reader.text(limit: 1024), let raw = try? reader.raw(limit: 65536),
-            let reply = try? CommandCoding.decodeReply(raw, in: 0..<raw.count)
-        else { return nil }
-        self.delivery = delivery
-        self.expiry = expiry
-        self.fingerprint = fingerprint
-        self.slot = slot == Self.severalUsers ? nil : Int(slot)
-        self.name = name
-        self.reply = reply
-    }
-
-    var bytes: [UInt8] {
-        var writer = ByteWriter()
-        writer.put(delivery)
-        writer.put(expiry)
-        writer.put(fingerprint)
-        writer.put(slot.map(UInt16.init) ?? Self.severalUsers)
-        writer.put(name)
-        writer.put(CommandCoding.encode(reply))
-        return writer.bytes
     }
 }
 

@@ -1,0 +1,132 @@
+internal import MartletCore
+internal import MartletWire
+
+/// The answers by `Idempotency-Key` that a shard has given, kept in the arena for its successor.
+///
+/// A successor reads of each only where it belongs, and decodes the few that somebody asks for again: there may be a
+/// quarter of a million, and clients wait meanwhile.
+final class AnswerRecord {
+    /// An answer by its key, and where the arena has it.
+    struct Remembered: Sendable {
+        let reply: CommandReply
+        let place: ArenaTable.Place?
+    }
+
+    typealias Finding = IdempotencyRecord<Remembered>.Finding
+
+    /// Answers that are remembered.
+    private static let most = 262_144
+
+    private let arena: Arena
+    private lazy var table = ArenaTable(.answers, in: arena)
+    private var answers = IdempotencyRecord<Remembered>(capacity: most)
+    /// Answers of the workers before us: places in the table by the hashes of their names.
+    private var inherited: [UInt64: ArenaTable.Place] = [:]
+    /// When each of those is due, with its place, in order.
+    private var due: [Due] = []
+    private var dueStart = 0
+    private var inheritedForgottenEarly = 0
+
+    private struct Due: Comparable {
+        let expiry: UInt64
+        let hash: UInt64
+        let place: ArenaTable.Place
+
+        static func < (left: Due, right: Due) -> Bool { left.expiry < right.expiry }
+    }
+
+    init(arena: Arena) { self.arena = arena }
+
+    /// Answers that were forgotten before their time.
+    var forgottenEarly: Int { answers.forgottenEarly + inheritedForgottenEarly }
+
+    func find(_ name: String, fingerprint: UInt64, now: UInt64) -> Finding {
+        let finding = answers.find(name, fingerprint: fingerprint, now: now)
+        guard case .new = finding, !inherited.isEmpty, let place = inherited[KeyedAnswer.hash(name)],
+            let answer = table.record(at: place).flatMap(KeyedAnswer.init), answer.name.isExactly(name),
+            answer.head.expiry > now
+        else { return finding }
+        return answer.head.fingerprint == fingerprint
+            ? .known(Remembered(reply: answer.reply, place: place)) : .conflict
+    }
+
+    /// Remembers the answer of a delivery that is under way.
+    ///
+    /// `slot`: of the user that it is about; nil: several.
+    func remember(
+        _ reply: CommandReply,
+        key name: String,
+        fingerprint: UInt64,
+        delivery: UInt64,
+        slot: Int?,
+        now: UInt64
+    ) {
+        let head = KeyedAnswer.Head(
+            delivery: delivery,
+            expiry: answers.expiry(now: now),
+            fingerprint: fingerprint,
+            hash: KeyedAnswer.hash(name),
+            slot: slot
+        )
+        let place = table.insert(KeyedAnswer(head, name: name, reply: reply).bytes)
+        forgetInherited(now)
+        for old in answers.remember(name, fingerprint: fingerprint, Remembered(reply: reply, place: place), now: now) {
+            if let place = old.place { table.remove(place) }
+        }
+    }
+
+    // MARK: Taking over
+
+    /// Reads what the worker before us has left; `done`: the deliveries that it had done.
+    func restore(done: UInt64, now: UInt64) {
+        let latest = answers.expiry(now: now)
+        var dead: [ArenaTable.Place] = []
+        unsafe table.forEachPrefix(of: KeyedAnswer.Head.byteCount) { place, bytes in
+            // Written before the delivery counted as done; where it never did, it will be done anew.
+            guard let head = unsafe KeyedAnswer.Head(bytes), head.delivery <= done, head.expiry <= latest else {
+                dead.append(place)
+                return
+            }
+            due.append(Due(expiry: head.expiry, hash: head.hash, place: place))
+        }
+        for place in dead { table.remove(place) }
+        due.sort()
+        inherited.reserveCapacity(due.count)
+        for answer in due { inherited[answer.hash] = answer.place }
+    }
+
+    /// Copies from another shard's arena what is ours now; nothing is changed there.
+    func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) {
+        let done = source.journal.done
+        let records = ArenaTable(.answers, in: source)
+        unsafe records.forEachPrefix(of: KeyedAnswer.Head.byteCount) { place, bytes in
+            guard var head = unsafe KeyedAnswer.Head(bytes), head.delivery <= done else { return }
+            // An answer for several users may be known to several shards: one of them is enough.
+            guard head.slot.map(isOurs) ?? (inherited[head.hash] == nil) else { return }
+            guard let record = records.record(at: place) else { return }
+            head.delivery = 0
+            var writer = ByteWriter()
+            head.write(to: &writer)
+            guard let copy = table.insert(writer.bytes + record.dropFirst(KeyedAnswer.Head.byteCount)) else { return }
+            due.append(Due(expiry: head.expiry, hash: head.hash, place: copy))
+            inherited[head.hash] = copy
+        }
+        due.sort()
+    }
+
+    private func forgetInherited(_ now: UInt64) {
+        while dueStart < due.count {
+            let first = due[dueStart]
+            let isDue = first.expiry <= now
+            guard isDue || due.count - dueStart + answers.count >= Self.most else { break }
+            dueStart += 1
+            table.remove(first.place)
+            if inherited[first.hash] == first.place { inherited[first.hash] = nil }
+            if !isDue { inheritedForgottenEarly += 1 }
+        }
+        if dueStart == due.count, dueStart > 0 {
+            due = []
+            dueStart = 0
+        }
+    }
+}
