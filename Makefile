@@ -10,7 +10,7 @@ CLIENTS := $(BUILD)/clients/installed
 TEST_FLAGS ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help run test test-tsan deps build lint format bench print-docs clean
+.PHONY: help run test test-tsan deps build lint format bench continuity print-docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -52,6 +52,9 @@ format: ## Format the sources in place
 
 bench: build ## Measure, beside a C loop of send(2), on this machine
 	Tests/Benchmarks/run
+
+continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (some 15 minutes)
+	Tests/Continuity/run
 
 print-docs: ## Make config/martlet.yaml and docs/configuration.md again, from the code
 	swift build --product martletd

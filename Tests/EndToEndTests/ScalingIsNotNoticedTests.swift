@@ -9,7 +9,7 @@ import Testing
             let run = try await Subprocess.run(
                 TestServer.binaries + "/martlet-load",
                 [
-                    "continuity", "-c", "200", "--commands", "scale 4,upgrade,scale 1,reload,scale 2,restart --all",
+                    "continuity", "-c", "500", "--commands", "scale 4,upgrade,scale 1,reload,scale 2,restart --all",
                     "--pause", "0.2", "--client", server.client, "--api", server.api, "--control-socket",
                     server.controlSocket, "--json",
                 ]
