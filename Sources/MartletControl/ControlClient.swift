@@ -38,13 +38,20 @@ struct ControlClient: ~Copyable {
         func printBody() { print(String(decoding: body, as: UTF8.self)) }
     }
 
-    /// Seconds; the service answers everything within ten.
-    private static let patience = 15
+    /// How long the service may take for an answer, in seconds.
+    enum Patience: Int {
+        /// Questions and sends are answered within ten.
+        case usual = 15
+        /// Each step of a replacement has its own deadline in the service; there may be 128 workers.
+        case replacement = 3600
+    }
 
     private let socket: OwnedDescriptor
+    private let patience: Int
 
     /// Connects to the path given, or else to the first service that is there: the system's, then this user's.
-    init(path: String?) throws(ControlFailure) {
+    init(path: String?, patience: Patience = .usual) throws(ControlFailure) {
+        self.patience = patience.rawValue
         let development = ControlAddress.development(
             runtimeDirectory: CurrentProcess.environment("XDG_RUNTIME_DIR"),
             temporaryDirectory: CurrentProcess.environment("TMPDIR"),
@@ -55,7 +62,7 @@ struct ControlClient: ~Copyable {
         for candidate in candidates {
             do throws(SystemCallError) {
                 socket = try Listener.connect(to: .unix(path: candidate))
-                StreamSocket.setTimeouts(socket.number, seconds: Self.patience)
+                StreamSocket.setTimeouts(socket.number, seconds: self.patience)
                 return
             } catch {
                 if error.isDenied { throw .broken("\(candidate): permission denied (are you in the service's group?)") }
@@ -106,7 +113,7 @@ struct ControlClient: ~Copyable {
             do throws(SystemCallError) {
                 piece = try BlockingStream.read(socket.number, atMost: 65536)
             } catch {
-                if error.isTimeout { throw .broken("the service did not answer within \(Self.patience) seconds") }
+                if error.isTimeout { throw .broken("the service did not answer within \(patience) seconds") }
                 throw .broken("\(error)")
             }
             if piece.isEmpty { throw .broken("the service closed the connection") }

@@ -42,8 +42,9 @@ struct ControlOptions: ParsableArguments {
     @Flag(help: "Print JSON, for scripts.")
     var json = false
 
-    func client() throws(ControlFailure) -> ControlClient {
-        try ControlClient(path: controlSocket ?? CurrentProcess.environment("MARTLET_CONTROL_SOCKET"))
+    func client(patience: ControlClient.Patience = .usual) throws(ControlFailure) -> ControlClient {
+        let path = controlSocket ?? CurrentProcess.environment("MARTLET_CONTROL_SOCKET")
+        return try ControlClient(path: path, patience: patience)
     }
 }
 

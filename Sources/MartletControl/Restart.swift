@@ -20,7 +20,7 @@ struct Restart: ParsableCommand {
     }
 
     func run() throws {
-        var client = try options.client()
+        var client = try options.client(patience: .replacement)
         var shards = shard.map { [$0] } ?? []
         if all {
             let list = try client.get("/v1/stats").json()["shards"]?.array ?? []
@@ -43,7 +43,7 @@ struct Reload: ParsableCommand {
     @OptionGroup var options: ControlOptions
 
     func run() throws {
-        var client = try options.client()
+        var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/reload")
         if options.json { answer.printBody() } else { print("The configuration is in force.") }
     }
@@ -65,7 +65,7 @@ struct Scale: ParsableCommand {
     }
 
     func run() throws {
-        var client = try options.client()
+        var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/scale", body: Array("{\"workers\":\(workers)}".utf8))
         if options.json {
             answer.printBody()
@@ -84,7 +84,7 @@ struct Upgrade: ParsableCommand {
     @OptionGroup var options: ControlOptions
 
     func run() throws {
-        var client = try options.client()
+        var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/upgrade")
         if options.json { return answer.printBody() }
         print("Martlet \(try answer.json()["version"]?.string ?? "") serves.")
