@@ -8,9 +8,13 @@ PYTHON := $(BUILD)/clients/bin/python
 CLIENTS := $(BUILD)/clients/installed
 # Passed on to `swift test`, as in `make test TEST_FLAGS="--filter ArenaTests"`.
 TEST_FLAGS ?=
+# What `make install` installs, and where.
+BIN ?= $(BUILD)/release
+PREFIX ?= /usr/local
+DESTDIR ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help run test test-tsan deps build lint format bench continuity print-docs clean
+.PHONY: help run test test-tsan deps build lint format bench continuity install print-docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -55,6 +59,14 @@ bench: build ## Measure, beside a C loop of send(2), on this machine
 
 continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (some 15 minutes)
 	Tests/Continuity/run
+
+install: ## Install what is in $(BIN) below $(DESTDIR)$(PREFIX); a configuration that is there stays
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/martletd $(BIN)/martletctl $(BIN)/martlet-load
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martlet-worker
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/*.socket units/*.service
+	sed -i 's|/usr/|$(PREFIX)/|g' $(DESTDIR)$(PREFIX)/lib/systemd/system/martlet.service
+	install -D -m 644 units/martlet.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/martlet.conf
+	test -e $(DESTDIR)/etc/martlet/martlet.yaml || install -D -m 644 -t $(DESTDIR)/etc/martlet config/martlet.yaml
 
 print-docs: ## Make config/martlet.yaml and docs/configuration.md again, from the code
 	swift build --product martletd

@@ -93,7 +93,7 @@ let package = Package(
             name: "Support",
             dependencies: ["MartletLinux"],
             path: "Tests/Support",
-            exclude: ["Clients"],
+            exclude: ["Clients", "Lab"],
             swiftSettings: strict
         ),
         .testTarget(name: "MartletCoreTests", dependencies: ["MartletCore"], swiftSettings: strict),

@@ -14,7 +14,7 @@ struct Martletctl: ParsableCommand {
         version: Martlet.version,
         subcommands: [
             Status.self, Stats.self, Top.self, Connections.self, Send.self, Disconnect.self, Token.self,
-            CheckToken.self, Restart.self, Reload.self, Scale.self, Upgrade.self,
+            CheckToken.self, Restart.self, Reload.self, Scale.self, Upgrade.self, Stop.self,
         ]
     )
 

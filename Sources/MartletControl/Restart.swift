@@ -90,3 +90,18 @@ struct Upgrade: ParsableCommand {
         print("Martlet \(try answer.json()["version"]?.string ?? "") serves.")
     }
 }
+
+/// `martletctl stop`: the end of the service.
+struct Stop: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Closes every connection (1001) and ends the service; what systemctl stop does first."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        var client = try options.client(patience: .replacement)
+        let answer = try client.request("POST", "/v1/stop")
+        if options.json { answer.printBody() } else { print("The service has stopped.") }
+    }
+}

@@ -61,8 +61,10 @@ package struct WorkerLifecycle: Equatable, Sendable {
     /// Ends that were not asked for.
     package private(set) var restarts = 0
 
-    package init(policy: Policy) {
+    /// `restarts`: of before, where there was another supervisor.
+    package init(policy: Policy, restarts: Int = 0) {
         self.policy = policy
+        self.restarts = restarts
     }
 
     /// A worker that another program of its supervisor has started, and that serves.

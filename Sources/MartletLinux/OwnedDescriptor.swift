@@ -28,3 +28,9 @@ package struct OwnedDescriptor: ~Copyable {
 package func closeDescriptor(_ number: Int32) {
     _ = Glibc.close(number)
 }
+
+/// Tells a socket or a region of memory from every other that exists now, in any process (its inode); 0: not open.
+package func descriptorIdentity(_ number: Int32) -> UInt64 {
+    var status = stat()
+    return unsafe fstat(number, &status) == 0 ? UInt64(status.st_ino) : 0
+}

@@ -20,5 +20,12 @@ package struct ProgramFile: Sendable {
         self.descriptor = descriptor
     }
 
+    /// Tells the file's contents from those of another file, or of this one at another time.
+    package var identity: String {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return "" }
+        return "\(status.st_dev):\(status.st_ino):\(status.st_size):\(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
+    }
+
     package func close() { closeDescriptor(descriptor) }
 }

@@ -33,8 +33,10 @@ package enum SharedMemory {
     }
 
     /// Writes bytes to the front of a region, which grows where it must.
-    package static func write(_ bytes: [UInt8], to descriptor: Int32) throws(SystemCallError) {
-        let count = unsafe bytes.withUnsafeBytes { unsafe pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+    ///
+    /// `offset`: where, if not at the front.
+    package static func write(_ bytes: [UInt8], to descriptor: Int32, at offset: Int = 0) throws(SystemCallError) {
+        let count = unsafe bytes.withUnsafeBytes { unsafe pwrite(descriptor, $0.baseAddress, $0.count, offset) }
         guard count == bytes.count else { throw .last("pwrite") }
     }
 

@@ -15,6 +15,12 @@ package enum StreamOutcome: Equatable, Sendable {
 
 /// Non-blocking reads and writes of sockets given by number; none of them raises SIGPIPE.
 package enum StreamSocket {
+    /// True where the peer of a Unix socket is gone, whatever still waits to be read (POLLHUP).
+    package static func hasEnded(_ descriptor: Int32) -> Bool {
+        var watched = pollfd(fd: descriptor, events: 0, revents: 0)
+        return unsafe poll(&watched, 1, 0) == 1
+    }
+
     private static let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
 
     /// Sends the bytes, as many as fit the socket's buffer.

@@ -19,6 +19,9 @@ struct Continuity: ParsableCommand {
     @Option(help: ArgumentHelp("What martletctl is told, one after the other, separated by commas.", valueName: "list"))
     var commands: String?
 
+    @Flag(help: "The commands are for sh, not for martletctl.")
+    var shell = false
+
     @Option(help: "How often the list of commands is gone through.")
     var rounds = 1
 
@@ -64,7 +67,14 @@ struct Continuity: ParsableCommand {
             let own = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
             let program = martletctl ?? own.appendingPathComponent("martletctl").path
             let all = (0..<rounds).flatMap { _ in list }
-            kind = .commands(all, martletctl: program, controlSocket: controlSocket)
+            let ending = controlSocket.map { ["--control-socket", $0] } ?? []
+            kind = .commands(
+                all.map { command in
+                    shell
+                        ? ["/bin/sh", "-c", command]
+                        : [program] + command.split(separator: " ").map(String.init) + ending
+                }
+            )
         }
         return Disturbance(kind, pause: pause, seconds: seconds, workers: workers)
     }

@@ -5,7 +5,8 @@ final class Disturbance: @unchecked Sendable {
     // Unchecked: the thread that calls run() writes, and who reads has waited for its return. Its sleeps are the pauses
     // between events that were asked for, and looks at a server that tells nobody by itself.
     enum Kind {
-        case commands([String], martletctl: String, controlSocket: String?)
+        /// Programs with their arguments, one after the other.
+        case commands([[String]])
         /// SIGKILL for a random worker, again and again.
         case kills(everySeconds: ClosedRange<Double>)
         case nothing
@@ -41,10 +42,10 @@ final class Disturbance: @unchecked Sendable {
     /// Returns when all is done.
     func run() {
         switch kind {
-        case .commands(let commands, let program, let socket):
+        case .commands(let commands):
             for command in commands {
                 Thread.sleep(forTimeInterval: pause)
-                perform(command, program, socket)
+                perform(command)
             }
             rest()
         case .kills(let range):
@@ -61,11 +62,10 @@ final class Disturbance: @unchecked Sendable {
         if left > 0 { Thread.sleep(forTimeInterval: left) }
     }
 
-    private func perform(_ command: String, _ program: String, _ socket: String?) {
+    private func perform(_ command: [String]) {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments =
-            command.split(separator: " ").map(String.init) + (socket.map { ["--control-socket", $0] } ?? [])
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
         let errors = Pipe()
         process.standardError = errors
         process.standardOutput = FileHandle.nullDevice
@@ -73,9 +73,9 @@ final class Disturbance: @unchecked Sendable {
             try process.run()
             let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
             process.waitUntilExit()
-            if process.terminationStatus != 0 { failures.append("martletctl \(command): \(text)") }
+            if process.terminationStatus != 0 { failures.append("\(command.joined(separator: " ")): \(text)") }
         } catch {
-            failures.append("martletctl \(command): \(error)")
+            failures.append("\(command.joined(separator: " ")): \(error)")
         }
         done += 1
     }

@@ -19,11 +19,11 @@ final class Board {
         board = unsafe try NodeBoard(formatting: mapping.bytes, shards: shards, places: places)
     }
 
-    /// The board that the program before us had.
-    init(_ state: SupervisorState) throws {
-        addressKey = state.addressKey
-        memory = OwnedDescriptor(owning: state.board)
-        mapping = try MemoryMapping(of: state.board)
+    /// A board that a supervisor before us has made.
+    init(adopting descriptor: Int32, addressKey: UInt64) throws {
+        self.addressKey = addressKey
+        memory = OwnedDescriptor(owning: descriptor)
+        mapping = try MemoryMapping(of: descriptor)
         board = unsafe try NodeBoard(mapping.bytes)
     }
 

@@ -27,6 +27,7 @@ final class ControlServer {
         case reload
         case scale(Int)
         case upgrade(asker: Int32)
+        case stop
     }
 
     private static let mostPeers = 64
@@ -132,6 +133,10 @@ final class ControlServer {
             orders.append((.restart(shard), respond))
         case .reload: orders.append((.reload, respond))
         case .upgrade: orders.append((.upgrade(asker: descriptor), respond))
+        case .stop:
+            // An order that waited for a supervisor longer than whoever gave it is no order any more.
+            if StreamSocket.hasEnded(descriptor) { throw .notFound }
+            orders.append((.stop, respond))
         case .scale: orders.append((.scale(try workers(in: text)), respond))
         case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
         }

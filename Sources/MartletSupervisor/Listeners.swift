@@ -16,8 +16,8 @@ struct Listeners {
     private(set) var ownedPaths: [String] = []
 
     /// Takes inherited sockets by their names (`client`, `api`, `control`) and opens what was not inherited.
-    init(_ configuration: Configuration) throws {
-        for inherited in try Systemd.inheritedDescriptors() {
+    init(_ configuration: Configuration, _ inherited: [Systemd.InheritedDescriptor]) throws {
+        for inherited in inherited {
             guard Listener.isListening(inherited.number) else {
                 closeDescriptor(inherited.number)
                 continue
@@ -38,8 +38,8 @@ struct Listeners {
                 throw ConfigurationError(key: "client.listen", why: why)
             }
         }
-        clientAddress = "inherited"
-        apiAddress = "inherited"
+        clientAddress = Self.words(client)
+        apiAddress = Self.words(api)
         if client.isEmpty {
             let listener = try open(configuration.client.listen, "client.listen")
             client = [listener.descriptor]
@@ -54,6 +54,16 @@ struct Listeners {
             control = try open("unix:\(configuration.controlSocket)", "control_socket").descriptor
         }
     }
+
+    /// Where inherited sockets listen.
+    private static func words(_ sockets: [Int32]) -> String {
+        let ports = sockets.compactMap { Listener.port(of: $0) }.map { "port \($0)" }
+        let others = sockets.count - ports.count
+        return (ports + (others > 0 ? ["a socket of the service manager"] : [])).joined(separator: ", ")
+    }
+
+    /// Where a browser on this machine finds the demo page.
+    var demoPage: String { "http://127.0.0.1:\(client.compactMap { Listener.port(of: $0) }.first ?? 0)/" }
 
     /// The sockets that the program before us had.
     init(_ state: SupervisorState) {

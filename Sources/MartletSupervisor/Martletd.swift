@@ -28,7 +28,8 @@ struct Martletd: ParsableCommand {
             try body()
         } catch let error as ConfigurationError {
             CurrentProcess.printError("martletd: \(error)")
-            throw ExitCode(1)
+            // What another try cannot mend (EX_CONFIG of sysexits.h): a service manager gives up at once.
+            throw ExitCode(BirthContract.exitCodeOfBadConfiguration)
         } catch let error as SystemCallError {
             CurrentProcess.printError("martletd: \(error)")
             throw ExitCode(1)
@@ -58,6 +59,15 @@ struct Serve: ParsableCommand {
     @Option(help: ArgumentHelp("Where martletctl connects.", valueName: "path"))
     var controlSocket: String?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Let the workers outlive this process: SIGTERM ends it alone, and the next one goes on with them.",
+            discussion:
+                "Needs a service manager that keeps their descriptors (FileDescriptorStoreMax=, KillMode=process)."
+        )
+    )
+    var keepWorkers = false
+
     @Flag(help: ArgumentHelp("Say whether a running supervisor could become this program.", visibility: .hidden))
     var checkState = false
 
@@ -76,7 +86,9 @@ struct Serve: ParsableCommand {
                 resumption?.fallBack(error)
                 throw error
             }
-            try Supervisor.run(configuration, secrets, resuming: resumption) { try serve.settings() }
+            try Supervisor.run(configuration, secrets, resuming: resumption, isStoring: keepWorkers) {
+                try serve.settings()
+            }
         }
     }
 

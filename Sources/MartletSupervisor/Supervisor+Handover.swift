@@ -75,7 +75,8 @@ extension Supervisor {
 
     /// From here on the heir owns the shard.
     private func commit(_ donor: WorkerProcess, _ heir: WorkerProcess) {
-        unsafe heir.succeed(donor, now: loop.now)
+        isStoreStale = true
+        dismissals += unsafe [heir.succeed(donor, now: loop.now)].compactMap { $0 }
         workers[donor.shard] = heir
         switchboard.replace(donor, by: heir)
         others.removeAll { $0 === heir }
@@ -98,6 +99,7 @@ extension Supervisor {
 
     /// A worker that has no shard, or not yet, has ended.
     func otherEnded(_ worker: WorkerProcess, _ end: String) {
+        isStoreStale = true
         others.removeAll { $0 === worker }
         worker.forget(end, keepsEstate: false)
         if let donor = worker.donor { continueHandover(donor, .heirEnded(end)) }

@@ -8,26 +8,25 @@ extension Supervisor {
     /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
     func postReady(_ worker: WorkerProcess?) {
         guard let worker else { return }
-        while let post = worker.post, let packet = post.receive() {
-            guard let descriptor = packet.descriptor else { continue }
-            guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
-                closeDescriptor(descriptor)
-                continue
-            }
-            let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
-            if let owner = owner(of: ticket) {
-                if owner.isRecovering || owner.isHeld {
-                    if owner.heldClients.count < Self.mostHeldClients {
-                        owner.heldClients.append(packet)
-                        continue
-                    }
-                } else if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil {
-                    continue
-                }
-            }
-            giveBack(packet.bytes, descriptor)
-        }
+        while let post = worker.post, let packet = post.receive() { deliver(packet) }
         if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
+    }
+
+    /// To the worker that has the client's user, now or when there is one again, or back.
+    func deliver(_ packet: DescriptorChannel.Packet) {
+        guard let descriptor = packet.descriptor else { return }
+        guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
+            return closeDescriptor(descriptor)
+        }
+        let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
+        if let owner = owner(of: ticket) {
+            if owner.isRecovering || owner.isHeld || owner.isUnconfirmed {
+                if owner.heldClients.count < Self.mostHeldClients { return owner.heldClients.append(packet) }
+            } else if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil {
+                return
+            }
+        }
+        giveBack(packet.bytes, descriptor)
     }
 
     /// Who has a client's user.

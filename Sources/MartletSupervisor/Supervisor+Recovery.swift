@@ -21,7 +21,8 @@ extension Supervisor {
             worker.end("it could not take over")
             return
         }
-        worker.committed()
+        dismissals += [worker.committed()].compactMap { $0 }
+        isStoreStale = true
         tell(worker, .commit)
     }
 
@@ -61,6 +62,7 @@ extension Supervisor {
         else { return }
         keepers[pid] = watched
         worker.keeperPid = pid
+        isStoreStale = true
     }
 
     func keeperEnded(_ pid: Int32) {

@@ -44,6 +44,7 @@ extension Supervisor {
     func roll(_ onEnd: @escaping (String?) -> Void) {
         let rolling = Rolling(onEnd)
         self.rolling = rolling
+        notes.reloading()
         restart(workers[0]) { rolling.outcome = .some($0) }
     }
 
@@ -52,16 +53,21 @@ extension Supervisor {
         guard let rolling, let outcome = rolling.outcome else { return }
         rolling.outcome = nil
         if let problem = outcome {
-            self.rolling = nil
+            endRolling()
             return rolling.onEnd("shard \(rolling.shard) keeps its old worker: \(problem)")
         }
         rolling.shard += 1
         if rolling.shard < workers.count {
             restart(workers[rolling.shard]) { rolling.outcome = .some($0) }
         } else {
-            self.rolling = nil
+            endRolling()
             rolling.onEnd(nil)
         }
+    }
+
+    private func endRolling() {
+        rolling = nil
+        notes.ready()
     }
 
     /// The first key that only a new start can change.

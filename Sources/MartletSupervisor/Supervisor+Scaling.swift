@@ -29,6 +29,9 @@ final class Scaling {
         self.respond = respond
     }
 
+    /// What the heirs share, before they have their shards.
+    var uncommittedBoard: Int32? { isCommitted ? nil : board.memory.number }
+
     var deadline: UInt64? { isCommitted ? nil : steps.deadline }
 
     /// Which of the heirs a worker is; nil: none, or it has its shard already.
@@ -42,14 +45,16 @@ final class Scaling {
 
 extension Supervisor {
     /// Makes it so many shards; `respond` is told why it came to nothing, or nil.
-    func scale(to count: Int, _ respond: @escaping (String?) -> Void) {
+    ///
+    /// `isForced`: even where it is so many already, so that they have new memory.
+    func scale(to count: Int, isForced: Bool = false, _ respond: @escaping (String?) -> Void) {
         guard (1...ShardMap.largestShardCount).contains(count) else {
             return respond("there can be 1 to \(ShardMap.largestShardCount) workers")
         }
         guard scaling == nil, rolling == nil, upgrading == nil, stopDeadline == nil,
             workers.allSatisfy({ $0.isServing && $0.handover == nil })
         else { return respond("not every shard serves now, or one is being restarted: try again") }
-        if count == workers.count { return respond(nil) }
+        if count == workers.count, !isForced { return respond(nil) }
         let map = ShardMap(shardCount: count, generation: switchboard.map.generation + 1)
         let newBoard: Board
         do {
@@ -120,6 +125,7 @@ extension Supervisor {
     /// From here on the heirs own the shards.
     private func commit(_ scaling: Scaling) {
         scaling.isCommitted = true
+        isStoreStale = true
         let donors = workers
         let waiting = donors.flatMap { ($0.post?.takeWaiting() ?? []) + $0.takeHeldClients() }
         for (number, heir) in scaling.heirs.enumerated() {

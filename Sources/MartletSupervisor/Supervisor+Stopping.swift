@@ -1,7 +1,6 @@
 internal import Logging
 internal import MartletCore
 internal import MartletLinux
-internal import MartletSystemd
 internal import MartletWire
 
 // The end: every worker closes its clients, and then there is nothing left to supervise.
@@ -14,13 +13,21 @@ extension Supervisor {
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
             return
         }
+        if signal == .terminate, store != nil { return leave() }
         log.info("Stopping", metadata: ["signal": "\(signal.name)"])
+        beginStopping()
+    }
+
+    /// Stops for good, for an operator, who is told when every worker has ended.
+    func stop(_ onEnd: @escaping () -> Void) {
+        if stopDeadline == nil { log.info("Stopping", metadata: ["asked": "martletctl stop"]) }
+        onStopped.append(onEnd)
         beginStopping()
     }
 
     func beginStopping() {
         guard stopDeadline == nil else { return }
-        Systemd.notify("STOPPING=1")
+        notes.stopping()
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
         loop.deregister(listeners.control)
         listeners.close()
@@ -47,7 +54,9 @@ extension Supervisor {
     func finish() {
         guard !isFinished else { return }
         isFinished = true
+        for onEnd in onStopped { onEnd() }
         control.stop()
+        store?.empty()
         log.info("Stopped")
         loop.stop()
     }

@@ -6,6 +6,17 @@ internal import MartletWire
 // What workers say.
 
 extension Supervisor {
+    /// The service as its manager is told of it.
+    func service(_ now: UInt64) -> ServiceNotes.Service {
+        // What should have been done so long ago shows that somebody is stuck.
+        let grace: UInt64 = 5_000_000_000
+        return ServiceNotes.Service(
+            isWell: !(workers + others).contains { $0.lifecycle.deadline.map { $0 + grace < now } ?? false },
+            isBusy: !wasReady || rolling != nil || scaling != nil || stopDeadline != nil,
+            workers: workers.map { $0.statistics(fresh: nil) }
+        )
+    }
+
     /// Bytes of a worker's words that are taken at once.
     private static let receiveSize = 65536
 

@@ -42,28 +42,45 @@ actor Supervisor {
     var board: Board
     var scaling: Scaling?
     /// Why the start was given up.
-    private var failure: ConfigurationError?
+    var failure: ConfigurationError?
     private var timerDeadline: UInt64?
     var wasReady = false
+    var notes = ServiceNotes()
     var stopDeadline: UInt64?
     var isFinished = false
     private var controlPausedUntil: UInt64?
     /// The keepers of all workers, by their process ids.
     var keepers: [Int32: WatchedProcess] = [:]
-    private let descriptorLimit: Int
+    let descriptorLimit: Int
+    /// What the next supervisor needs, where the service manager keeps it.
+    private(set) var store: DescriptorStore?
+    /// What is kept there is not what it must be.
+    var isStoreStale = true
+    /// How many supervisors have gone on with the same workers.
+    let run: UInt64
+    /// Keepers whose sockets others have; they go when the next supervisor would know that.
+    var dismissals: [Estate] = []
+    /// What the one before us left, until all its workers have answered.
+    var remains: Remains?
+    /// This process ends, its workers do not.
+    var isLeaving = false
+    /// Whom to tell that the service has ended.
+    var onStopped: [() -> Void] = []
 
     /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
     ///
-    /// `resumption`: what the program left that this process was before; nil: a start.
+    /// * `resumption`: what the program left that this process was before; nil: a start.
+    /// * `isStoring`: workers outlive this process, with the help of the service manager.
     static func run(
         _ configuration: Configuration,
         _ secrets: SecretReading,
         resuming resumption: Resumption?,
+        isStoring: Bool,
         reread: sending @escaping () throws -> (Configuration, SecretReading)
     ) throws {
         let supervisor: Supervisor
         do {
-            supervisor = try Supervisor(configuration, secrets, resumption, reread)
+            supervisor = try Supervisor(configuration, secrets, resumption, isStoring, reread)
         } catch {
             resumption?.fallBack(error)
             throw error
@@ -78,6 +95,7 @@ actor Supervisor {
         _ configuration: Configuration,
         _ secrets: SecretReading,
         _ resumption: Resumption?,
+        _ isStoring: Bool,
         _ reread: sending @escaping () throws -> (Configuration, SecretReading)
     ) throws {
         self.reread = reread
@@ -88,10 +106,20 @@ actor Supervisor {
         let loop = try EventLoop()
         self.loop = loop
         self.configuration = configuration
+        let log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
+        self.log = log
+        var inherited = resumption == nil ? try Systemd.inheritedDescriptors() : []
+        let remains = Remains(&inherited) { why in
+            log.error("The workers of the process before cannot be taken up", metadata: ["why": "\(why)"])
+        }
+        self.remains = remains
+        run = (remains?.state.run ?? 0) + 1
         let usual = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
-        let count = state?.workers.count ?? usual
-        let map = ShardMap(shardCount: count, generation: state?.mapGeneration ?? 1)
-        log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
+        let count = state?.workers.count ?? remains?.state.shards.count ?? usual
+        let generation = state?.mapGeneration ?? remains?.state.mapGeneration ?? 1
+        let map = ShardMap(shardCount: count, generation: generation)
+        var secrets = secrets
+        if let remains { secrets.keepMadeUpSecret(remains.state.developmentSecret) }
         self.secrets = secrets
         let path = state?.path ?? CurrentProcess.executablePath
         self.path = path
@@ -102,12 +130,31 @@ actor Supervisor {
             // What fails here leaves everything to the program of before.
             workers = try unsafe WorkerProcess.resumed(state, policy: policy, now: loop.now)
             listeners = Listeners(state)
-            board = try Board(state)
+            board = try Board(adopting: state.board, addressKey: state.addressKey)
+            if state.storeMemory >= 0 {
+                store = DescriptorStore(memory: OwnedDescriptor(owning: state.storeMemory), names: state.storedNames)
+            }
         } else {
-            workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
-            listeners = try Listeners(configuration)
+            listeners = try Listeners(configuration, inherited)
             try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
-            board = try Board(shards: count, limits: configuration.limits)
+            if let remains {
+                let window = Self.window(descriptorLimit: descriptorLimit, workers: count)
+                let now = unsafe loop.now
+                workers = try remains.state.shards.enumerated().map { shard, left in
+                    try WorkerProcess(shard: shard, left, remains, policy: policy, window: window, now: now)
+                }
+                board = try Board(
+                    adopting: remains.take(.board, remains.state.board) ?? -1,
+                    addressKey: remains.state.addressKey
+                )
+                store = DescriptorStore(memory: OwnedDescriptor(owning: remains.memory), names: remains.names)
+            } else {
+                workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
+                // The first of them to open its door must not send anybody away for want of the others.
+                for worker in workers { worker.isRecovering = true }
+                board = try Board(shards: count, limits: configuration.limits)
+                if isStoring { store = try DescriptorStore() }
+            }
         }
         self.workers = workers
         let switchboard = unsafe Switchboard(
@@ -117,6 +164,8 @@ actor Supervisor {
             startedAt: state?.startedAt ?? loop.now
         )
         if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
+        // Shards remember what the supervisor before us has asked by its number.
+        if remains != nil { switchboard.nextCorrelation = run << 40 }
         self.switchboard = switchboard
         control = ControlServer(loop: loop, switchboard: switchboard, bodyBytes: configuration.api.maxBodyBytes) {
             Source.controlPeer.token($0)
@@ -133,7 +182,9 @@ actor Supervisor {
             log.warning("Every user of this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])
         }
         if let resumption { try resume(resumption) }
+        if let remains { try goOn(with: remains) }
         housekeeping()
+        keepStore()
         flush()
     }
 
@@ -162,6 +213,7 @@ actor Supervisor {
             }
         }
         housekeeping()
+        keepStore()
         flush()
     }
 
@@ -174,9 +226,11 @@ actor Supervisor {
             case .restart(let shard): restart(workers[shard], answering: respond)
             case .reload: reload { problem in respond(Self.answer(problem, "reloaded")) }
             case .upgrade(let asker): upgrade(asker, respond)
+            case .stop: stop { respond(Self.answer(nil, "stopped")) }
             case .scale(let count): scale(to: count) { problem in respond(Self.answer(problem, "scaled")) }
             }
         }
+        endMeeting()
         continueRolling()
         continueUpgrade()
         checkHandovers(now)
@@ -202,9 +256,13 @@ actor Supervisor {
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
             self.stopDeadline = now + 1_000_000_000
         }
+        unsafe notes.tell(service(loop.now), now: loop.now)
         let deadlines =
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
-            + [switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil]
+            + [
+                switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil,
+                notes.deadline,
+            ]
             .compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
@@ -240,147 +298,5 @@ actor Supervisor {
         worker.linkWatchesWritable = isBlocked
         let interest: EventLoop.Interest = isBlocked ? [.readable, .writable] : .readable
         try? loop.modify(worker.link, token: Source.link.token(worker.tag), interest: interest)
-    }
-
-    // MARK: Workers
-
-    func start(_ worker: WorkerProcess) {
-        do throws(SystemCallError) {
-            unsafe try worker.start(
-                program: workerProgram,
-                listeners: listeners,
-                map: scaling?.map(of: worker) ?? switchboard.map,
-                configuration: configuration,
-                secrets: secrets.secrets,
-                board: scaling?.board(of: worker) ?? board,
-                // An eighth of the table for each worker's clients under way, and no more than that in all.
-                window: max(8, min(1024, descriptorLimit / 8 / workers.count)),
-                now: loop.now
-            )
-            try register(worker)
-        } catch {
-            log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
-            if worker.pid > 0 {
-                worker.end("\(error)")
-            } else {
-                unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
-            }
-        }
-    }
-
-    /// Hears of everything that comes from a worker.
-    func register(_ worker: WorkerProcess) throws(SystemCallError) {
-        try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
-        try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
-        if let post = worker.post {
-            try loop.register(post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
-        }
-        if let keeper = worker.keeper, !worker.isKeeperKnown {
-            try loop.register(keeper.channel, token: Source.keeper.token(worker.tag), interest: .readable)
-        }
-    }
-
-    private func processReady(_ worker: WorkerProcess?) {
-        guard let worker, let end = worker.reaped() else { return }
-        // What it said before it ended counts.
-        receive(from: worker)
-        postReady(worker)
-        if let post = worker.post { loop.deregister(post.descriptor) }
-        let stranded = worker.post?.takeWaiting() ?? []
-        loop.deregister(worker.link)
-        loop.deregister(worker.handle)
-        keeperSpoke(worker)
-        if others.contains(where: { $0 === worker }) {
-            otherEnded(worker, end)
-            return giveBack(stranded)
-        }
-        let handover = worker.handover
-        defer {
-            if handover != nil { continueHandover(worker, .donorEnded) }
-            continueScaling(.donorEnded(worker.shard))
-            finishScaling()
-        }
-        let connections = worker.reported.connections
-        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
-        worker.forget(end, keepsEstate: stopDeadline == nil)
-        // Requests are held while the next worker is about to take over; else whoever waits is told.
-        worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
-        if worker.estate == nil {
-            board.clear(shard: worker.shard)
-            worker.answerHandover("the new worker ended, and what it had taken over is lost: \(end)")
-        }
-        if worker.isRecovering {
-            worker.heldClients += stranded
-        } else {
-            switchboard.shardFailed(worker.shard)
-            giveBack(stranded + worker.takeHeldClients())
-        }
-        if worker.hasBadConfiguration, !wasReady {
-            failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
-            beginStopping()
-        } else if stopDeadline == nil {
-            log.error(
-                "A worker has ended",
-                metadata: metadata(worker, ["why": "\(end)", "connections": "\(connections)"])
-            )
-            announceStates()
-        }
-        if stopDeadline != nil { finishWhenAlone() }
-    }
-
-    func becameReady(_ worker: WorkerProcess) {
-        if let donor = worker.donor { return continueHandover(donor, .heirReady) }
-        if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
-        if worker.inherits { return tell(worker, .takeOver) }
-        // A shard that begins anew has no rooms but those that it tells of from now on.
-        switchboard.workerServes(worker.shard)
-        serves(worker)
-    }
-
-    func serves(_ worker: WorkerProcess) {
-        guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
-        log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
-        announceStates()
-        guard !wasReady, workers.allSatisfy(\.isServing) else { return }
-        wasReady = true
-        log.info(
-            "Martlet \(Martlet.version) serves",
-            metadata: [
-                "workers": "\(workers.count)", "client": "\(listeners.clientAddress)", "api": "\(listeners.apiAddress)",
-                "control": "\(configuration.controlSocket)",
-            ]
-        )
-        if configuration.isDevelopment { log.info("Demo page: http://\(listeners.clientAddress)/") }
-        Systemd.notify("READY=1\nSTATUS=\(workers.count) shards serve")
-    }
-
-    /// Tells every worker how every shard is.
-    func announceStates() {
-        let payload = ShardStates(workers.map(\.state)).bytes
-        for worker in workers + others where worker.isServing {
-            let header = PeerHeader(
-                kind: .shardStates,
-                source: PeerAddress.supervisor,
-                destination: UInt16(worker.shard),
-                payloadLength: payload.count
-            )
-            worker.stream?.append(header, payload)
-        }
-    }
-
-    func tell(_ worker: WorkerProcess, _ kind: PeerKind, _ payload: [UInt8] = []) {
-        let header = PeerHeader(
-            kind: kind,
-            source: PeerAddress.supervisor,
-            destination: UInt16(worker.shard),
-            payloadLength: payload.count
-        )
-        worker.stream?.append(header, payload)
-    }
-
-    func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
-
-    func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
-        more.merging(["shard": "\(worker.shard)", "generation": "\(worker.generation)"]) { $1 }
     }
 }

@@ -55,7 +55,8 @@ struct SupervisorLog: LogHandler {
                 ("MESSAGE", Self.line(message, fields)), ("PRIORITY", "\(level.syslogPriority)"),
                 ("SYSLOG_IDENTIFIER", "martletd"),
             ]
-            if !Systemd.writeToJournal(standard + own) {
+            let id = MessageID.of(message).map { [("MESSAGE_ID", $0)] } ?? []
+            if !Systemd.writeToJournal(standard + id + own) {
                 CurrentProcess.printError("<\(level.syslogPriority)>\(Self.line(message, fields))")
             }
         }

@@ -7,7 +7,7 @@ final class WorkerProcess {
     let shard: Int
     var lifecycle: WorkerLifecycle
     /// Counts the workers of this shard.
-    private(set) var generation: UInt32 = 0
+    var generation: UInt32 = 0
     /// The words to and from the worker; nil where there is no process.
     var stream: PeerStream?
     private(set) var link: Int32 = -1
@@ -15,24 +15,30 @@ final class WorkerProcess {
     /// What it reported last.
     var reported = ShardStatistics()
     /// What earlier workers of this shard had counted, so that counters never go back.
-    private(set) var ledger = Counters()
-    private(set) var lastEnd: String?
+    var ledger = Counters()
+    var lastEnd: String?
     private(set) var lastRestart: Restart?
     private var endedAt: UInt64 = 0
     /// The shard's memory, which outlives its workers; -1 before the first.
-    private(set) var arena: Int32 = -1
+    var arena: Int32 = -1
+    /// By which the present worker can be given another link, by the supervisor after us.
+    var tether: Tether?
+    /// The post of the supervisor before us, until all that came by it is taken.
+    var oldPost: DescriptorChannel?
+    /// Another supervisor has started it, and we have not heard of it yet.
+    var isUnconfirmed = false
     /// The present worker's keeper.
-    private(set) var keeper: Estate?
+    var keeper: Estate?
     /// It has said that it is there: what else it says is for whoever inherits.
     var isKeeperKnown = false
     /// The keeper's process; 0: not known.
     var keeperPid: Int32 = 0
     /// What a worker that has ended left behind, until the next one has taken it over.
-    private(set) var estate: Estate?
+    var estate: Estate?
     /// Workers in a row that could not take it over.
     private var failedAdoptions = 0
     /// The present worker takes over from the one before.
-    private(set) var inherits = false
+    var inherits = false
     /// Clients' sockets that came for the shard while it was recovering.
     var heldClients: [DescriptorChannel.Packet] = []
     /// It ended because it cannot use what it was configured with.
@@ -58,8 +64,8 @@ final class WorkerProcess {
     /// Whom it is to replace.
     weak var donor: WorkerProcess?
     /// Whom it takes users from, as one of a new number of shards.
-    private var sources: [WorkerProcess] = []
-    private var sourceBoard: Board?
+    private(set) var sources: [WorkerProcess] = []
+    private(set) var sourceBoard: Board?
     private let policy: WorkerLifecycle.Policy
 
     init(shard: Int, tag: Int, policy: WorkerLifecycle.Policy) {
@@ -126,6 +132,7 @@ final class WorkerProcess {
         keeper = Estate(owning: saved.keeper)
         keeperPid = saved.keeperPid
         isKeeperKnown = saved.keeperPid > 0
+        tether = Tether(owning: saved.tether)
         ledger = saved.ledger.counters
         let size = saved.postState.window.size
         let post = DescriptorChannel(resuming: saved.post, saved.postState, bound: size)
@@ -142,8 +149,8 @@ final class WorkerProcess {
         arena = -1
     }
 
-    /// The shard is ours, and what it had counted too.
-    func succeed(_ donor: WorkerProcess, now: UInt64) {
+    /// The shard is ours, and what it had counted too; returns as ``committed()``.
+    func succeed(_ donor: WorkerProcess, now: UInt64) -> Estate? {
         ledger = donor.ledger
         ledger.merge(donor.reported.counters)
         donor.reported = ShardStatistics()
@@ -156,7 +163,7 @@ final class WorkerProcess {
         heldClients = (donor.post?.takeWaiting() ?? []) + donor.takeHeldClients()
         isRecovering = true
         self.donor = nil
-        committed()
+        return committed()
     }
 
     /// Tells whoever asked for the replacement what it came to: nil, or why it failed.
@@ -182,106 +189,28 @@ final class WorkerProcess {
         return isRecovering && (state == .down || state == .starting) ? .recovering : state
     }
 
-    /// The next worker is on its way, and takes over.
+    /// The next worker is on its way, and takes over, or the first one is: whoever asks for the shard waits.
     var isRecovering = false
 
-    /// Starts the next worker, born with what the one before left, or with a new arena.
-    ///
-    /// * `program`: the worker's.
-    /// * `listeners`: the clients' and the backends' listening sockets.
-    func start(
-        program: ProgramFile,
-        listeners: Listeners,
-        map: ShardMap,
-        configuration: Configuration,
-        secrets: BirthContract.Secrets,
-        board: Board,
-        window: Int,
-        now: UInt64
-    ) throws(SystemCallError) {
-        generation += 1
-        let contract = BirthContract(
-            shard: shard,
-            generation: generation,
-            map: map,
-            clientListeners: listeners.client.count,
-            apiListeners: listeners.api.count,
-            inherits: estate != nil,
-            sources: sources.count,
-            isUnstable: lifecycle.isUnstable,
-            configuration: configuration,
-            secrets: secrets,
-            addressKey: board.addressKey
-        )
-        inherits = estate != nil
-        if estate == nil { try makeArena(configuration) }
-        let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
-        let (ourLink, theirLink) = try SocketPair(.stream).split()
-        let ours = OwnedDescriptor(owning: ourLink)
-        let theirs = OwnedDescriptor(owning: theirLink)
-        let (ourPost, theirPost) = try SocketPair(.packets).split()
-        let post = DescriptorChannel(owning: ourPost, window: window, bound: window)
-        let theirPostEnd = OwnedDescriptor(owning: theirPost)
-        let (ourKeeper, theirKeeper) = try SocketPair(.packets).split()
-        let keeper = Estate(owning: ourKeeper)
-        let theirKeeperEnd = OwnedDescriptor(owning: theirKeeper)
-        StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
-        StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)
-        let child = try ChildProcess(
-            program: program,
-            arguments: [BirthContract.argument],
-            environment: CurrentProcess.environment.filter {
-                entry in Self.passedVariables.contains { entry.hasPrefix($0) }
-            },
-            descriptors: [
-                theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
-                theirKeeperEnd.number,
-            ]
-                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api
-        )
-        adopt(ChildBox(child), link: ours.release(), post: post)
-        self.keeper = keeper
-        isKeeperKnown = false
-        keeperPid = 0
-        lifecycle.started(at: now)
-    }
-
-    /// Variables that a worker gets; none of them is configuration.
-    private static let passedVariables: [String] = {
-        #if DEBUG
-        ["SWIFT_BACKTRACE=", "TSAN_", "MARTLET_FAULTS="]
-        #else
-        ["SWIFT_BACKTRACE=", "TSAN_"]
-        #endif
-    }()
-
-    private var sourceDescriptors: [Int32] {
-        guard let sourceBoard else { return [] }
-        return [sourceBoard.memory.number] + sources.flatMap { [$0.arena, $0.keeper?.channel ?? -1] }
-    }
-
-    private func makeArena(_ configuration: Configuration) throws(SystemCallError) {
-        let layout = ArenaLayout(connections: configuration.limits.connections)
-        let memory = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
-        try Self.write(
-            ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
-            to: memory.number
-        )
-        if arena >= 0 { closeDescriptor(arena) }
-        arena = memory.release()
-    }
-
-    private static func write(_ header: [UInt8], to arena: Int32) throws(SystemCallError) {
-        let mapping = try MemoryMapping(of: arena)
-        unsafe mapping.bytes.copyBytes(from: header)
-    }
-
-    private func adopt(_ box: ChildBox, link: Int32, post: DescriptorChannel) {
-        pid = box.child.pid
-        handle = box.child.handle.number
+    /// A child of ours is the worker.
+    func adopt(_ box: ChildBox, link: Int32, post: DescriptorChannel) {
+        adopt(pid: box.child.pid, handle: box.child.handle.number, link: link, post: post)
         reap = { box.child.reap() }
         kill = { box.child.kill() }
         sendAbort = { box.child.abort() }
+    }
+
+    /// A process that another supervisor has started is the worker.
+    func adopt(_ box: ForeignBox, pid: Int32, link: Int32, post: DescriptorChannel) {
+        adopt(pid: pid, handle: box.process.handle.number, link: link, post: post)
+        reap = { box.process.ended() }
+        kill = { box.process.kill() }
+        sendAbort = { box.process.abort() }
+    }
+
+    private func adopt(pid: Int32, handle: Int32, link: Int32, post: DescriptorChannel) {
+        self.pid = pid
+        self.handle = handle
         self.link = link
         self.post = post
         stream = PeerStream()
@@ -316,6 +245,7 @@ final class WorkerProcess {
         switch end {
         case .exited(let code): return code == 0 ? "exit 0" : "exit \(code)"
         case .killed(let signal): return "crash: signal \(signal)"
+        case .unknown: return "ended while another process supervised it"
         }
     }
 
@@ -338,7 +268,9 @@ final class WorkerProcess {
         closeDescriptor(link)
         link = -1
         post = nil
+        tether = nil
         stream = nil
+        isUnconfirmed = false
         reap = nil
         kill = nil
         sendAbort = nil
@@ -348,6 +280,9 @@ final class WorkerProcess {
 
     private static let mostFailedAdoptions = 5
 
+    /// The present worker was started to take over, and has not done so.
+    func isTakingOver() { inherits = true }
+
     /// Nobody can take it over: the keeper closes what it holds.
     func dropEstate() {
         estate = nil
@@ -355,11 +290,13 @@ final class WorkerProcess {
     }
 
     /// The present worker holds all that the one before had: its keeper may go.
-    func committed() {
-        estate?.dismiss()
-        estate = nil
+    ///
+    /// Returns that keeper, which is to be dismissed once the next supervisor would know, too.
+    func committed() -> Estate? {
+        defer { estate = nil }
         inherits = false
         failedAdoptions = 0
+        return estate
     }
 
     /// The present worker serves what it took over.
@@ -396,5 +333,14 @@ final class ChildBox {
 
     init(_ child: consuming ChildProcess) {
         self.child = child
+    }
+}
+
+/// Holds a process that is no child where a closure can reach it.
+final class ForeignBox {
+    let process: ForeignProcess
+
+    init(_ process: consuming ForeignProcess) {
+        self.process = process
     }
 }

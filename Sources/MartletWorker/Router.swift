@@ -25,6 +25,8 @@ final class Router {
         let since: UInt64
         /// It comes back to this shard, so what is asked later must not overtake it.
         let isDetour: Bool
+        /// What was sent, for the case that the supervisor is lost.
+        let frame: [UInt8]
     }
 
     /// How long a request may wait for an answer; longer than the supervisor lets a shard take, so that this is for a
@@ -44,10 +46,16 @@ final class Router {
     private var nextCorrelation: UInt64
     /// Requests under way that the switchboard brings back to this shard.
     private var detours = 0
+    /// Bytes of all requests that wait.
+    private var waitingBytes = 0
+    private let bound: Int
 
     /// The generation numbers this worker's requests apart from those of the workers before it, whose answers may still
     /// come.
-    init(shard: Int, generation: UInt32, map: ShardMap, link: Link, tally: Tally) {
+    ///
+    /// `bound`: bytes of requests that may wait for answers.
+    init(shard: Int, generation: UInt32, map: ShardMap, link: Link, bound: Int, tally: Tally) {
+        self.bound = bound
         nextCorrelation = UInt64(generation) << 40
         self.shard = shard
         self.map = map
@@ -127,21 +135,44 @@ final class Router {
         _ asker: Asker,
         _ now: UInt64
     ) -> Route {
-        guard !link.isFull, waiting.count < Self.mostWaiting else { return .answered(.failed(.overloaded)) }
+        guard !link.isFull, waiting.count < Self.mostWaiting, waitingBytes <= bound else {
+            return .answered(.failed(.overloaded))
+        }
         nextCorrelation += 1
         let isStatistics = if case .statistics = request.command { true } else { false }
         let isDetour = !isStatistics && (destination == UInt16(shard) || destination >= PeerAddress.room)
         if isDetour { detours += 1 }
-        waiting[nextCorrelation] = Waiting(asker: asker, since: now, isDetour: isDetour)
+        let frame = frame(of: request, text, to: destination)
+        waiting[nextCorrelation] = Waiting(asker: asker, since: now, isDetour: isDetour, frame: frame)
+        waitingBytes += frame.count
         deadlines.append((nextCorrelation, now + Self.patience))
-        link.request(
-            CommandCoding.encode(request),
-            text: text,
-            to: destination,
-            correlation: nextCorrelation,
-            mapGeneration: map.generation
-        )
+        link.request(frame)
         return .elsewhere
+    }
+
+    private func frame(of request: Request, _ text: Span<UInt8>, to destination: UInt16) -> [UInt8] {
+        let command = CommandCoding.encode(request)
+        let header = PeerHeader(
+            kind: .command,
+            source: UInt16(shard),
+            destination: destination,
+            correlation: nextCorrelation,
+            mapGeneration: map.generation,
+            payloadLength: command.count + text.count
+        )
+        var frame: [UInt8] = []
+        frame.reserveCapacity(PeerHeader.length + command.count + text.count)
+        header.write(to: &frame)
+        frame += command
+        frame.append(copying: text)
+        return frame
+    }
+
+    /// There is another supervisor: it gets what the one before has not answered, in the order in which it was asked.
+    ///
+    /// What a shard has done already it answers from its memory (``ShardRecord``).
+    func askAgain() {
+        for (_, request) in waiting.sorted(by: { $0.key < $1.key }) { link.request(request.frame) }
     }
 
     // MARK: Answers
@@ -165,6 +196,7 @@ final class Router {
     private func remove(_ correlation: UInt64) -> Waiting? {
         guard let found = waiting.removeValue(forKey: correlation) else { return nil }
         if found.isDetour { detours -= 1 }
+        waitingBytes -= found.frame.count
         return found
     }
 }

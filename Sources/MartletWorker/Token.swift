@@ -14,6 +14,7 @@ struct Token: Equatable {
         case post = 5
         /// A timer; the index says which (``Timer``).
         case timer = 6
+        case tether = 7
     }
 
     enum Timer: UInt32 {

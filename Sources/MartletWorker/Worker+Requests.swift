@@ -93,7 +93,7 @@ extension Worker {
             carryOut(Request(command), nothing.span, asker, manager)
         case .publish(let command, let isEvent):
             try publish(command, isEvent, request, peer.exchange.input, body, asker, manager)
-        case .health, .batch, .restart, .reload, .scale, .upgrade: throw .notFound
+        case .health, .batch, .restart, .reload, .scale, .upgrade, .stop: throw .notFound
         }
     }
 

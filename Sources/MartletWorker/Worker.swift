@@ -16,7 +16,8 @@ final class Worker {
     let door: Door
     let link: Link
     let router: Router
-    let post: DescriptorChannel
+    var post: DescriptorChannel
+    let tether: Tether
     let board: NodeBoard
     let tally = Tally()
     let log: Logger
@@ -33,7 +34,7 @@ final class Worker {
     /// Who has the shard.
     var phase = Phase.serving
     private let logSink = LogSink()
-    private var isPostWritable = false
+    var isPostWritable = false
     private var isSweepSet = false
 
     /// Who has the shard: we do, unless it is being handed over, or was.
@@ -119,14 +120,12 @@ final class Worker {
             generation: contract.generation,
             map: contract.map,
             link: link,
+            bound: Int(contract.linkBytes),
             tally: tally
         )
         shard = Shard(contract: contract, sockets: sockets, board: board, link: link, tally: tally)
-        post = DescriptorChannel(
-            owning: BirthContract.Descriptor.post,
-            window: max(8, min(1024, limit / 8)),
-            bound: max(8, min(1024, limit / 8))
-        )
+        post = Self.post(owning: BirthContract.Descriptor.post, descriptorLimit: limit)
+        tether = Tether(owning: BirthContract.Descriptor.tether)
         let first = contract.firstListener
         let clients = (0..<Int32(contract.clientListeners)).map { first + $0 }
         let apis = (0..<Int32(contract.apiListeners)).map { first + Int32(contract.clientListeners) + $0 }
@@ -144,6 +143,13 @@ final class Worker {
             log: log
         )
         try loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)
+        try loop.register(tether.descriptor, token: Token(.tether).rawValue, interest: .readable)
+    }
+
+    /// An eighth of the table for clients under way.
+    static func post(owning descriptor: Int32, descriptorLimit limit: Int) -> DescriptorChannel {
+        let size = max(8, min(1024, limit / 8))
+        return DescriptorChannel(owning: descriptor, window: size, bound: size)
     }
 
     private func serve() {
@@ -200,13 +206,14 @@ final class Worker {
             case .listener: door.accept(token.index) { heard($0, $1, manager) }
             case .link: linkReady(event, manager)
             case .post: postReady(manager)
+            case .tether: tetherReady(manager)
             case .timer: timerFired(token, manager)
             }
         }
     }
 
     /// The shard is ours: there is nothing to take over, or it was.
-    private var isOwner: Bool { inheritance == nil && gathering == nil }
+    var isOwner: Bool { inheritance == nil && gathering == nil }
 
     /// No client is read or written.
     var isStill: Bool { phase == .frozen || phase == .retired }
@@ -230,7 +237,6 @@ final class Worker {
             door.shrinkWhenEmpty()
             CurrentProcess.trimHeap()
         }
-        if link.isBroken { beginStopping(manager) }
         if isStopping || phase == .retired, sockets.count == 0, door.count == 0 { loop.stop() }
     }
 

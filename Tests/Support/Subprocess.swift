@@ -70,7 +70,7 @@ public final class Subprocess: Sendable {
                 switch box.child.reap() {
                 case .exited(let status): code = status
                 case .killed(let signal): code = -signal
-                case nil: code = -999
+                case .unknown, nil: code = -999
                 }
                 Task { await ends.append(code) }
             }

@@ -91,6 +91,8 @@ int martlet_inherit(int fd, int on);
 
 int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
+/* A signal to the process of a pidfd, whoever is its parent; 0, or -1 and errno (ESRCH: it has ended). */
+int martlet_pidfd_signal(int pidfd, int signal);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);
 int martlet_open_descriptors(void);
 int martlet_set_name(const char *name);

@@ -39,6 +39,31 @@ package enum Systemd {
         _ = unsafe sd_notify(0, state)
     }
 
+    /// Lets the service manager keep a descriptor for the next process of the service (sd_pid_notify_with_fds(3),
+    /// `FDSTORE=1`); it comes back among ``inheritedDescriptors()`` by its name, which no other one may have.
+    ///
+    /// It stays there until it is removed, whatever becomes of what it stands for.
+    package static func store(_ descriptor: Int32, as name: String) {
+        var descriptor = descriptor
+        _ = unsafe sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDPOLL=0\nFDNAME=\(name)", &descriptor, 1)
+    }
+
+    /// The service manager lets go of what it keeps by that name.
+    package static func removeFromStore(_ name: String) { notify("FDSTOREREMOVE=1\nFDNAME=\(name)") }
+
+    /// Waits until the service manager has heard all that it was told so far (sd_notify_barrier(3)).
+    package static func waitUntilHeard(seconds: Int) { _ = sd_notify_barrier(0, UInt64(seconds) * 1_000_000) }
+
+    /// Whether a service manager hears ``notify(_:)``.
+    package static var isListening: Bool { CurrentProcess.environment("NOTIFY_SOCKET") != nil }
+
+    /// How often the service manager wants to hear `WATCHDOG=1`, in nanoseconds (sd_watchdog_enabled(3)); nil: not at all.
+    package static var watchdogInterval: UInt64? {
+        var microseconds: UInt64 = 0
+        guard unsafe sd_watchdog_enabled(0, &microseconds) > 0 else { return nil }
+        return microseconds * 1000
+    }
+
     /// True where standard error is connected to the journal (systemd.exec(5), JOURNAL_STREAM).
     package static var isErrorTheJournal: Bool {
         guard let stream = CurrentProcess.environment("JOURNAL_STREAM") else { return false }

@@ -42,8 +42,11 @@ extension Supervisor {
     /// How long what was asked may take to be answered; longer than a shard gets.
     private static let drainPatience: UInt64 = 6_000_000_000
 
+    /// The worker's program: beside ours, or, where ours is installed in `bin`, in `libexec/martlet` beside that.
     static func workerPath(beside program: String) -> String {
-        program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
+        let folder = String(program.prefix(upTo: program.lastIndex(of: "/") ?? program.startIndex))
+        let installed = folder + "/../libexec/martlet/martlet-worker"
+        return folder.hasSuffix("/bin") && File.exists(installed) ? installed : folder + "/martlet-worker"
     }
 
     /// Becomes the program that lies where ours was started from; whoever asked is answered by that one.
@@ -167,7 +170,8 @@ extension Supervisor {
             developmentSecret: secrets.isSecretMadeUp ? secrets.secrets.hmac : [],
             asker: asker,
             keepers: Array(keepers.keys),
-            switchboard: switchboard.saved
+            switchboard: switchboard.saved,
+            store: store
         )
         state.workers = workers.compactMap(\.saved)
         return state

@@ -15,6 +15,7 @@ struct SupervisorState {
         var postState: DescriptorChannel.Saved
         var arena: Int32
         var keeper: Int32
+        var tether: Int32
         /// What it reported last, with its last restart; counters of workers before it are in `ledger`.
         var reported: ShardStatistics
         var ledger: ShardStatistics
@@ -27,7 +28,7 @@ struct SupervisorState {
     /// Says to a program that is taken back why the next one could not go on.
     static let problemVariable = "MARTLET_RESUME_PROBLEM"
     static let largest = 1 << 30
-    private static let version: UInt16 = 1
+    private static let version: UInt16 = 2
 
     /// The version of the program that wrote this.
     var program = Martlet.version
@@ -54,6 +55,9 @@ struct SupervisorState {
     var developmentSecret: [UInt8]
     /// Who asked for the upgrade and waits for the answer; -1: nobody.
     var asker: Int32
+    /// What the service manager keeps for us; -1: nothing.
+    var storeMemory: Int32
+    var storedNames: [String]
     /// In the order of their shards.
     var workers: [Worker] = []
     /// Keepers that have not ended.
@@ -63,12 +67,14 @@ struct SupervisorState {
     /// Every descriptor that must stay open.
     var descriptors: [Int32] {
         let passed = workers.flatMap { worker in
-            [worker.link, worker.post, worker.arena, worker.keeper]
+            [worker.link, worker.post, worker.arena, worker.keeper, worker.tether]
                 + worker.postState.waiting.compactMap(\.descriptor)
         }
-        return (clientListeners + apiListeners + [control, previous, workerProgram, board, asker] + passed).filter {
-            $0 >= 0
-        }
+        return
+            (clientListeners + apiListeners + [control, previous, workerProgram, board, asker, storeMemory] + passed)
+            .filter {
+                $0 >= 0
+            }
     }
 
     var bytes: [UInt8] {
@@ -94,6 +100,8 @@ struct SupervisorState {
         writer.put(asker)
         writer.put(numbers: keepers)
         writer.put(switchboard)
+        writer.put(storeMemory)
+        writer.put(storedNames)
         writer.put(UInt32(workers.count))
         for worker in workers { worker.write(to: &writer) }
         return writer.bytes
@@ -122,6 +130,8 @@ struct SupervisorState {
         asker = try reader.integer()
         keepers = try reader.numbers()
         switchboard = try reader.raw(limit: Self.largest)
+        storeMemory = try reader.integer()
+        storedNames = try reader.texts()
         for _ in 0..<(try reader.count(ofAtLeast: 32)) { workers.append(try Worker(&reader)) }
         guard (1...ShardMap.largestShardCount).contains(workers.count) else { throw .unknownValue }
         try reader.finish()
@@ -139,7 +149,8 @@ struct SupervisorState {
         developmentSecret: [UInt8],
         asker: Int32,
         keepers: [Int32],
-        switchboard: [UInt8]
+        switchboard: [UInt8],
+        store: DescriptorStore?
     ) {
         self.path = path
         self.previous = previous
@@ -159,13 +170,15 @@ struct SupervisorState {
         self.asker = asker
         self.keepers = keepers
         self.switchboard = switchboard
+        storeMemory = store?.memory.number ?? -1
+        storedNames = store?.names ?? []
     }
 }
 
 extension SupervisorState.Worker {
     fileprivate func write(to writer: inout ByteWriter) {
         writer.put(generation)
-        for number in [pid, keeperPid, link, post, arena, keeper] { writer.put(number) }
+        for number in [pid, keeperPid, link, post, arena, keeper, tether] { writer.put(number) }
         writer.put(UInt32(postState.window.size))
         writer.put(UInt32(postState.window.available))
         writer.put(UInt32(postState.window.received))
@@ -189,6 +202,7 @@ extension SupervisorState.Worker {
         post = try reader.integer()
         arena = try reader.integer()
         keeper = try reader.integer()
+        tether = try reader.integer()
         let size = Int(try reader.integer(UInt32.self))
         let available = Int(try reader.integer(UInt32.self))
         let received = Int(try reader.integer(UInt32.self))

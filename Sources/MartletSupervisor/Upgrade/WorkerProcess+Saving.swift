@@ -22,7 +22,7 @@ extension WorkerProcess {
 
     /// What the next program of this process needs to go on with the worker.
     var saved: SupervisorState.Worker? {
-        guard let post, let keeper, let stream else { return nil }
+        guard let post, let keeper, let stream, let tether else { return nil }
         var reported = reported
         reported.connectionsByUser = nil
         reported.restarts = lifecycle.restarts
@@ -39,6 +39,7 @@ extension WorkerProcess {
             postState: post.saved,
             arena: arena,
             keeper: keeper.channel,
+            tether: tether.descriptor,
             reported: reported,
             ledger: ledgers,
             unread: stream.unread,

@@ -9,7 +9,7 @@ package struct BirthContract: Equatable, Sendable {
     package enum Descriptor {
         /// SOCK_STREAM: words (``PeerStream``) to and from the supervisor.
         ///
-        /// Its end of file means: the supervisor is gone.
+        /// Its end of file means: this supervisor is gone.
         package static let link: Int32 = 3
         /// SOCK_SEQPACKET: clients' sockets, each with an ``AdoptionTicket``.
         package static let post: Int32 = 4
@@ -21,12 +21,16 @@ package struct BirthContract: Equatable, Sendable {
         package static let board: Int32 = 7
         /// The keeper's end of the channel to whoever inherits from us.
         package static let keeper: Int32 = 8
+        /// SOCK_SEQPACKET: by which the next supervisor finds us, and gives us a new link and a new post.
+        ///
+        /// Its end of file means: there will be none.
+        package static let tether: Int32 = 9
         /// Where the keeper of the worker before us hands out its sockets; only where the contract says that there is one.
-        package static let estate: Int32 = 9
+        package static let estate: Int32 = 10
         /// The board of the workers that a new set of workers takes over from; only where there are such.
         ///
         /// For each of them two descriptors follow: its arena, and where its keeper hands out its sockets.
-        package static let sourceBoard: Int32 = 9
+        package static let sourceBoard: Int32 = 10
     }
 
     /// The only argument of a worker that was started by its supervisor.
@@ -40,7 +44,7 @@ package struct BirthContract: Equatable, Sendable {
     /// What a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
-    private static let version: UInt8 = 4
+    private static let version: UInt8 = 5
 
     package var shard: UInt16
     package var generation: UInt32

@@ -25,6 +25,8 @@ package enum APICall: Equatable, Sendable {
     case reload
     /// `POST /v1/scale`, on the control socket only.
     case scale
+    /// `POST /v1/stop`, on the control socket only.
+    case stop
     /// `POST /v1/upgrade`, on the control socket only.
     case upgrade
 
@@ -100,6 +102,7 @@ package enum APICall: Equatable, Sendable {
             return [("POST", { () throws(HTTPProblem) -> APICall in .restart(shard: shard) })]
         case "reload" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .reload })]
         case "upgrade" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .upgrade })]
+        case "stop" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .stop })]
         case "scale" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .scale })]
         case "tokens": return try tokens(path, parameters)
         default: throw .notFound

@@ -4,15 +4,18 @@ internal import MartletWire
 
 /// The worker's end of the words to and from its supervisor: frames are batched in both directions, once a turn.
 final class Link {
-    /// The supervisor is gone, or speaks nonsense: the worker cannot go on.
+    /// The supervisor is gone, or speaks nonsense.
     private(set) var isBroken = false
-    private let descriptor: Int32
+    private var descriptor: Int32
     private let loop: EventLoop
     private let token = Token(.link).rawValue
     private let shard: UInt16
     private let bound: Int
     private var stream = PeerStream()
     private var watchesWritable = false
+    /// Lines of the log that wait for a supervisor.
+    private var logLines: [[UInt8]] = []
+    private static let mostLogLines = 1000
 
     /// `bound`: bytes that may wait for the supervisor before requests are refused.
     init(descriptor: Int32, shard: UInt16, bound: Int, loop: EventLoop) throws(SystemCallError) {
@@ -26,7 +29,25 @@ final class Link {
     /// True while the supervisor reads too slowly for more requests.
     var isFull: Bool { stream.queuedBytes > bound }
 
+    /// Goes on with another supervisor; what was on its way to or from the one before is gone.
+    func reconnect(_ descriptor: Int32) throws(SystemCallError) {
+        if !isBroken { loop.deregister(self.descriptor) }
+        closeDescriptor(self.descriptor)
+        self.descriptor = descriptor
+        let lines = logLines
+        (stream, logLines) = (PeerStream(), [])
+        isBroken = false
+        watchesWritable = false
+        try loop.register(descriptor, token: token, interest: .readable)
+        for line in lines { send(.log, line) }
+    }
+
+    /// Queues words; without a supervisor only lines of the log are kept for the next one, all else it asks anew.
     func send(_ kind: PeerKind, _ payload: [UInt8] = [], correlation: UInt64 = 0) {
+        if isBroken {
+            if kind == .log, logLines.count < Self.mostLogLines { logLines.append(payload) }
+            return
+        }
         let header = PeerHeader(
             kind: kind,
             source: shard,
@@ -37,26 +58,14 @@ final class Link {
         stream.append(header, payload)
     }
 
-    /// Sends a request to another shard, or to all; its text is copied once, to here.
-    func request(
-        _ command: [UInt8],
-        text: Span<UInt8>,
-        to destination: UInt16,
-        correlation: UInt64,
-        mapGeneration: UInt32
-    ) {
-        let header = PeerHeader(
-            kind: .command,
-            source: shard,
-            destination: destination,
-            correlation: correlation,
-            mapGeneration: mapGeneration,
-            payloadLength: command.count + text.count
-        )
-        stream.append(header, command, text: text)
+    /// Sends a whole frame, a request; without a supervisor its asker sends it again to the next one.
+    func request(_ frame: [UInt8]) {
+        if !isBroken { stream.append(frame) }
     }
 
     func reply(_ reply: [UInt8], to request: PeerHeader) {
+        // Whoever asked asks again, and finds it done.
+        if isBroken { return }
         let reply = reply.count <= PeerHeader.largestPayload ? reply : CommandCoding.encode(.failed(.overloaded))
         let header = PeerHeader(
             kind: .reply,

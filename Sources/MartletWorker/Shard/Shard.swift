@@ -210,6 +210,8 @@ final class Shard {
         _ = manager.takeRoomChanges()
         if contract.shardCount == 1 { return }
         link.send(.allRooms, RoomChanges(manager.rooms.map { RoomChange(room: $0, isOccupied: true) }).bytes)
+        // The one before may not have noted all that it was told.
+        if roomsTold > roomsNoted { link.send(.rooms, RoomChanges([]).bytes, correlation: roomsTold) }
     }
 
     /// A connection joined rooms: it hears of that, and of anything else, only when publishes to them reach it.

@@ -1,0 +1,124 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletSystemd
+internal import MartletWire
+
+// Workers outlive their supervisor: what the next one needs lies with the service manager, always.
+
+extension Supervisor {
+    /// Before a turn's words leave, the next supervisor would know what they say.
+    func keepStore() {
+        defer {
+            for keeper in dismissals { keeper.dismiss() }
+            dismissals = []
+        }
+        guard isStoreStale, let store, stopDeadline == nil else { return }
+        isStoreStale = false
+        var descriptors = [StoredKind.board.name(descriptorIdentity(board.memory.number)): board.memory.number]
+        for worker in workers + others {
+            for (name, descriptor) in worker.storedDescriptors { descriptors[name] = descriptor }
+        }
+        if let scaling = scaling?.uncommittedBoard {
+            descriptors[StoredKind.board.name(descriptorIdentity(scaling))] = scaling
+        }
+        store.keep(descriptors, storeState)
+    }
+
+    private var storeState: StoreState {
+        var state = StoreState(
+            run: run,
+            startOnly: StartOnly(configuration),
+            mapGeneration: switchboard.map.generation,
+            board: board,
+            developmentSecret: secrets.isSecretMadeUp ? secrets.secrets.hmac : [],
+            workerProgram: workerProgram.identity,
+            configuration: contractDigest
+        )
+        state.isPlanned = isLeaving
+        state.shards = workers.map(\.stored)
+        return state
+    }
+
+    /// Tells one configuration of workers from another.
+    private var contractDigest: [UInt8] {
+        let contract = BirthContract(
+            shard: 0,
+            generation: 0,
+            map: ShardMap(shardCount: 1, generation: 0),
+            clientListeners: 0,
+            apiListeners: 0,
+            configuration: configuration,
+            secrets: secrets.secrets,
+            addressKey: 0
+        )
+        return SHA1.digest(contract.bytes)
+    }
+
+    /// Ends this process and leaves the workers to the next one.
+    func leave() {
+        guard !isLeaving else { return }
+        isLeaving = true
+        notes.leaving()
+        // Whoever waits for a shard that is being replaced is passed on, or told.
+        for worker in workers { giveBack(worker.takeHeldClients()) }
+        isStoreStale = true
+        keepStore()
+        flush()
+        Systemd.waitUntilHeard(seconds: 5)
+        log.info("The workers serve on; the next process goes on with them")
+        isFinished = true
+        control.stop()
+        loop.stop()
+    }
+
+    // MARK: The next one
+
+    /// Meets the workers that serve on; what is asked waits until all have answered, or ended.
+    func goOn(with remains: Remains) throws {
+        switchboard.hold()
+        for worker in workers where worker.pid > 0 { try register(worker) }
+        remains.discardOthers()
+        isStoreStale = true
+        log.warning(
+            "Going on with the workers of the process before",
+            metadata: [
+                "workers": "\(workers.count)", "planned": "\(remains.state.isPlanned)",
+                "version_before": "\(remains.state.program)",
+            ]
+        )
+    }
+
+    /// Every shard is known again, or there is none to be known: what waited is asked.
+    func endMeeting() {
+        guard let remains, !workers.contains(where: { !$0.isServing && ($0.isUnconfirmed || $0.isRecovering) }) else {
+            return
+        }
+        self.remains = nil
+        unsafe switchboard.release(now: loop.now)
+        let state = remains.state
+        let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
+        if count != workers.count || state.startOnly.firstObstacle(to: StartOnly(configuration)) != nil {
+            // The memory of the shards has its size from the configuration: new shards have new memory.
+            return scale(to: count, isForced: true) { self.renewed($0) }
+        }
+        if state.isPlanned || state.workerProgram != workerProgram.identity || state.configuration != contractDigest {
+            roll { self.renewed($0) }
+        }
+    }
+
+    private func renewed(_ problem: String?) {
+        if let problem {
+            log.error("Workers of the process before were not replaced", metadata: ["why": "\(problem)"])
+        } else {
+            log.info("Workers of the process before were replaced")
+        }
+    }
+
+    /// Clients that came by the post of the supervisor before us.
+    func takeOldPost(of worker: WorkerProcess) {
+        guard let post = worker.oldPost else { return }
+        worker.oldPost = nil
+        while let packet = post.receive() { deliver(packet) }
+    }
+}

@@ -1,0 +1,167 @@
+internal import Logging
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// The workers' lives: how one is started, what is heard of it first, and what is done when it has ended.
+
+extension Supervisor {
+    func start(_ worker: WorkerProcess) {
+        isStoreStale = true
+        do throws(SystemCallError) {
+            unsafe try worker.start(
+                program: workerProgram,
+                listeners: listeners,
+                map: scaling?.map(of: worker) ?? switchboard.map,
+                configuration: configuration,
+                secrets: secrets.secrets,
+                board: scaling?.board(of: worker) ?? board,
+                window: Self.window(descriptorLimit: descriptorLimit, workers: workers.count),
+                now: loop.now
+            )
+            try register(worker)
+        } catch {
+            log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
+            if worker.pid > 0 {
+                worker.end("\(error)")
+            } else {
+                unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
+            }
+        }
+    }
+
+    /// An eighth of the table for each worker's clients under way, and no more than that in all.
+    static func window(descriptorLimit: Int, workers: Int) -> Int { max(8, min(1024, descriptorLimit / 8 / workers)) }
+
+    /// Hears of everything that comes from a worker.
+    func register(_ worker: WorkerProcess) throws(SystemCallError) {
+        try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
+        try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
+        if let post = worker.post {
+            try loop.register(post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
+        }
+        if let keeper = worker.keeper, !worker.isKeeperKnown {
+            try loop.register(keeper.channel, token: Source.keeper.token(worker.tag), interest: .readable)
+        }
+    }
+
+    func processReady(_ worker: WorkerProcess?) {
+        guard let worker, let end = worker.reaped() else { return }
+        isStoreStale = true
+        // What it said before it ended counts.
+        receive(from: worker)
+        postReady(worker)
+        takeOldPost(of: worker)
+        if let post = worker.post { loop.deregister(post.descriptor) }
+        let stranded = worker.post?.takeWaiting() ?? []
+        loop.deregister(worker.link)
+        loop.deregister(worker.handle)
+        keeperSpoke(worker)
+        if others.contains(where: { $0 === worker }) {
+            otherEnded(worker, end)
+            return giveBack(stranded)
+        }
+        let handover = worker.handover
+        defer {
+            if handover != nil { continueHandover(worker, .donorEnded) }
+            continueScaling(.donorEnded(worker.shard))
+            finishScaling()
+        }
+        let connections = worker.reported.connections
+        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
+        worker.forget(end, keepsEstate: stopDeadline == nil)
+        // Requests are held while the next worker is about to take over; else whoever waits is told.
+        worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
+        if worker.estate == nil {
+            board.clear(shard: worker.shard)
+            worker.answerHandover("the new worker ended, and what it had taken over is lost: \(end)")
+        }
+        if worker.isRecovering {
+            worker.heldClients += stranded
+        } else {
+            switchboard.shardFailed(worker.shard)
+            giveBack(stranded + worker.takeHeldClients())
+        }
+        if worker.hasBadConfiguration, !wasReady {
+            failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
+            beginStopping()
+        } else if stopDeadline == nil {
+            log.error(
+                "A worker has ended",
+                metadata: metadata(worker, ["why": "\(end)", "connections": "\(connections)"])
+            )
+            announceStates()
+        }
+        if stopDeadline != nil { finishWhenAlone() }
+    }
+
+    func becameReady(_ worker: WorkerProcess) {
+        if worker.isUnconfirmed {
+            // It serves since before our time, and has told all its rooms.
+            worker.isUnconfirmed = false
+            takeOldPost(of: worker)
+            serves(worker)
+            for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
+            return
+        }
+        if let donor = worker.donor { return continueHandover(donor, .heirReady) }
+        if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
+        if worker.inherits { return tell(worker, .takeOver) }
+        // A shard that begins anew has no rooms but those that it tells of from now on.
+        switchboard.workerServes(worker.shard)
+        serves(worker)
+        guard worker.isRecovering else { return }
+        // Whoever came while the service starts has waited.
+        worker.isRecovering = false
+        switchboard.resend(to: worker)
+        for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
+    }
+
+    func serves(_ worker: WorkerProcess) {
+        guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
+        log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
+        announceStates()
+        guard !wasReady, workers.allSatisfy(\.isServing) else { return }
+        wasReady = true
+        log.info(
+            "Martlet \(Martlet.version) serves",
+            metadata: [
+                "workers": "\(workers.count)", "client": "\(listeners.clientAddress)", "api": "\(listeners.apiAddress)",
+                "control": "\(configuration.controlSocket)",
+            ]
+        )
+        if configuration.isDevelopment { log.info("Demo page: \(listeners.demoPage)") }
+        notes.ready()
+    }
+
+    /// Tells every worker how every shard is.
+    func announceStates() {
+        notes.changed()
+        let payload = ShardStates(workers.map(\.state)).bytes
+        for worker in workers + others where worker.isServing {
+            let header = PeerHeader(
+                kind: .shardStates,
+                source: PeerAddress.supervisor,
+                destination: UInt16(worker.shard),
+                payloadLength: payload.count
+            )
+            worker.stream?.append(header, payload)
+        }
+    }
+
+    func tell(_ worker: WorkerProcess, _ kind: PeerKind, _ payload: [UInt8] = []) {
+        let header = PeerHeader(
+            kind: kind,
+            source: PeerAddress.supervisor,
+            destination: UInt16(worker.shard),
+            payloadLength: payload.count
+        )
+        worker.stream?.append(header, payload)
+    }
+
+    func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
+
+    func metadata(_ worker: WorkerProcess, _ more: Logger.Metadata) -> Logger.Metadata {
+        more.merging(["shard": "\(worker.shard)", "generation": "\(worker.generation)"]) { $1 }
+    }
+}

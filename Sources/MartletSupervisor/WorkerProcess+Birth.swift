@@ -1,0 +1,102 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// A worker is born: with a contract, its descriptors, and what the one before left.
+
+extension WorkerProcess {
+    /// Starts the next worker, born with what the one before left, or with a new arena.
+    ///
+    /// * `program`: the worker's.
+    /// * `listeners`: the clients' and the backends' listening sockets.
+    func start(
+        program: ProgramFile,
+        listeners: Listeners,
+        map: ShardMap,
+        configuration: Configuration,
+        secrets: BirthContract.Secrets,
+        board: Board,
+        window: Int,
+        now: UInt64
+    ) throws(SystemCallError) {
+        generation += 1
+        let contract = BirthContract(
+            shard: shard,
+            generation: generation,
+            map: map,
+            clientListeners: listeners.client.count,
+            apiListeners: listeners.api.count,
+            inherits: estate != nil,
+            sources: sources.count,
+            isUnstable: lifecycle.isUnstable,
+            configuration: configuration,
+            secrets: secrets,
+            addressKey: board.addressKey
+        )
+        inherits = estate != nil
+        if estate == nil { try makeArena(configuration) }
+        let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
+        let (ourLink, theirLink) = try SocketPair(.stream).split()
+        let ours = OwnedDescriptor(owning: ourLink)
+        let theirs = OwnedDescriptor(owning: theirLink)
+        let (ourPost, theirPost) = try SocketPair(.packets).split()
+        let post = DescriptorChannel(owning: ourPost, window: window, bound: window)
+        let theirPostEnd = OwnedDescriptor(owning: theirPost)
+        let (ourKeeper, theirKeeper) = try SocketPair(.packets).split()
+        let keeper = Estate(owning: ourKeeper)
+        let theirKeeperEnd = OwnedDescriptor(owning: theirKeeper)
+        StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
+        StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)
+        let (ourTether, theirTether) = try SocketPair(.packets).split()
+        let tether = Tether(owning: ourTether)
+        let theirTetherEnd = OwnedDescriptor(owning: theirTether)
+        let child = try ChildProcess(
+            program: program,
+            arguments: [BirthContract.argument],
+            environment: CurrentProcess.environment.filter {
+                entry in Self.passedVariables.contains { entry.hasPrefix($0) }
+            },
+            descriptors: [
+                theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
+                theirKeeperEnd.number, theirTetherEnd.number,
+            ]
+                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api
+        )
+        adopt(ChildBox(child), link: ours.release(), post: post)
+        self.keeper = keeper
+        self.tether = tether
+        isKeeperKnown = false
+        keeperPid = 0
+        lifecycle.started(at: now)
+    }
+
+    /// Variables that a worker gets; none of them is configuration.
+    private static let passedVariables: [String] = {
+        #if DEBUG
+        ["SWIFT_BACKTRACE=", "TSAN_", "MARTLET_FAULTS="]
+        #else
+        ["SWIFT_BACKTRACE=", "TSAN_"]
+        #endif
+    }()
+
+    private var sourceDescriptors: [Int32] {
+        guard let sourceBoard else { return [] }
+        return [sourceBoard.memory.number] + sources.flatMap { [$0.arena, $0.keeper?.channel ?? -1] }
+    }
+
+    private func makeArena(_ configuration: Configuration) throws(SystemCallError) {
+        let layout = ArenaLayout(connections: configuration.limits.connections)
+        let memory = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
+        try Self.write(
+            ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
+            to: memory.number
+        )
+        if arena >= 0 { closeDescriptor(arena) }
+        arena = memory.release()
+    }
+
+    private static func write(_ header: [UInt8], to arena: Int32) throws(SystemCallError) {
+        let mapping = try MemoryMapping(of: arena)
+        unsafe mapping.bytes.copyBytes(from: header)
+    }
+}

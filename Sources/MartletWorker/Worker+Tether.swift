@@ -1,0 +1,55 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// The supervisor is gone: the shard serves on, and waits for the next one.
+
+extension Worker {
+    /// The next supervisor is there, or none will come.
+    func tetherReady(_ manager: isolated WebSocketManager) {
+        while true {
+            switch tether.receive(most: 2) {
+            case .none: return
+            case .descriptors(let passed) where passed.count == 2: reconnect(link: passed[0], post: passed[1], manager)
+            case .descriptors(let passed): passed.forEach(closeDescriptor)
+            case .ended:
+                loop.deregister(tether.descriptor)
+                beginStopping(manager)
+                return
+            }
+        }
+    }
+
+    /// Whoever passes us a link has found that the shard is ours, whatever was under way when the one before ended.
+    private func reconnect(link descriptor: Int32, post newPost: Int32, _ manager: isolated WebSocketManager) {
+        replacePost(newPost, manager)
+        do throws(SystemCallError) {
+            try link.reconnect(descriptor)
+        } catch {
+            return beginStopping(manager)
+        }
+        if isStopping { return }
+        if !isOwner { takeOver(manager) }
+        thaw(manager)
+        shard.announceAllRooms(on: manager)
+        link.send(.ready)
+        link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
+        router.askAgain()
+    }
+
+    /// Clients that came by the post of before, or wait to be passed on, are not lost.
+    private func replacePost(_ descriptor: Int32, _ manager: isolated WebSocketManager) {
+        postReady(manager)
+        let waiting = post.takeWaiting()
+        if !post.isClosed { loop.deregister(post.descriptor) }
+        post = Self.post(owning: descriptor, descriptorLimit: CurrentProcess.raiseDescriptorLimit())
+        isPostWritable = false
+        try? loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)
+        for packet in waiting {
+            guard let passed = packet.descriptor, (try? post.send(packet.bytes, descriptor: passed)) == nil else {
+                continue
+            }
+            closeDescriptor(passed)
+        }
+    }
+}

@@ -1,0 +1,163 @@
+import Foundation
+import Support
+import Testing
+
+/// `systemctl restart`, and the supervisor's death at any moment: the workers serve on, and the next supervisor goes on
+/// with them.
+@Suite(.serialized) struct ServiceRestartsAreNotNoticedTests {
+    /// A run of `martlet-load continuity` in the lab, under these commands of its shell.
+    private func continuity(_ lab: ServiceLab, _ commands: [String]) async throws -> ServiceLab.Result {
+        try await lab.run(
+            "martlet-load",
+            "continuity",
+            "-c",
+            "500",
+            "--limit",
+            "50",
+            "--client",
+            "127.0.0.1:\(lab.clientPort)",
+            "--api",
+            "127.0.0.1:\(lab.clientPort + 1)",
+            "--shell",
+            "--pause",
+            "0.3",
+            "--commands",
+            commands.joined(separator: ","),
+            "--json"
+        )
+    }
+
+    private let kill = "kill -9 $(systemctl show --value -p MainPID martlet.service)"
+    private let back = "sleep 0.1; until systemctl is-active -q martlet.service; do sleep 0.05; done; martletctl status"
+
+    @Test func `restarts, reloads, upgrades and the deaths of any process drop, lose, double and reorder nothing`()
+        async throws
+    {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            try await lab.configure(service: "WatchdogSec=2s")
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let run = try await continuity(
+                lab,
+                [
+                    "systemctl restart martlet.service", "systemctl reload martlet.service", "martletctl upgrade",
+                    "\(kill); \(back)", "\(kill) $(pgrep martlet-worker | head -1); \(back)",
+                    "kill -STOP $(pgrep martlet-worker | head -1); sleep 0.5",
+                    "kill -STOP $(systemctl show --value -p MainPID martlet.service); sleep 3.5; \(back)",
+                ]
+            )
+            #expect(run.code == 0 && run.output.contains("\"broken\":[]"), "\(run.output) \(run.error)")
+            try await lab.wait("ActiveState") { $0 == "active" }
+            // Two supervisors were killed, and one by the watchdog.
+            #expect(try await lab.property("NRestarts") == "3")
+            #expect(try await lab.journal().contains { $0.contains("Watchdog timeout") })
+            try await lab.wait(seconds: 10, for: "one supervisor, two workers, two keepers") {
+                try await lab.run("pgrep", "-c", "martlet").output == "5\n"
+            }
+            #expect(try await lab.property("NFileDescriptorStore") == "12")
+        }
+    }
+
+    @Test func `a supervisor that dies in the middle of a restart, a scaling or an upgrade loses nothing`() async throws
+    {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let dies = "/srv/lab/supervisor-dies 5"
+            let run = try await continuity(lab, ["\(dies) restart --all", "\(dies) scale 3", "\(dies) upgrade"])
+            #expect(run.code == 0 && run.output.contains("\"broken\":[]"), "\(run.output) \(run.error)")
+        }
+    }
+
+    @Test func `without a supervisor users are served, and what concerns several shards waits for the next one`()
+        async throws
+    {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            try await lab.configure(service: "RestartSec=2s")
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let users = (0..<20).map { "user-\($0)" }
+            let clients = try WebSocketClients()
+            try await clients.open(users.map { ($0, "ws://127.0.0.1:\(lab.clientPort)/ws?user=\($0)") })
+            _ = try await lab.shell(kill)
+            try await lab.wait("ActiveState") { $0 == "activating" }
+            let script = users.map { user in
+                "curl -s -m 8 --unix-socket /run/martlet/api.sock -d 1 http://x/v1/users/\(user)/messages &"
+            }
+            let started = Date()
+            let own = try await lab.shell(
+                script.joined(separator: "\n")
+                    + "\ncurl -s -m 8 --unix-socket /run/martlet/api.sock -d 2 http://x/v1/broadcast; wait"
+            )
+            #expect(own.output.components(separatedBy: "{\"matched\":1,\"delivered\":1,\"failed\":0}").count == 21)
+            #expect(own.output.contains("{\"matched\":20,\"delivered\":20,\"failed\":0}"), "\(own.output)")
+            #expect(Date().timeIntervalSince(started) > 1, "there was a supervisor all the time")
+            for user in users { #expect(try await clients.messages(user, count: 2).sorted() == ["1", "2"]) }
+            // A client that came meanwhile is served too, whichever shard its user belongs to.
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    @Test func `clients that come while there is no supervisor wait for the next one`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            try await lab.configure(service: "RestartSec=1s")
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            _ = try await lab.shell(kill)
+            let clients = try WebSocketClients()
+            let users = (0..<40).map { "late-\($0)" }
+            try await clients.open(users.map { ($0, "ws://127.0.0.1:\(lab.clientPort)/ws?user=\($0)") })
+            try await lab.wait("ActiveState") { $0 == "active" }
+            let sent = try await lab.shell(
+                "curl -s --unix-socket /run/martlet/api.sock -d 1 http://x/v1/broadcast"
+            )
+            #expect(sent.output == "{\"matched\":40,\"delivered\":40,\"failed\":0}")
+        }
+    }
+
+    @Test func `a restart brings the new configuration, even one of which the shards' memory depends`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let clients = try WebSocketClients()
+            let users = (0..<20).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, "ws://127.0.0.1:\(lab.clientPort)/ws?user=\($0)&thread_id=t") })
+            try await lab.shell(
+                "sed -i 's/^workers: auto/workers: 3/; s/^  connections: .*/  connections: 70000/' /etc/martlet/martlet.yaml"
+            )
+            #expect(try await lab.run("systemctl", "restart", "martlet.service").code == 0)
+            try await lab.wait(seconds: 20, for: "three shards") {
+                try await lab.run("martletctl", "status").output.contains("3 of 3 shards serve 20 connections")
+            }
+            let sent = try await lab.shell(
+                "curl -s --unix-socket /run/martlet/api.sock -d 1 http://x/v1/threads/t/messages"
+            )
+            #expect(sent.output == "{\"matched\":20,\"delivered\":20,\"failed\":0}")
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    @Test func `a stop closes everybody in order, and leaves nothing, with or without a supervisor`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            for isKilled in [false, true] {
+                let clients = try WebSocketClients()
+                #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+                try await clients.open([("a", "ws://127.0.0.1:\(lab.clientPort)/ws?user=alice")])
+                if isKilled {
+                    try await lab.configure(service: "RestartSec=1h")
+                    _ = try await lab.shell(kill)
+                    try await lab.wait("ActiveState") { $0 == "activating" }
+                }
+                #expect(try await lab.run("systemctl", "stop", "martlet.service").code == 0)
+                #expect(try await clients.closeCode("a") == 1001)
+                if isKilled {
+                    try await lab.wait(seconds: 10, for: "the end of all processes") {
+                        try await lab.run("pgrep", "martlet").code == 1
+                    }
+                } else {
+                    #expect(try await lab.run("pgrep", "martlet").code == 1, "processes are left")
+                }
+                #expect(try await lab.property("NFileDescriptorStore") == "0")
+            }
+            let sockets = try await lab.shell(
+                "systemctl stop martlet.socket martlet-api.socket martlet-control.socket; ls -A /run/martlet /dev/shm"
+            )
+            #expect(sockets.output == "/dev/shm:\n\n/run/martlet:\n", "\(sockets.output)")
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import Foundation
+import Support
+import Testing
+
+/// The installed units, under a real systemd: started by a connection, notified, watched, in a sandbox.
+@Suite(.serialized) struct ServiceRunsUnderSystemdTests {
+    @Test func `a connection starts the service, which serves it, says how it is, reloads, and recovers`() async throws
+    {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.socket").code == 0)
+            #expect(try await lab.property("ActiveState") == "inactive")
+            let clients = try WebSocketClients()
+            try await clients.open([("a", "ws://127.0.0.1:\(lab.clientPort)/ws?user=alice")])
+            try await lab.wait("ActiveState") { $0 == "active" }
+            try await lab.wait("StatusText") { $0.hasSuffix("serve 1 connections, 0 messages/s") }
+
+            let main = try await lab.property("MainPID")
+            let reload = try await lab.run("systemctl", "reload", "martlet.service")
+            #expect(reload.code == 0, "\(reload.error)")
+            let upgrade = try await lab.run("martletctl", "upgrade")
+            #expect(upgrade.code == 0, "\(upgrade.error)")
+            try await lab.shell("kill -9 $(pgrep -x martlet-worker)")
+            let sent = try await lab.shell(
+                "for n in 1 2 3; do curl -s --unix-socket /run/martlet/api.sock -d $n http://x/v1/users/alice/messages; done"
+            )
+            #expect(sent.output == String(repeating: "{\"matched\":1,\"delivered\":1,\"failed\":0}", count: 3))
+            #expect(try await clients.messages("a", count: 3) == ["1", "2", "3"])
+            #expect(try await lab.property("MainPID") == main)
+            #expect(try await lab.property("NRestarts") == "0")
+
+            let ended = try await lab.journal("MESSAGE_ID=10ac9280fd014f0788220f8b7fe8b529")
+            #expect(ended.count >= 1 && ended.allSatisfy { $0.contains("\"MARTLET_SHARD\"") })
+            #expect(ended.allSatisfy { $0.contains("\"PRIORITY\":\"3\"") })
+
+            #expect(try await lab.run("systemctl", "stop", "martlet.service").code == 0)
+            #expect(try await clients.closeCode("a") == 1001)
+            #expect(try await lab.property("Result") == "success")
+            #expect(try await lab.shell("pgrep martlet").code == 1, "processes are left")
+        }
+    }
+
+    @Test func `a service that hangs is found by the watchdog and started again`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            try await lab.shell(
+                "printf '[Service]\\nWatchdogSec=2s\\n' >/etc/systemd/system/martlet.service.d/fast.conf; systemctl daemon-reload"
+            )
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            try await lab.shell("kill -STOP $(systemctl show --value -p MainPID martlet.service)")
+            try await lab.wait("NRestarts") { $0 == "1" }
+            try await lab.wait("ActiveState") { $0 == "active" }
+            #expect(try await lab.journal().contains { $0.contains("watchdog") || $0.contains("Watchdog") })
+        }
+    }
+
+    @Test func `a bad configuration stops the start with its sentence, and a bad reload changes nothing`() async throws
+    {
+        try await ServiceLab.with { lab in
+            let file = "/etc/martlet/martlet.yaml"
+            try await lab.shell("cp \(file) /tmp/good; echo 'colour: red' >>\(file)")
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code != 0)
+            try await lab.wait("ActiveState") { $0 == "failed" }
+            #expect(try await lab.property("NRestarts") == "0", "it tried again what cannot work")
+            #expect(try await lab.journal().contains { $0.contains("colour: there is no such key") })
+
+            try await lab.shell("cp /tmp/good \(file)")
+            let start = try await lab.run("systemctl", "start", "martlet.service")
+            #expect(start.code == 0, "\(start.error)")
+            let main = try await lab.property("MainPID")
+            try await lab.shell("echo 'colour: red' >>\(file)")
+            #expect(try await lab.run("systemctl", "reload", "martlet.service").code != 0)
+            #expect(try await lab.journal().contains { $0.contains("martletctl") && $0.contains("colour") })
+            #expect(try await lab.property("ActiveState") == "active")
+            #expect(try await lab.property("MainPID") == main)
+            #expect(try await lab.run("martletctl", "status").code == 0)
+        }
+    }
+
+    @Test func `the units are in order, and the sandbox scores as the best do`() async throws {
+        try await ServiceLab.with { lab in
+            let units = "martlet.service martlet.socket martlet-api.socket martlet-control.socket"
+            let verified = try await lab.shell("systemd-analyze verify --man=no \(units) 2>&1")
+            #expect(verified.code == 0 && verified.output.isEmpty, "\(verified.output)")
+            let score = try await lab.run("systemd-analyze", "security", "--threshold=3", "martlet.service")
+            #expect(score.code == 0)
+            print(score.output.split(separator: "\n").last ?? "")
+        }
+    }
+}

@@ -1,0 +1,151 @@
+import Foundation
+
+/// A real systemd with Martlet installed, on a machine whose own first process may be anything else.
+///
+/// Everything is thrown away at the end. Needs root (`Lab/systemd-lab` says what for).
+public final class ServiceLab: Sendable {
+    public typealias Result = (code: Int32, output: String, error: String)
+
+    private static let tool = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("Lab/systemd-lab").path
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().path
+
+    /// Why there can be no lab on this machine; nil: there can.
+    public static var obstacle: String? {
+        if geteuid() != 0 { return "the service is not tested under systemd: that needs root" }
+        if !FileManager.default.isExecutableFile(atPath: "/lib/systemd/systemd") {
+            return "the service is not tested under systemd: there is none on this machine"
+        }
+        return nil
+    }
+
+    private let name: String
+    /// On the loopback of this machine; the API listens on the next one, besides its Unix socket.
+    public let clientPort: Int
+
+    private init(_ name: String, _ clientPort: Int) {
+        self.name = name
+        self.clientPort = clientPort
+    }
+
+    /// Boots, installs, runs the body, and halts; where that cannot be, says so in one line and returns.
+    ///
+    /// `mode`: `--dev`, or nothing.
+    public static func with(arguments: String = "", _ body: (ServiceLab) async throws -> Void) async throws {
+        if let obstacle { return print(obstacle) }
+        let unique = String(UUID().uuidString.prefix(8)).lowercased()
+        let stage = FileManager.default.temporaryDirectory.path + "/martlet-stage-\(unique)"
+        defer { try? FileManager.default.removeItem(atPath: stage) }
+        let make = try await Subprocess.run(
+            "/usr/bin/make",
+            ["-C", root, "install", "BIN=\(TestServer.binaries)", "PREFIX=/usr", "DESTDIR=\(stage)"]
+        )
+        guard make.code == 0 else { throw Failure(description: make.output + make.error) }
+        let lab = ServiceLab("martlet-lab-\(unique)", Int.random(in: 20_000..<30_000))
+        // Halts it when its input ends: at the end of the test, and when this process is killed.
+        let halt = try Subprocess(
+            "/bin/sh",
+            ["-c", "cat >/dev/null; SYSTEMD_LAB_NAME=\"$0\" exec \"$1\" down", lab.name, tool]
+        )
+        let result: Swift.Result<Void, any Error>
+        do {
+            try await lab.boot(stage, arguments)
+            try await body(lab)
+            result = .success(())
+        } catch {
+            let words = try? await lab.run("journalctl", "--no-pager", "-o", "short-precise")
+            print("--- journal\n\(words?.output ?? "")---")
+            result = .failure(error)
+        }
+        halt.closeInput()
+        _ = try await halt.waitForEnd(seconds: 30)
+        try result.get()
+    }
+
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    private func boot(_ stage: String, _ arguments: String) async throws {
+        let scripts = URL(fileURLWithPath: Self.tool).deletingLastPathComponent().path
+        try await succeed(tool(["up", "\(stage):/srv/stage", "\(scripts):/srv/lab"]))
+        // Programs that were built for debugging load Swift's libraries from where the toolchain is.
+        let script = """
+            set -e
+            cp -a /srv/stage/. /
+            systemd-sysusers
+            cd /etc/martlet
+            head -c 32 /dev/urandom | base64 >hmac_secret
+            echo 0123456789abcdef0123456789abcdef >api_keys
+            chmod 600 hmac_secret api_keys
+            sed -i 's/"0.0.0.0:8000"/"127.0.0.1:8000"/' martlet.yaml
+            mkdir -p /etc/systemd/system/martlet.service.d /etc/systemd/system/martlet.socket.d \\
+                /etc/systemd/system/martlet-api.socket.d
+            printf '[Service]\\nExecPaths=-/opt/swift\\nExecStart=\\nExecStart=/usr/bin/martletd --keep-workers %s' \
+                '\(arguments) --config /etc/martlet/martlet.yaml' >/etc/systemd/system/martlet.service.d/test.conf
+            printf '[Socket]\\nListenStream=\\nListenStream=127.0.0.1:\(clientPort)\\n' \
+                >/etc/systemd/system/martlet.socket.d/test.conf
+            printf '[Socket]\\nListenStream=127.0.0.1:\(clientPort + 1)\\n' \
+                >/etc/systemd/system/martlet-api.socket.d/test.conf
+            systemctl daemon-reload
+            """
+        try await succeed(shell(script))
+    }
+
+    private func succeed(_ result: Result) throws {
+        guard result.code == 0 else { throw Failure(description: result.output + result.error) }
+    }
+
+    private func tool(_ arguments: [String]) async throws -> Result {
+        try await Subprocess.run("/usr/bin/env", ["SYSTEMD_LAB_NAME=\(name)", Self.tool] + arguments)
+    }
+
+    /// Runs a command inside, as root.
+    @discardableResult
+    public func run(_ command: String...) async throws -> Result { try await tool(["exec"] + command) }
+
+    @discardableResult
+    public func shell(_ script: String) async throws -> Result { try await tool(["exec", "sh", "-c", script]) }
+
+    /// Changes the service's unit.
+    public func configure(service line: String) async throws {
+        let file = "/etc/systemd/system/martlet.service.d/\(UUID().uuidString).conf"
+        try await succeed(shell("printf '[Service]\\n%s\\n' '\(line)' >\(file); systemctl daemon-reload"))
+    }
+
+    /// Asks again until something is so.
+    public func wait(
+        seconds: Double = 20,
+        for what: String,
+        until condition: () async throws -> Bool
+    ) async throws {
+        let deadline = Date().addingTimeInterval(seconds)
+        while try await !condition() {
+            if Date() > deadline { throw Failure(description: "not within \(seconds) s: \(what)") }
+        }
+    }
+
+    /// A property of the service.
+    public func property(_ name: String) async throws -> String {
+        try await run("systemctl", "show", "--value", "-p", name, "martlet.service").output
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// Asks again until a property is as wanted.
+    public func wait(_ name: String, seconds: Double = 20, until condition: (String) -> Bool) async throws {
+        let deadline = Date().addingTimeInterval(seconds)
+        var last = ""
+        while Date() < deadline {
+            last = try await property(name)
+            if condition(last) { return }
+        }
+        throw Failure(description: "\(name) is \(last)")
+    }
+
+    /// What the service has written to the journal, with its fields.
+    public func journal(_ more: String...) async throws -> [String] {
+        let command = ["exec", "journalctl", "-o", "json", "--no-pager", "-u", "martlet.service"] + more
+        return try await tool(command).output.split(separator: "\n").map(String.init)
+    }
+}
