@@ -11,10 +11,20 @@ TEST_FLAGS ?=
 # What `make install` installs, and where.
 BIN ?= $(BUILD)/release
 PREFIX ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 DESTDIR ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help run test test-tsan deps build lint format bench continuity install print-docs clean
+# Installs those packages of Debian that are missing.
+define needs
+missing=; for package in $(1); do \
+  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+done; if [ -n "$$missing" ]; then \
+  echo "Installing$$missing"; \
+  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: help run test test-tsan deps build lint format bench continuity install deb deb-deps test-deb print-docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -33,11 +43,7 @@ deps: ## Check the toolchain, install the libraries of Debian that are missing
 	@swift --version 2>/dev/null | grep -qE 'Swift version (6\.([3-9]|[1-9][0-9])|[7-9]|[1-9][0-9])' || \
 	  { echo "Martlet needs Swift 6.3 or later, this is: $$(swift --version 2>/dev/null | head -1)"; \
 	    echo "Get it from https://www.swift.org/install/linux/"; exit 1; }
-	@for package in libsystemd-dev zlib1g-dev pkg-config python3 python3-venv curl; do \
-	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
-	done; if [ -n "$$missing" ]; then \
-	  echo "Installing$$missing"; \
-	  $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@$(call needs,libsystemd-dev zlib1g-dev pkg-config python3 python3-venv curl)
 
 # WebSocket clients and other libraries that are not ours, for the end-to-end tests.
 $(CLIENTS): Tests/Support/Clients/requirements.txt
@@ -61,12 +67,32 @@ continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (
 	Tests/Continuity/run
 
 install: ## Install what is in $(BIN) below $(DESTDIR)$(PREFIX); a configuration that is there stays
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/martletd $(BIN)/martletctl $(BIN)/martlet-load
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martlet-worker
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system units/*.socket units/*.service
-	sed -i 's|/usr/|$(PREFIX)/|g' $(DESTDIR)$(PREFIX)/lib/systemd/system/martlet.service
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martletd $(BIN)/martlet-worker
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/martletctl $(BIN)/martlet-load
+	ln -sf ../libexec/martlet/martletd $(DESTDIR)$(PREFIX)/bin/martletd
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) units/*.socket units/*.service
+	sed -i -E 's|/usr/(bin/m\|libexec/m)|$(PREFIX)/\1|g' $(DESTDIR)$(UNITDIR)/martlet.service
 	install -D -m 644 units/martlet.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/martlet.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/*.8
+	for program in martletd martletctl martlet-load; do \
+	  set -e; complete="$(BIN)/$$program --generate-completion-script"; share=$(DESTDIR)$(PREFIX)/share; \
+	  install -d $$share/bash-completion/completions $$share/zsh/vendor-completions $$share/fish/vendor_completions.d; \
+	  $$complete bash | sed 1d >$$share/bash-completion/completions/$$program; \
+	  $$complete zsh >$$share/zsh/vendor-completions/_$$program; \
+	  $$complete fish >$$share/fish/vendor_completions.d/$$program.fish; \
+	done
 	test -e $(DESTDIR)/etc/martlet/martlet.yaml || install -D -m 644 -t $(DESTDIR)/etc/martlet config/martlet.yaml
+
+deb: build deb-deps ## Build a Debian package into .build/deb
+	BIN=$(BUILD)/release debian/rules clean binary
+
+deb-deps: deps
+	@$(call needs,dpkg-dev debhelper lintian mmdebstrap)
+
+test-deb: deb $(CLIENTS) ## Install, use, upgrade and remove the package in a small Debian under a real systemd (minutes)
+	BIN=$(BUILD)/release DEB=$(BUILD)/deb/next PACKAGE_VERSION=$$(dpkg-parsechangelog -S Version)+next debian/rules clean binary
+	Tests/Package/run
 
 print-docs: ## Make config/martlet.yaml and docs/configuration.md again, from the code
 	swift build --product martletd

@@ -236,11 +236,13 @@ static void trapped(int signal) {
   raise(signal);
 }
 
+void martlet_name_traps(const char *name) { snprintf(trap_name, sizeof trap_name, "%s", name); }
+
 int martlet_report_traps(const char *name) {
   static char stack[65536];
   const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE};
   void *frames[1];
-  snprintf(trap_name, sizeof trap_name, "%s", name);
+  martlet_name_traps(name);
   backtrace(frames, 1);
   stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
   if (sigaltstack(&alternate, NULL)) return -1;

@@ -40,17 +40,20 @@ package struct ChildProcess: ~Copyable {
         environment: [String],
         descriptors: [Int32]
     ) throws(SystemCallError) {
-        try self.init(path, nil, arguments, environment, descriptors)
+        try self.init(path, nil, arguments, environment, descriptors, errors: nil)
     }
 
     /// The same with a program that is open, even where its file is another one by now; no script.
+    ///
+    /// `errors`: where its standard error goes; nil: where ours does.
     package init(
         program: ProgramFile,
         arguments: [String],
         environment: [String],
-        descriptors: [Int32]
+        descriptors: [Int32],
+        errors: Int32? = nil
     ) throws(SystemCallError) {
-        try self.init(program.path, program.descriptor, arguments, environment, descriptors)
+        try self.init(program.path, program.descriptor, arguments, environment, descriptors, errors: errors)
     }
 
     private init(
@@ -58,11 +61,13 @@ package struct ChildProcess: ~Copyable {
         _ program: Int32?,
         _ arguments: [String],
         _ environment: [String],
-        _ descriptors: [Int32]
+        _ descriptors: [Int32],
+        errors: Int32?
     ) throws(SystemCallError) {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        if let errors { unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2) }
         // Two passes, so that no source number in the target range is overwritten before it was used.
         let passed = descriptors + (program.map { [$0] } ?? [])
         let parked = (passed.max() ?? 0) + Int32(passed.count) + 16

@@ -52,6 +52,15 @@ package enum CurrentProcess {
     /// From here on a trap or an abort says on standard error where it happened, before it ends the process.
     package static func reportTraps(as name: String) { _ = unsafe martlet_report_traps(name) }
 
+    /// Who says so, once more is known of who we are.
+    package static func nameTraps(_ name: String) { unsafe martlet_name_traps(name) }
+
+    /// Gives up for good what a process needs that only talks over sockets it was given: from here on it starts no program
+    /// and no process, makes no socket, changes no file, and signals nobody but itself (seccomp(2), EPERM).
+    package static func confine() throws(SystemCallError) {
+        guard martlet_confine() == 0 else { throw .last("seccomp") }
+    }
+
     /// Signals that a process can send to itself.
     package enum OwnSignal: Sendable {
         case kill, stop

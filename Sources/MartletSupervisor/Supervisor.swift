@@ -181,6 +181,11 @@ actor Supervisor {
         for path in secrets.exposed {
             log.warning("Every user of this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])
         }
+        if !configuration.api.allowedUIDs.isEmpty, !PeerCredentials.areUsersToldApart {
+            log.warning(
+                "Users cannot be told apart in this sandbox (PrivateUsers=): api.allowed_uids has no effect, use keys"
+            )
+        }
         if let resumption { try resume(resumption) }
         if let remains { try goOn(with: remains) }
         housekeeping()

@@ -32,6 +32,9 @@ struct SupervisorLog: LogHandler {
             }
     }
 
+    /// Whether the journal gets the log.
+    static func isJournal(_ configuration: Configuration.Log) -> Bool { SupervisorLog(configuration).form == .journal }
+
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }

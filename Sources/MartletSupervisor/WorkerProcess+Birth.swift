@@ -1,5 +1,6 @@
 internal import MartletCore
 internal import MartletLinux
+internal import MartletSystemd
 internal import MartletWire
 
 // A worker is born: with a contract, its descriptors, and what the one before left.
@@ -50,6 +51,9 @@ extension WorkerProcess {
         let (ourTether, theirTether) = try SocketPair(.packets).split()
         let tether = Tether(owning: ourTether)
         let theirTetherEnd = OwnedDescriptor(owning: theirTether)
+        // What it says when it traps is found by its shard.
+        let isJournal = SupervisorLog.isJournal(configuration.log)
+        let errors = OwnedDescriptor(owning: isJournal ? Systemd.journalStream(as: "martlet-shard-\(shard)") : -1)
         let child = try ChildProcess(
             program: program,
             arguments: [BirthContract.argument],
@@ -60,7 +64,8 @@ extension WorkerProcess {
                 theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
                 theirKeeperEnd.number, theirTetherEnd.number,
             ]
-                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api
+                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api,
+            errors: errors.number < 0 ? nil : errors.number
         )
         adopt(ChildBox(child), link: ours.release(), post: post)
         self.keeper = keeper

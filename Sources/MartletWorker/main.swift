@@ -24,8 +24,17 @@ guard Keeper.start(channel: BirthContract.Descriptor.keeper) else {
     CurrentProcess.printError("martlet-worker: cannot make a keeper")
     CurrentProcess.exit(1)
 }
-// Where somebody asked for Swift's own backtraces, those are better.
-if CurrentProcess.environment("SWIFT_BACKTRACE") == nil { CurrentProcess.reportTraps(as: "martlet-worker") }
+// Where somebody asked for Swift's own backtraces, which another program makes, those are better.
+let asked = CurrentProcess.environment("SWIFT_BACKTRACE") ?? "enable=no"
+if asked.contains("enable=no") {
+    CurrentProcess.reportTraps(as: "martlet-worker")
+    do throws(SystemCallError) {
+        // Before the first byte of a stranger is read.
+        try CurrentProcess.confine()
+    } catch {
+        CurrentProcess.printError("martlet-worker: it keeps rights that it does not need: \(error)")
+    }
+}
 do {
     try Worker.run()
 } catch {

@@ -78,10 +78,14 @@ int martlet_limit_descriptors(int count);
 
 int martlet_memfd(const char *name, int allow_sealing);
 int martlet_seal(int memfd);
-/* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
 /* From here on a trap or an abort says where it happened, on standard error, before it ends the process as ever; 0, or
    -1 and errno. */
 int martlet_report_traps(const char *name);
+/* Who says it, from now on. */
+void martlet_name_traps(const char *name);
+/* From here on this process can start no program and no process, make no socket, change no file, and reach no other
+   process but by descriptors that it has (seccomp(2): EPERM); what it opens it can only read. 0, or -1 and errno. */
+int martlet_confine(void);
 
 /* Keeps a mapping out of core dumps. */
 int martlet_do_not_dump(void *address, size_t length);
@@ -89,6 +93,7 @@ int martlet_do_not_dump(void *address, size_t length);
 /* Whether a descriptor stays open in the program that this process becomes (FD_CLOEXEC); 0, or -1 and errno. */
 int martlet_inherit(int fd, int on);
 
+/* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
 int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
 /* A signal to the process of a pidfd, whoever is its parent; 0, or -1 and errno (ESRCH: it has ended). */

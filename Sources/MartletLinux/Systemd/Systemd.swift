@@ -72,6 +72,12 @@ package enum Systemd {
         return stream == "\(status.st_dev):\(status.st_ino)"
     }
 
+    /// A stream of lines to the journal, under a name of its own and as errors (sd_journal_stream_fd(3)): for the standard
+    /// error of a child; negative where there is no journal.
+    package static func journalStream(as identifier: String) -> Int32 {
+        unsafe sd_journal_stream_fd(identifier, LOG_ERR, 0)
+    }
+
     /// Writes one entry with its fields to the journal (sd_journal_sendv(3)); false where that failed.
     ///
     /// Names are upper case; what is none of A to Z, digits and `_` becomes `_`.

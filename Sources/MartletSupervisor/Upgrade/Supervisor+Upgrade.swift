@@ -42,11 +42,8 @@ extension Supervisor {
     /// How long what was asked may take to be answered; longer than a shard gets.
     private static let drainPatience: UInt64 = 6_000_000_000
 
-    /// The worker's program: beside ours, or, where ours is installed in `bin`, in `libexec/martlet` beside that.
     static func workerPath(beside program: String) -> String {
-        let folder = String(program.prefix(upTo: program.lastIndex(of: "/") ?? program.startIndex))
-        let installed = folder + "/../libexec/martlet/martlet-worker"
-        return folder.hasSuffix("/bin") && File.exists(installed) ? installed : folder + "/martlet-worker"
+        program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
     }
 
     /// Becomes the program that lies where ours was started from; whoever asked is answered by that one.

@@ -1,0 +1,101 @@
+#define _GNU_SOURCE
+#include "CMartletLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#define OUR_ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define OUR_ARCHITECTURE AUDIT_ARCH_AARCH64
+#endif
+
+/* What a process that only talks over sockets it was given never does: other programs, sockets and processes of its own,
+   files that change, other processes' memory, other rights. All else is allowed, and costs a look into a bitmap that the
+   kernel keeps (seccomp(2)); who wants more has the service manager's SystemCallFilter=. */
+static const int refused[] = {
+    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_pidfd_open,
+    SYS_pidfd_send_signal, SYS_kcmp, SYS_perf_event_open, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup,
+    SYS_socket, SYS_connect, SYS_bind, SYS_listen,
+    SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_mkdirat, SYS_mknodat, SYS_fchmodat,
+    SYS_fchownat, SYS_truncate, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_removexattr, SYS_lremovexattr,
+    SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, SYS_swapon, SYS_reboot,
+    SYS_init_module, SYS_finit_module, SYS_kexec_load, SYS_acct, SYS_quotactl, SYS_sethostname,
+    SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_capset,
+    SYS_add_key, SYS_request_key, SYS_keyctl, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_tkill,
+#if defined(__x86_64__)
+    SYS_fork, SYS_vfork, SYS_creat, SYS_unlink, SYS_rmdir, SYS_rename, SYS_link, SYS_symlink, SYS_mkdir, SYS_mknod,
+    SYS_chmod, SYS_chown, SYS_lchown,
+#endif
+};
+
+/* Pointers cannot be looked into, so these do not exist here; the C library falls back to what can be. */
+static const int unknown[] = {SYS_clone3, SYS_openat2};
+
+#define ARGUMENT(n) (offsetof(struct seccomp_data, args) + 8 * (n)) /* the lower half: both architectures are little-endian */
+#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (offset))
+#define ANSWER(action) BPF_STMT(BPF_RET | BPF_K, (action))
+#define IS(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), yes, no)
+#define HAS(bits, yes, no) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (uint32_t)(bits), yes, no)
+#define REFUSE ANSWER(SECCOMP_RET_ERRNO | EPERM)
+#define ALLOW ANSWER(SECCOMP_RET_ALLOW)
+
+int martlet_confine(void) {
+#if !defined(OUR_ARCHITECTURE)
+  errno = ENOSYS;
+  return -1;
+#else
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+  return 0; /* Its reports come from another program. */
+#endif
+#endif
+  const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
+  const uint32_t own = (uint32_t)getpid();
+  const struct sock_filter head[] = {
+      LOAD(offsetof(struct seccomp_data, arch)),
+      IS(OUR_ARCHITECTURE, 1, 0),
+      ANSWER(SECCOMP_RET_KILL_PROCESS),
+      LOAD(offsetof(struct seccomp_data, nr)),
+  };
+  const struct sock_filter looked_into[] = {
+#if defined(__x86_64__)
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000u, 0, 1), /* x32 */
+      REFUSE,
+      IS(SYS_open, 0, 4), LOAD(ARGUMENT(1)), HAS(writing, 0, 1), REFUSE, ALLOW,
+#endif
+      IS(SYS_openat, 0, 4), LOAD(ARGUMENT(2)), HAS(writing, 0, 1), REFUSE, ALLOW,
+      /* Threads, but no processes. */
+      IS(SYS_clone, 0, 4), LOAD(ARGUMENT(0)), HAS(CLONE_THREAD, 1, 0), REFUSE, ALLOW,
+      /* Signals to nobody but itself. */
+      IS(SYS_kill, 0, 4), LOAD(ARGUMENT(0)), IS(own, 1, 0), REFUSE, ALLOW,
+      IS(SYS_tgkill, 0, 4), LOAD(ARGUMENT(0)), IS(own, 1, 0), REFUSE, ALLOW,
+  };
+  enum { HEAD = sizeof head / sizeof *head, LOOKED = sizeof looked_into / sizeof *looked_into };
+  enum { REFUSED = sizeof refused / sizeof *refused, UNKNOWN = sizeof unknown / sizeof *unknown };
+  struct sock_filter filter[HEAD + LOOKED + 2 * (REFUSED + UNKNOWN) + 1];
+  unsigned short length = 0;
+  for (int i = 0; i < HEAD; i++) filter[length++] = head[i];
+  for (int i = 0; i < REFUSED + UNKNOWN; i++) {
+    int is_refused = i < REFUSED;
+    struct sock_filter is = IS(is_refused ? refused[i] : unknown[i - REFUSED], 0, 1);
+    struct sock_filter answer = ANSWER(SECCOMP_RET_ERRNO | (is_refused ? EPERM : ENOSYS));
+    filter[length++] = is;
+    filter[length++] = answer;
+  }
+  for (int i = 0; i < LOOKED; i++) filter[length++] = looked_into[i];
+  struct sock_filter allow = ALLOW;
+  filter[length++] = allow;
+  struct sock_fprog program = {length, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return -1;
+  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+#endif
+}
