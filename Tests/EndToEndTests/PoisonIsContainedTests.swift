@@ -48,7 +48,9 @@ import Testing
             let shard = try #require(try await server.statistics().shards.first)
             #expect(shard.restarts == 2 && shard.lastRestart?.connectionsLost == 0)
             #expect(try await server.publish("1", toUser: "good") == .init(matched: 1, delivered: 1))
-            #expect(await server.log().contains { $0.contains("martlet-worker: signal 6; the stack follows") })
+            #expect(
+                await server.log().contains { $0.contains("martlet-worker of shard 0: signal 6; the stack follows") }
+            )
         }
     }
 

@@ -75,14 +75,76 @@ import Testing
         }
     }
 
+    @Test func `where a worker trapped can be read in the journal, by its shard`() async throws {
+        try await ServiceLab.with(arguments: "--dev --workers 1") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let worker = try await lab.run("pgrep", "-x", "martlet-worker").output.trimmingCharacters(in: .newlines)
+            try await lab.shell("kill -ABRT \(worker)")
+            try await lab.wait(seconds: 20, for: "the stack of shard 0") {
+                let lines = try await lab.journal("-t", "martlet-shard-0", "_PID=\(worker)")
+                return lines.contains { $0.contains("martlet-worker of shard 0: signal 6; the stack follows") }
+                    && lines.contains { $0.contains("martlet-worker(+0x") || $0.contains("martlet-worker(_") }
+                    && lines.allSatisfy { $0.contains("\"PRIORITY\":\"3\"") }
+            }
+            let ended = try await lab.journal("MARTLET_SHARD=0", "MESSAGE_ID=10ac9280fd014f0788220f8b7fe8b529")
+            #expect(ended.contains { $0.contains("signal 6") })
+            #expect(try await lab.run("martletctl", "status").code == 0)
+        }
+    }
+
+    @Test func `the sandbox refuses what a service under attack would try`() async throws {
+        try await ServiceLab.with { lab in
+            // The shipped unit with another program in the place of martletd.
+            let script = """
+                sed -E '/^(Requires|After|Exec(Start|Reload|Stop)|Type|NotifyAccess|WatchdogSec|Restart|FileDescriptor)/d
+                    s|^ExecPaths=|&/usr/bin/python3 |
+                    s|^\\[Service\\]|&\\nType=oneshot\\nExecStart=/usr/bin/python3 /srv/lab/sandbox_probe.py /home/probe|' \
+                    "$(systemctl show --value -p FragmentPath martlet.service)" >/etc/systemd/system/probe.service
+                mkdir -p /home/probe/letters
+                systemctl daemon-reload && systemctl start probe.service && journalctl -o cat -u probe.service | grep '^{'
+                """
+            let probe = try await lab.shell(script)
+            let tried = try JSONDecoder().decode([String: String].self, from: Data(probe.output.utf8))
+            #expect(tried.count == 14)
+            #expect(tried.allSatisfy { $0.value.contains("Error") }, "\(tried)")
+            #expect(tried["exec"]?.hasPrefix("PermissionError") == true)
+        }
+    }
+
+    @Test func `the sandbox that is in force is the one that is shipped`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let expected = [
+                "PrivateNetwork": "yes", "RestrictAddressFamilies": "AF_UNIX", "CapabilityBoundingSet": "",
+                "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateUsers": "yes",
+                "PrivateTmp": "yes", "PrivateDevices": "yes", "MemoryDenyWriteExecute": "yes", "ProcSubset": "pid",
+                "ProtectProc": "invisible", "RestrictNamespaces": "yes", "NoExecPaths": "/", "User": "martlet",
+                "KillMode": "process", "NotifyAccess": "main",
+                "OOMPolicy": "continue", "WatchdogUSec": "10s", "SystemCallArchitectures": "native",
+            ]
+            for (name, value) in expected { #expect(try await lab.property(name) == value, "\(name)") }
+            let denied = try await lab.property("IPAddressDeny").split(separator: " ").sorted()
+            #expect(denied == ["0.0.0.0/0", "::/0"])
+            // And the kernel's word for it, of every process.
+            let kernel = try await lab.shell(
+                "for p in $(pgrep martlet); do grep -E '^(Seccomp|NoNewPrivs|CapBnd|CapEff):' /proc/$p/status; done | sort | uniq -c"
+            )
+            let words = kernel.output.split(whereSeparator: \.isNewline).map {
+                $0.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+            }
+            let none = "0000000000000000"
+            #expect(words == ["5 CapBnd: \(none)", "5 CapEff: \(none)", "5 NoNewPrivs: 1", "5 Seccomp: 2"], "\(words)")
+        }
+    }
+
     @Test func `the units are in order, and the sandbox scores as the best do`() async throws {
         try await ServiceLab.with { lab in
             let units = "martlet.service martlet.socket martlet-api.socket martlet-control.socket"
             let verified = try await lab.shell("systemd-analyze verify --man=no \(units) 2>&1")
             #expect(verified.code == 0 && verified.output.isEmpty, "\(verified.output)")
             let score = try await lab.run("systemd-analyze", "security", "--threshold=3", "martlet.service")
-            #expect(score.code == 0)
-            print(score.output.split(separator: "\n").last ?? "")
+            #expect(score.code == 0, "\(score.output)")
+            print(score.output.split(separator: "\n").first { $0.contains("Overall exposure") } ?? "\(score)")
         }
     }
 }

@@ -77,6 +77,24 @@ enum Fault {
         }
     }
 
+    /// Tries what a worker that strangers have taken over would try, and says what came of it.
+    private static func escape() {
+        let tries: [(what: String, does: () throws -> Void)] = [
+            ("a program", { _ = try ChildProcess(path: "/bin/true", arguments: [], environment: [], descriptors: []) }),
+            ("a socket", { _ = try Listener.open(.tcp(address: "127.0.0.1", port: 0)) }),
+            ("a folder", { try File.makeDirectory("/tmp/martlet-escape-\(CurrentProcess.random())", mode: 0o700) }),
+            ("another process", { _ = try ChildProcess(adopting: 1) }),
+        ]
+        for one in tries {
+            do {
+                try one.does()
+                CurrentProcess.printError("martlet-worker escapes: \(one.what)")
+            } catch {
+                CurrentProcess.printError("martlet-worker is kept from \(one.what): \(error)")
+            }
+        }
+    }
+
     private static func act(_ action: String) {
         switch action {
         case "exit": CurrentProcess.exit(1)
@@ -84,6 +102,7 @@ enum Fault {
         case "stop": CurrentProcess.send(.stop)
         case "hang": while true {}
         case "wait": wait()
+        case "escape": escape()
         case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
         default: preconditionFailure("a fault that a test wanted")
         }
