@@ -252,6 +252,8 @@ int martlet_report_traps(const char *name) {
   return 0;
 }
 
+int martlet_hide_memory(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
 int martlet_do_not_dump(void *address, size_t length) { return madvise(address, length, MADV_DONTDUMP); }
 
 int martlet_punch(void *address, size_t length) { return madvise(address, length, MADV_REMOVE); }

@@ -19,12 +19,13 @@
 #endif
 
 /* What a process that only talks over sockets it was given never does: other programs, sockets and processes of its own,
-   files that change, other processes' memory, other rights. All else is allowed, and costs a look into a bitmap that the
+   files that change, signals to others, other rights. What it opens it can read: other processes' memory is kept from it
+   by martlet_hide_memory. All else is allowed, and costs a look into a bitmap that the
    kernel keeps (seccomp(2)); who wants more has the service manager's SystemCallFilter=. */
 static const int refused[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_pidfd_open,
     SYS_pidfd_send_signal, SYS_kcmp, SYS_perf_event_open, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup,
-    SYS_socket, SYS_connect, SYS_bind, SYS_listen,
+    SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_socket, SYS_socketpair, SYS_connect, SYS_bind, SYS_listen,
     SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_linkat, SYS_symlinkat, SYS_mkdirat, SYS_mknodat, SYS_fchmodat,
     SYS_fchownat, SYS_truncate, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_removexattr, SYS_lremovexattr,
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns, SYS_swapon, SYS_reboot,

@@ -181,6 +181,8 @@ package enum CommandFailure: Equatable, Sendable {
     case tooManyRooms
     /// There is no HMAC secret to sign with.
     case cannotSign
+    /// Its shard's worker has ended twice while it carried this out.
+    case poisonous
     /// The request could not be read: peers of different versions.
     case malformed
 }

@@ -27,7 +27,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
         /// It was asked to say where it hangs, and to end.
         case aborting(since: UInt64)
         /// A kill was sent; its end is awaited.
-        case ending
+        case ending(since: UInt64)
         /// Asked to stop for good.
         case stopping
         case stopped
@@ -50,6 +50,8 @@ package struct WorkerLifecycle: Equatable, Sendable {
 
     /// How long a process that is aborted may take to end.
     private static let abortPatience: UInt64 = 2_000_000_000
+    /// How long a process that was killed may take to end, before something is wrong with the machine, or with us.
+    private static let killPatience: UInt64 = 30_000_000_000
     /// So many ends in so long are no accident.
     private static let mostRecentEnds = 5
     private static let recently: UInt64 = 30_000_000_000
@@ -90,6 +92,12 @@ package struct WorkerLifecycle: Equatable, Sendable {
     /// The end that was awaited, or that nobody expected, was only now: the next worker starts at once.
     package func restartsSoon(after now: UInt64) -> Bool {
         if case .waiting(let until) = state { return until <= now + 250_000_000 }
+        return false
+    }
+
+    /// True where it was killed, and has not ended for so long that it never may.
+    package func isStuck(at now: UInt64) -> Bool {
+        if case .ending(let since) = state { return now > since + Self.killPatience }
         return false
     }
 
@@ -138,14 +146,14 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case .waiting(let until) where now >= until:
             return .start
         case .starting(let since) where now >= since + policy.readyTimeout:
-            state = .ending
+            state = .ending(since: now)
             failedStarts += 1
             return .kill(.notReady)
         case .serving(let lastAlive) where now >= lastAlive + policy.livenessTimeout:
             state = .aborting(since: now)
             return .abort
         case .aborting(let since) where now >= since + Self.abortPatience:
-            state = .ending
+            state = .ending(since: now)
             return .kill(.notAlive)
         default:
             return .none

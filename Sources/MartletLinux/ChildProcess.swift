@@ -131,9 +131,17 @@ package struct ChildProcess: ~Copyable {
     /// Collects the process if it has ended; nil while it runs.
     package func reap() -> ProcessEnd? {
         var status: Int32 = 0
-        guard unsafe waitpid(pid, &status, WNOHANG) == pid else { return nil }
+        let found = unsafe waitpid(pid, &status, WNOHANG)
+        // One that a process before us has adopted is no child of ours: whose it is collects it.
+        if found < 0, errno == ECHILD { return hasEnded ? .unknown : nil }
+        guard found == pid else { return nil }
         let signal = status & 0x7F
         return signal == 0 ? .exited(code: (status >> 8) & 0xFF) : .killed(signal: signal)
+    }
+
+    private var hasEnded: Bool {
+        var ready = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&ready, 1, 0) == 1
     }
 
     /// Waits until it has ended, and collects it; false where it still runs after so long.
@@ -145,12 +153,12 @@ package struct ChildProcess: ~Copyable {
 
     /// Lets it say where it is, and end (SIGABRT); one that is stopped does not hear it.
     package func abort() {
-        _ = Glibc.kill(pid, SIGABRT)
+        _ = martlet_pidfd_signal(handle.number, SIGABRT)
     }
 
     /// Ends it at once (SIGKILL).
     package func kill() {
-        _ = Glibc.kill(pid, SIGKILL)
+        _ = martlet_pidfd_signal(handle.number, SIGKILL)
     }
 }
 

@@ -61,6 +61,9 @@ package enum CurrentProcess {
         guard martlet_confine() == 0 else { throw .last("seccomp") }
     }
 
+    /// Keeps what this process knows from other processes of the same user, and out of core dumps.
+    package static func hideMemory() { _ = martlet_hide_memory() }
+
     /// Signals that a process can send to itself.
     package enum OwnSignal: Sendable {
         case kill, stop

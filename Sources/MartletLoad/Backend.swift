@@ -11,7 +11,7 @@ final class Backend {
     private let host: String
     private let port: Int
     private let loop: any EventLoop
-    private let name: String
+    private let name: String?
     private var number = 0
     private var publisher: Publisher?
     /// Publishes that had to be sent again.
@@ -19,8 +19,8 @@ final class Backend {
     /// Answers that were neither a receipt nor "try again".
     private(set) var refusals: [String] = []
 
-    /// `name`: of this backend among all of this and earlier runs.
-    init(_ name: String, host: String, port: Int, on loop: any EventLoop) {
+    /// `name`: of this backend among all of this and earlier runs; nil: publishes have no keys.
+    init(_ name: String?, host: String, port: Int, on loop: any EventLoop) {
         self.name = name
         self.host = host
         self.port = port
@@ -30,7 +30,8 @@ final class Backend {
     /// Publishes; the receipt comes to `onReceipt`, or nil where there never was one.
     func publish(_ path: String, _ body: ByteBuffer, _ onReceipt: @escaping (String?) -> Void) {
         number += 1
-        attempt(path, body, "Idempotency-Key: \(name)-\(number)\r\n", Self.mostAttempts, onReceipt)
+        let key = name.map { "Idempotency-Key: \($0)-\(number)\r\n" } ?? ""
+        attempt(path, body, key, Self.mostAttempts, onReceipt)
     }
 
     private func attempt(

@@ -40,6 +40,9 @@ struct Continuity: ParsableCommand {
     @Option(help: "Publishers to users, each with one publish under way.")
     var backends = 8
 
+    @Flag(help: "Publish without Idempotency-Key: what is asked again must be recognised by itself.")
+    var withoutKeys = false
+
     @Option(help: "Milliseconds between two publishes of one of them.")
     var publishPause = 5
 

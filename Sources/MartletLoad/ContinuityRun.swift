@@ -92,7 +92,8 @@ final class ContinuityRun: @unchecked Sendable {
                 crowd.open().whenComplete { _ in self.greet() }
             }
             for number in 0..<self.command.backends + 2 {
-                self.backends.append(Backend("\(self.random)-\(number)", host: host, port: port, on: loop))
+                let name = self.command.withoutKeys ? nil : "\(self.random)-\(number)"
+                self.backends.append(Backend(name, host: host, port: port, on: loop))
             }
         }
     }

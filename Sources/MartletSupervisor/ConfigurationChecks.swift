@@ -20,6 +20,9 @@ extension ConfigurationReading {
                 let why = "'\(text)' is no address: write 127.0.0.1:8000, [::1]:8000 or unix:/path"
                 throw ConfigurationError(key: key, why: why)
             }
+            if key == "client.listen", case .unix = address {
+                throw ConfigurationError(key: key, why: Listeners.onlyTCP)
+            }
             if configuration.isDevelopment, !Self.isLoopback(address) {
                 throw ConfigurationError(
                     key: key,

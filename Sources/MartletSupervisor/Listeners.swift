@@ -12,6 +12,8 @@ struct Listeners {
     /// Where clients and backends connect, for people.
     private(set) var clientAddress = ""
     private(set) var apiAddress = ""
+    /// The keys of those that were not inherited.
+    private(set) var opened: [String] = []
     /// A socket file of ours, to be removed at the end.
     private(set) var ownedPaths: [String] = []
 
@@ -25,7 +27,11 @@ struct Listeners {
             Listener.setNonBlocking(inherited.number)
             StreamSocket.setNoDelay(inherited.number)
             switch inherited.name {
-            case "client": client.append(inherited.number)
+            case "client":
+                guard Listener.port(of: inherited.number) != nil else {
+                    throw ConfigurationError(key: "client.listen", why: Self.onlyTCP)
+                }
+                client.append(inherited.number)
             case "api": api.append(inherited.number)
             case "control" where control < 0: control = inherited.number
             default: closeDescriptor(inherited.number)
@@ -75,10 +81,14 @@ struct Listeners {
         ownedPaths = state.ownedPaths
     }
 
+    /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.
+    static let onlyTCP = "clients connect over TCP: put the proxy on 127.0.0.1"
+
     private mutating func open(
         _ text: String,
         _ key: String
     ) throws(ConfigurationError) -> (descriptor: Int32, bound: ListenAddress) {
+        opened.append(key)
         guard let address = ListenAddress(text) else {
             throw ConfigurationError(key: key, why: "'\(text)' is no address")
         }

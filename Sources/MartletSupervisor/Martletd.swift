@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import MartletCore
 internal import MartletLinux
+internal import MartletSystemd
 internal import MartletWire
 
 /// The command line of the supervisor.
@@ -81,13 +82,35 @@ struct Serve: ParsableCommand {
             let resumption = try Resumption()
             let (configuration, secrets): (Configuration, SecretReading)
             do {
-                (configuration, secrets) = try resumption.map { try StateCheck.check($0.state, settings) } ?? settings()
+                (configuration, secrets) =
+                    try resumption.map { try StateCheck.check($0.state, settings) } ?? usableSettings()
             } catch {
                 resumption?.fallBack(error)
                 throw error
             }
             try Supervisor.run(configuration, secrets, resuming: resumption, isStoring: keepWorkers) {
                 try serve.settings()
+            }
+        }
+    }
+
+    /// The settings; where workers of the process before serve on, a configuration that is bad now does not end them: it is
+    /// read again and again until it is good, or the service manager's patience with this start is at its end.
+    private func usableSettings() throws(ConfigurationError) -> (Configuration, SecretReading) {
+        var said = ""
+        while true {
+            do throws(ConfigurationError) {
+                return try settings()
+            } catch {
+                guard keepWorkers, Systemd.inheritedNames.contains(DescriptorStore.stateName) else { throw error }
+                if said != "\(error)" {
+                    said = "\(error)"
+                    CurrentProcess.printError(
+                        "martletd: \(error); the workers of before serve on, and this is tried again"
+                    )
+                    Systemd.notify("STATUS=Workers serve on, the configuration cannot be used: \(error)")
+                }
+                CurrentProcess.pause(milliseconds: 500)
             }
         }
     }

@@ -11,6 +11,7 @@ extension Supervisor {
         guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil else {
             return respond("the shard does not serve now, or is being restarted already")
         }
+        if donor.isWithoutKeeper { return respond("the keeper of its connections has ended: they would be dropped") }
         nextTag += 1
         let heir = WorkerProcess(succeeding: donor, tag: nextTag)
         others.append(heir)

@@ -15,7 +15,8 @@ extension Supervisor {
         if let heir = scaling?.number(of: worker) {
             return continueScaling(.collected(heir: heir, problem: found.problem))
         }
-        guard worker.inherits, stopDeadline == nil else { return }
+        // An heir that was given up may have said so before it ended.
+        guard worker.inherits, workers.contains(where: { $0 === worker }), stopDeadline == nil else { return }
         if let problem = found.problem {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
             worker.end("it could not take over")
@@ -69,5 +70,13 @@ extension Supervisor {
         guard let keeper = keepers.removeValue(forKey: pid) else { return }
         loop.deregister(keeper.handle)
         keeper.reap()
+        guard let worker = workers.first(where: { $0.keeperPid == pid && $0.pid > 0 }), stopDeadline == nil else {
+            return
+        }
+        worker.isWithoutKeeper = true
+        log.error(
+            "A keeper has ended: its worker cannot be replaced without dropping its connections",
+            metadata: metadata(worker, ["connections": "\(worker.reported.connections)"])
+        )
     }
 }

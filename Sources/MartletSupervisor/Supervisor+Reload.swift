@@ -44,6 +44,7 @@ extension Supervisor {
     func roll(_ onEnd: @escaping (String?) -> Void) {
         let rolling = Rolling(onEnd)
         self.rolling = rolling
+        isStoreStale = true
         notes.reloading()
         restart(workers[0]) { rolling.outcome = .some($0) }
     }
@@ -67,6 +68,7 @@ extension Supervisor {
 
     private func endRolling() {
         rolling = nil
+        isStoreStale = true
         notes.ready()
     }
 

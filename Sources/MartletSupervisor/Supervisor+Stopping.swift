@@ -28,6 +28,7 @@ extension Supervisor {
     func beginStopping() {
         guard stopDeadline == nil else { return }
         notes.stopping()
+        busyUntil = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds + 5_000_000_000
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
         loop.deregister(listeners.control)
         listeners.close()

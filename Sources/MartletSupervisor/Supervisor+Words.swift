@@ -8,11 +8,10 @@ internal import MartletWire
 extension Supervisor {
     /// The service as its manager is told of it.
     func service(_ now: UInt64) -> ServiceNotes.Service {
-        // What should have been done so long ago shows that somebody is stuck.
-        let grace: UInt64 = 5_000_000_000
-        return ServiceNotes.Service(
-            isWell: !(workers + others).contains { $0.lifecycle.deadline.map { $0 + grace < now } ?? false },
-            isBusy: !wasReady || rolling != nil || scaling != nil || stopDeadline != nil,
+        ServiceNotes.Service(
+            isWell: !(workers + others).contains { $0.lifecycle.isStuck(at: now) },
+            // A start and a stop may take long, but not for ever; replacements have deadlines of their own.
+            isBusy: now < busyUntil || rolling != nil || scaling != nil,
             workers: workers.map { $0.statistics(fresh: nil) }
         )
     }

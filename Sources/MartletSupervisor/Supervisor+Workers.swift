@@ -73,6 +73,7 @@ extension Supervisor {
         // Requests are held while the next worker is about to take over; else whoever waits is told.
         worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
         if worker.estate == nil {
+            if stopDeadline == nil { worker.lost(connections: connections) }
             board.clear(shard: worker.shard)
             worker.answerHandover("the new worker ended, and what it had taken over is lost: \(end)")
         }
@@ -99,8 +100,8 @@ extension Supervisor {
         if worker.isUnconfirmed {
             // It serves since before our time, and has told all its rooms.
             worker.isUnconfirmed = false
-            takeOldPost(of: worker)
             serves(worker)
+            takeOldPost(of: worker)
             for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
             return
         }
@@ -119,10 +120,12 @@ extension Supervisor {
 
     func serves(_ worker: WorkerProcess) {
         guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
+        worker.serves()
         log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
         announceStates()
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
         wasReady = true
+        busyUntil = 0
         log.info(
             "Martlet \(Martlet.version) serves",
             metadata: [
@@ -131,6 +134,18 @@ extension Supervisor {
             ]
         )
         if configuration.isDevelopment { log.info("Demo page: \(listeners.demoPage)") }
+        notes.ready()
+    }
+
+    /// How long a start may take.
+    var startPatience: UInt64 { 2 * configuration.supervision.handoverTimeout.nanoseconds }
+
+    /// A shard that cannot be started does not keep the others from being a service; it is shown, and tried again.
+    func serveDegraded(_ now: UInt64) {
+        guard !wasReady, now >= busyUntil, stopDeadline == nil, workers.contains(where: \.isServing) else { return }
+        wasReady = true
+        let missing = workers.filter { !$0.isServing }.map { "\($0.shard)" }.joined(separator: " ")
+        log.error("Serving without some shards", metadata: ["shards": "\(missing)"])
         notes.ready()
     }
 

@@ -13,6 +13,8 @@ actor Supervisor {
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
 
+    /// EX_TEMPFAIL of sysexits.h.
+    private static let exitCodeOfLeaving: Int32 = 75
     /// How long the control socket rests when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
 
@@ -47,6 +49,8 @@ actor Supervisor {
     var wasReady = false
     var notes = ServiceNotes()
     var stopDeadline: UInt64?
+    /// Until when the service manager is told that a start, or a stop, goes on.
+    var busyUntil: UInt64 = 0
     var isFinished = false
     private var controlPausedUntil: UInt64?
     /// The keepers of all workers, by their process ids.
@@ -60,6 +64,10 @@ actor Supervisor {
     let run: UInt64
     /// Keepers whose sockets others have; they go when the next supervisor would know that.
     var dismissals: [Estate] = []
+    /// What the shards' memory was made for.
+    var inForce: StartOnly
+    /// Workers are to be replaced by ones of the present program and configuration, and were not yet.
+    var isRenewalOwed = false
     /// What the one before us left, until all its workers have answered.
     var remains: Remains?
     /// This process ends, its workers do not.
@@ -89,6 +97,8 @@ actor Supervisor {
         try supervisor.assumeIsolated { try $0.begin(resumption) }
         loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
         if let failure = (supervisor.assumeIsolated { $0.failure }) { throw failure }
+        // So that a service manager tells it from an end that somebody wanted (0), and starts the next one.
+        if supervisor.assumeIsolated({ $0.isLeaving }) { CurrentProcess.exit(Self.exitCodeOfLeaving) }
     }
 
     private init(
@@ -102,6 +112,7 @@ actor Supervisor {
         let state = resumption?.state
         signals = try SignalSource([.hangup, .interrupt, .terminate])
         SignalSource.ignoreBrokenPipes()
+        if !configuration.isDevelopment { CurrentProcess.hideMemory() }
         descriptorLimit = CurrentProcess.raiseDescriptorLimit()
         let loop = try EventLoop()
         self.loop = loop
@@ -113,7 +124,7 @@ actor Supervisor {
             log.error("The workers of the process before cannot be taken up", metadata: ["why": "\(why)"])
         }
         self.remains = remains
-        run = (remains?.state.run ?? 0) + 1
+        inForce = state?.startOnly ?? remains?.state.startOnly ?? StartOnly(configuration)
         let usual = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
         let count = state?.workers.count ?? remains?.state.shards.count ?? usual
         let generation = state?.mapGeneration ?? remains?.state.mapGeneration ?? 1
@@ -136,6 +147,10 @@ actor Supervisor {
             }
         } else {
             listeners = try Listeners(configuration, inherited)
+            if isStoring, let key = listeners.opened.first {
+                let why = "with --keep-workers every socket must come from the service manager: this one did not"
+                throw ConfigurationError(key: key, why: why)
+            }
             try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
             if let remains {
                 let window = Self.window(descriptorLimit: descriptorLimit, workers: count)
@@ -164,7 +179,8 @@ actor Supervisor {
             startedAt: state?.startedAt ?? loop.now
         )
         if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
-        // Shards remember what the supervisor before us has asked by its number.
+        // Shards remember what the supervisors before us have asked by its number, so none is used twice.
+        run = remains.map { $0.state.run + 1 } ?? max(1, switchboard.nextCorrelation >> 40)
         if remains != nil { switchboard.nextCorrelation = run << 40 }
         self.switchboard = switchboard
         control = ControlServer(loop: loop, switchboard: switchboard, bodyBytes: configuration.api.maxBodyBytes) {
@@ -186,6 +202,7 @@ actor Supervisor {
                 "Users cannot be told apart in this sandbox (PrivateUsers=): api.allowed_uids has no effect, use keys"
             )
         }
+        busyUntil = unsafe loop.now + startPatience
         if let resumption { try resume(resumption) }
         if let remains { try goOn(with: remains) }
         housekeeping()
@@ -261,12 +278,13 @@ actor Supervisor {
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
             self.stopDeadline = now + 1_000_000_000
         }
+        serveDegraded(now)
         unsafe notes.tell(service(loop.now), now: loop.now)
         let deadlines =
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
             + [
                 switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil,
-                notes.deadline,
+                notes.deadline, wasReady ? nil : busyUntil,
             ]
             .compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {

@@ -35,8 +35,12 @@ final class WorkerProcess {
     var keeperPid: Int32 = 0
     /// What a worker that has ended left behind, until the next one has taken it over.
     var estate: Estate?
-    /// Workers in a row that could not take it over.
+    /// Workers in a row that ended before they served.
     private var failedAdoptions = 0
+    /// The present worker has served.
+    private var hasServed = false
+    /// Its keeper has ended, though it lives.
+    var isWithoutKeeper = false
     /// The present worker takes over from the one before.
     var inherits = false
     /// Clients' sockets that came for the shard while it was recovering.
@@ -133,6 +137,7 @@ final class WorkerProcess {
         keeperPid = saved.keeperPid
         isKeeperKnown = saved.keeperPid > 0
         tether = Tether(owning: saved.tether)
+        hasServed = true
         ledger = saved.ledger.counters
         let size = saved.postState.window.size
         let post = DescriptorChannel(resuming: saved.post, saved.postState, bound: size)
@@ -253,13 +258,13 @@ final class WorkerProcess {
     ///
     /// What it leaves stays with its keeper, unless it has left already what it never took over.
     func forget(_ end: String, keepsEstate: Bool) {
-        endedAt = Clock.monotonicNanoseconds()
-        if inherits {
-            failedAdoptions += 1
-            if failedAdoptions > Self.mostFailedAdoptions { dropEstate() }
-        } else {
-            estate = keepsEstate ? keeper : nil
-        }
+        // The pause begins where the last one that served has ended.
+        if hasServed { endedAt = Clock.monotonicNanoseconds() }
+        if !hasServed { failedAdoptions += 1 }
+        hasServed = false
+        if !inherits { estate = keepsEstate && !isWithoutKeeper ? keeper : nil }
+        if failedAdoptions > Self.mostFailedAdoptions { dropEstate() }
+        isWithoutKeeper = false
         keeper = nil
         ledger.merge(reported.counters)
         // What was connected is gone with it.
@@ -280,6 +285,15 @@ final class WorkerProcess {
 
     private static let mostFailedAdoptions = 5
 
+    /// So many connections are lost, with the worker that had them and its keeper.
+    func lost(connections: Int) {
+        guard connections > 0 else { return }
+        for _ in 0..<connections { ledger.closed(with: CloseLabel.abnormal) }
+        var restart = Restart(at: Clock.unixMilliseconds())
+        restart.lost = connections
+        lastRestart = restart
+    }
+
     /// The present worker was started to take over, and has not done so.
     func isTakingOver() { inherits = true }
 
@@ -295,13 +309,19 @@ final class WorkerProcess {
     func committed() -> Estate? {
         defer { estate = nil }
         inherits = false
-        failedAdoptions = 0
         return estate
+    }
+
+    /// The present worker has come to where it serves.
+    func serves() {
+        hasServed = true
+        failedAdoptions = 0
     }
 
     /// The present worker serves what it took over.
     func recovered(_ outcome: Adoption) {
         isRecovering = false
+        serves()
         var restart = Restart(at: Clock.unixMilliseconds())
         restart.kept = outcome.kept
         restart.lost = outcome.lost

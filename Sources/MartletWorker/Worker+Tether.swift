@@ -29,7 +29,8 @@ extension Worker {
             return beginStopping(manager)
         }
         if isStopping { return }
-        if !isOwner { takeOver(manager) }
+        if isOwner { shard.record.remindOfAnswers() } else { takeOver(manager) }
+        tookOverAt = unsafe loop.now
         thaw(manager)
         shard.announceAllRooms(on: manager)
         link.send(.ready)

@@ -83,10 +83,18 @@ extension Worker {
     ) throws(WireError) -> [UInt8] {
         var replies = shard.record.beginBatch(header)
         var number = 0
+        var isBlamed = shard.isBlamed(header)
         try BatchCoding.forEach(in: input, range) { request, text in
             defer { number += 1 }
             // Those that the worker before us has done.
             if number < replies.count { return }
+            if isBlamed {
+                // The one at which workers have ended.
+                isBlamed = false
+                replies.append(shard.refuse { self.shard.record.noteBatch($0, at: number) })
+                _ = shard.isBlamed(header)
+                return
+            }
             replies.append(
                 shard.execute(request, text: input.span.extracting(text), on: manager) { reply in
                     self.shard.record.noteBatch(reply, at: number)

@@ -56,6 +56,7 @@ final class Worker {
         let bytes = try SharedMemory.contents(of: descriptor, limit: BirthContract.largestContract)
         closeDescriptor(descriptor)
         let contract = try BirthContract(bytes)
+        if !contract.isDevelopment { CurrentProcess.hideMemory() }
         CurrentProcess.nameTraps("martlet-worker of shard \(contract.shard)")
         #if DEBUG
         Fault.plan(generation: contract.generation)

@@ -98,6 +98,30 @@ import Testing
         }
     }
 
+    @Test func `a keeper that ends alone is told, and its worker is not replaced by request`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice"))])
+            let worker = try #require(try await server.statistics().shards.first?.pid)
+            let keeper = try #require(children(server.process.pid).first { $0 != worker })
+            kill(keeper, SIGKILL)
+            try await server.process.lines.wait("line about the keeper") { lines in
+                lines.contains { $0.text.contains("A keeper has ended") }
+            }
+            let restart = try await server.control(["restart", "--all"])
+            #expect(restart.code == 1 && restart.error.contains("keeper"), "\(restart)")
+            #expect(try await server.publish("1", toUser: "alice") == .init(matched: 1, delivered: 1))
+            // When the worker ends, too, its connections are lost: the next one serves at once, and says so.
+            kill(worker, SIGKILL)
+            #expect(try await clients.closeCode("a") == 1006)
+            try await server.waitForStatistics("a shard that begins anew") { statistics in
+                statistics.shards[0].state == "serving" && statistics.shards[0].lastRestart?.connectionsLost == 1
+            }
+            let metrics = try await server.request("GET", "/metrics").body
+            #expect(metrics.contains("martlet_closes_total{code=\"1006\"} 1"), "\(metrics)")
+        }
+    }
+
     @Test func `after many crashes the supervisor holds no more than before`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
@@ -117,8 +141,10 @@ import Testing
         }
     }
 
-    private func children(of pid: Int32) -> Int {
+    private func children(of pid: Int32) -> Int { children(pid).count }
+
+    private func children(_ pid: Int32) -> [Int32] {
         let text = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
-        return text?.split(separator: " ").count ?? 0
+        return text?.split(separator: " ").compactMap { Int32($0) } ?? []
     }
 }

@@ -243,7 +243,7 @@ import Testing
             ],
             environment: [variable: path]
         )
-        #expect(try await server.waitForEnd() == 1)
+        #expect(try await server.waitForEnd() == 78)
         let said = await server.lines.events.map(\.text).joined(separator: "\n")
         #expect(said.contains(why), "\(said)")
     }
@@ -264,7 +264,7 @@ import Testing
                 ["--client-listen", "127.0.0.1:0", "--control-socket", path + ".control"] + arguments,
                 environment: environment
             )
-            #expect(try await server.waitForEnd() == 1)
+            #expect(try await server.waitForEnd() == 78)
             #expect(await server.lines.events.contains { $0.text.contains(key) })
         }
     }

@@ -28,7 +28,7 @@ import Testing
             ["-c", script, TestServer.binaries + "/martletd", folder]
         )
         try await server.lines.wait("service", seconds: 60) {
-            $0.contains { $0.text.contains(" serves api=inherited") }
+            $0.contains { $0.text.contains(" serves api=") }
         }
         let line = await server.lines.events.first { $0.text.hasPrefix("ports ") }?.text ?? ""
         let ports = line.split(separator: " ").compactMap { Int($0) }

@@ -54,6 +54,34 @@ import Testing
         }
     }
 
+    @Test func `a ping between the fragments of such a message does not hide it`() async throws {
+        try await with("message trap 0 1 poison") { server, clients in
+            clients.send("bad", fragments: ["{\"type\":", "\"poison\"}"], pinging: true)
+            #expect(try await clients.closeCode("bad") == 1011)
+            let shard = try #require(try await server.statistics().shards.first)
+            #expect(shard.restarts == 2)
+        }
+    }
+
+    @Test func `a publish that ends its worker twice is refused, and its clients stay`() async throws {
+        let faults = Faults()
+        try await TestServer.with(environment: ["MARTLET_FAULTS": faults.path]) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice"))])
+            try faults.plan("delivery trap 0 1")
+            // Workers know the plan from their birth on.
+            #expect(try await server.control(["restart", "--all"]).code == 0)
+            let sent = try await server.control(["send", "--user", "alice", "1"])
+            #expect(sent.code == 1 && sent.error.contains("ended twice"), "\(sent)")
+            try faults.plan("")
+            #expect(try await server.control(["restart", "--all"]).code == 0)
+            #expect(try await server.publish("2", toUser: "alice") == .init(matched: 1, delivered: 1))
+            #expect(try await clients.messages("a", count: 1) == ["2"])
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+        faults.remove()
+    }
+
     @Test func `a message that comes while its worker is killed once is handled once`() async throws {
         try await with("message kill 1 1 join") { server, clients in
             clients.send("bad", "{\"type\":\"join_thread\",\"thread_id\":\"t\"}")

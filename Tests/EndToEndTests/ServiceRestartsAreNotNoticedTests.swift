@@ -6,24 +6,16 @@ import Testing
 /// with them.
 @Suite(.serialized) struct ServiceRestartsAreNotNoticedTests {
     /// A run of `martlet-load continuity` in the lab, under these commands of its shell.
-    private func continuity(_ lab: ServiceLab, _ commands: [String]) async throws -> ServiceLab.Result {
-        try await lab.run(
-            "martlet-load",
-            "continuity",
-            "-c",
-            "500",
-            "--limit",
-            "50",
-            "--client",
-            "127.0.0.1:\(lab.clientPort)",
-            "--api",
-            "127.0.0.1:\(lab.clientPort + 1)",
-            "--shell",
-            "--pause",
-            "0.3",
-            "--commands",
-            commands.joined(separator: ","),
-            "--json"
+    private func continuity(
+        _ lab: ServiceLab,
+        _ commands: [String],
+        _ more: String = ""
+    ) async throws -> ServiceLab.Result {
+        try await lab.shell(
+            """
+            martlet-load continuity -c 500 --limit 50 --client 127.0.0.1:\(lab.clientPort) --api 127.0.0.1:\(lab.clientPort + 1) \
+                --shell --pause 0.3 --json \(more) --commands '\(commands.joined(separator: ","))'
+            """
         )
     }
 
@@ -54,6 +46,80 @@ import Testing
                 try await lab.run("pgrep", "-c", "martlet").output == "5\n"
             }
             #expect(try await lab.property("NFileDescriptorStore") == "12")
+        }
+    }
+
+    @Test func `what is asked again of workers that serve on is recognised, also without a key`() async throws {
+        try await ServiceLab.with(arguments: "--dev --workers 2") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            // Many at once, so that some are between two workers at any moment.
+            let dense = "--without-keys --backends 32 --publish-pause 0"
+            let died = try await continuity(lab, (0..<8).map { _ in "\(kill); \(back)" }, dense)
+            #expect(died.code == 0 && died.output.contains("\"broken\":[]"), "\(died.output) \(died.error)")
+            let serving = "until martletctl status; do sleep 0.05; done"
+            let restarts = (0..<4).map { _ in "systemctl restart martlet.service; \(serving)" }
+            let planned = try await continuity(lab, restarts, dense)
+            #expect(planned.code == 0 && planned.output.contains("\"broken\":[]"), "\(planned.output) \(planned.error)")
+        }
+    }
+
+    @Test func `workers that another supervisor has started are upgraded, and end, as one's own`() async throws {
+        try await ServiceLab.with(arguments: "--dev --workers 2") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let clients = try WebSocketClients()
+            try await clients.open([("a", "ws://127.0.0.1:\(lab.clientPort)/ws?user=alice")])
+            try await lab.shell("\(kill); \(back)")
+            for _ in 1...2 {
+                let upgrade = try await lab.run("martletctl", "upgrade")
+                #expect(upgrade.code == 0, "\(upgrade.error)")
+            }
+            try await lab.wait(seconds: 10, for: "one supervisor, two workers, two keepers") {
+                try await lab.run("pgrep", "-c", "martlet").output == "5\n"
+            }
+            #expect(try await lab.property("NFileDescriptorStore") == "12")
+            let sent = try await lab.run("martletctl", "send", "--user", "alice", "1")
+            #expect(sent.code == 0, "\(sent.error)")
+            #expect(try await clients.messages("a", count: 1) == ["1"])
+            // A command ends the service, although its unit would start it again.
+            #expect(try await lab.run("martletctl", "stop").code == 0)
+            try await lab.wait("ActiveState") { $0 == "inactive" }
+            #expect(try await lab.property("Result") == "success")
+            #expect(try await lab.run("pgrep", "martlet").code == 1)
+            #expect(try await clients.closeCode("a") == 1001)
+        }
+    }
+
+    @Test func `a bad configuration does not end what runs, whatever happens to the supervisor`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let clients = try WebSocketClients()
+            try await clients.open([("a", "ws://127.0.0.1:\(lab.clientPort)/ws?user=alice")])
+            let file = "/etc/martlet/martlet.yaml"
+            try await lab.shell("cp \(file) /tmp/good; echo 'colour: red' >>\(file); \(kill)")
+            try await lab.wait("StatusText") { $0.contains("colour: there is no such key") }
+            try await lab.shell("cp /tmp/good \(file)")
+            try await lab.wait("ActiveState") { $0 == "active" }
+            let sent = try await lab.run("martletctl", "send", "--user", "alice", "1")
+            #expect(sent.code == 0, "\(sent.error)")
+            #expect(try await clients.messages("a", count: 1) == ["1"])
+        }
+    }
+
+    @Test func `the sockets can be opened anew while clients are connected`() async throws {
+        try await ServiceLab.with(arguments: "--dev") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let clients = try WebSocketClients()
+            let url = "ws://127.0.0.1:\(lab.clientPort)/ws?user="
+            try await clients.open([("a", url + "alice")])
+            for unit in ["martlet.socket", "martlet-api.socket", "martlet-control.socket"] {
+                let restart = try await lab.run("systemctl", "restart", unit)
+                #expect(restart.code == 0, "\(unit): \(restart.error)")
+                try await lab.wait("ActiveState") { $0 == "active" }
+            }
+            try await clients.open([("b", url + "bob")])
+            let sent = try await lab.shell("curl -s --unix-socket /run/martlet/api.sock -d 1 http://x/v1/broadcast")
+            #expect(sent.output == "{\"matched\":2,\"delivered\":2,\"failed\":0}")
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
         }
     }
 

@@ -52,6 +52,16 @@ import Testing
         expect(lifecycle.checked(at: 600) == .start)
     }
 
+    @Test func `a worker that was killed and does not end is stuck after thirty seconds`() {
+        var lifecycle = serving(at: 0)
+        expect(lifecycle.checked(at: 500) == .abort)
+        expect(lifecycle.checked(at: 2_000_000_500) == .kill(.notAlive))
+        #expect(!lifecycle.isStuck(at: 32_000_000_500))
+        #expect(lifecycle.isStuck(at: 32_000_000_501))
+        lifecycle.ended(at: 32_000_000_502, jitter: 0)
+        #expect(!lifecycle.isStuck(at: 90_000_000_000))
+    }
+
     @Test func `more than five ends in thirty seconds make a shard unstable, until they are long ago`() {
         var lifecycle = serving(at: 0)
         for round in 1...6 {

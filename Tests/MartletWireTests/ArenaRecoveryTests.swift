@@ -46,6 +46,42 @@ import Testing
         #expect(arena.chunkBytesInUse == 0)
     }
 
+    @Test func `memory that is given back to the system is none that is in use again`() throws {
+        let fixture = try ArenaFixture(pages: 80)
+        let (wave, late) = (try connect(fixture, "a", cookie: 1), try connect(fixture, "b", cookie: 2))
+        // A backlog below a page that stays: all of its pages are free when it is gone, more than are kept.
+        _ = try queue(60, of: ArenaLayout.pageSize - 64, on: fixture, wave)
+        _ = try queue(1, of: ArenaLayout.pageSize - 64, on: fixture, late)
+        fixture.arena.vacate(wave)
+        let memory = fixture.memory
+        let arena = try Arena(adopting: memory) { offset, count in
+            UnsafeMutableRawBufferPointer(rebasing: memory[offset..<offset + count])
+                .initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        #expect(arena.recover([late: .init(written: 0, read: 1000)]).slots == [late])
+        let frames = try (0..<40).map { _ in try #require(arena.makeFrame(100_000)) }
+        for frame in frames { arena.frameBytes(frame).initializeMemory(as: UInt8.self, repeating: 7) }
+        arena.release(frames[0])
+        for frame in frames.dropFirst() {
+            let bytes = arena.frameBytes(frame)
+            #expect(bytes.count == 100_000 && bytes.allSatisfy { $0 == 7 })
+        }
+    }
+
+    @Test func `the receipts of a batch count each with its own delivery`() throws {
+        let fixture = try ArenaFixture()
+        let journal = fixture.arena.journal
+        #expect(journal.beginAsked(source: 3, correlation: 9) == 0)
+        journal.begin()
+        // The worker ends here, and so does the next one.
+        _ = try successor(fixture).recover([:])
+        #expect(journal.beginAsked(source: 3, correlation: 9) == 1)
+        journal.begin()
+        _ = try successor(fixture).recover([:])
+        #expect(journal.beginAsked(source: 3, correlation: 9) == 2)
+        #expect(journal.beginAsked(source: 3, correlation: 10) == 0)
+    }
+
     @Test func `a position that the queue cannot explain costs that connection and no other`() throws {
         let fixture = try ArenaFixture()
         let (good, bad) = (try connect(fixture, "a", cookie: 1), try connect(fixture, "b", cookie: 2))

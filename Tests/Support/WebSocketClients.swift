@@ -80,8 +80,9 @@ public final class WebSocketClients: Sendable {
 
     public func send(_ name: String, _ text: String) { tell(Command(op: "send", name: name, text: text)) }
     public func send(_ name: String, hex: String) { tell(Command(op: "send", name: name, hex: hex)) }
-    public func send(_ name: String, fragments: [String]) {
-        tell(Command(op: "send", name: name, fragments: fragments))
+    /// `pinging`: with a ping before the last one.
+    public func send(_ name: String, fragments: [String], pinging: Bool = false) {
+        tell(Command(op: pinging ? "send-pinging" : "send", name: name, fragments: fragments))
     }
     public func ping(_ name: String) { tell(Command(op: "ping", name: name)) }
     public func close(_ name: String, code: Int = 1000) { tell(Command(op: "close", name: name, code: code)) }

@@ -86,6 +86,8 @@ void martlet_name_traps(const char *name);
 /* From here on this process can start no program and no process, make no socket, change no file, and reach no other
    process but by descriptors that it has (seccomp(2): EPERM); what it opens it can only read. 0, or -1 and errno. */
 int martlet_confine(void);
+/* Other processes of the same user cannot read this one's memory, nor can a core dump (PR_SET_DUMPABLE of prctl(2)). */
+int martlet_hide_memory(void);
 
 /* Keeps a mapping out of core dumps. */
 int martlet_do_not_dump(void *address, size_t length);

@@ -34,6 +34,11 @@ package enum Systemd {
         }
     }
 
+    /// The names of the descriptors that are, or were, passed to this process.
+    package static var inheritedNames: [String] {
+        CurrentProcess.environment("LISTEN_FDNAMES").map { $0.split(separator: ":").map(String.init) } ?? []
+    }
+
     /// Tells the service manager the new state, as `READY=1` or `STATUS=...` lines.
     package static func notify(_ state: String) {
         _ = unsafe sd_notify(0, state)

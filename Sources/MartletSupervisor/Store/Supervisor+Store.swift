@@ -28,14 +28,14 @@ extension Supervisor {
     private var storeState: StoreState {
         var state = StoreState(
             run: run,
-            startOnly: StartOnly(configuration),
+            startOnly: inForce,
             mapGeneration: switchboard.map.generation,
             board: board,
             developmentSecret: secrets.isSecretMadeUp ? secrets.secrets.hmac : [],
             workerProgram: workerProgram.identity,
             configuration: contractDigest
         )
-        state.isPlanned = isLeaving
+        state.isPlanned = isLeaving || isRenewalOwed || rolling != nil
         state.shards = workers.map(\.stored)
         return state
     }
@@ -98,13 +98,16 @@ extension Supervisor {
         unsafe switchboard.release(now: loop.now)
         let state = remains.state
         let count = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
+        isRenewalOwed = true
+        isStoreStale = true
         if count != workers.count || state.startOnly.firstObstacle(to: StartOnly(configuration)) != nil {
             // The memory of the shards has its size from the configuration: new shards have new memory.
             return scale(to: count, isForced: true) { self.renewed($0) }
         }
         if state.isPlanned || state.workerProgram != workerProgram.identity || state.configuration != contractDigest {
-            roll { self.renewed($0) }
+            return roll { self.renewed($0) }
         }
+        isRenewalOwed = false
     }
 
     private func renewed(_ problem: String?) {
@@ -112,6 +115,9 @@ extension Supervisor {
             log.error("Workers of the process before were not replaced", metadata: ["why": "\(problem)"])
         } else {
             log.info("Workers of the process before were replaced")
+            inForce = StartOnly(configuration)
+            isRenewalOwed = false
+            isStoreStale = true
         }
     }
 

@@ -159,7 +159,7 @@ extension Supervisor {
             path: path,
             previous: previous,
             workerProgram: workerProgram.descriptor,
-            startOnly: StartOnly(configuration),
+            startOnly: inForce,
             mapGeneration: switchboard.map.generation,
             startedAt: switchboard.startedAt,
             listeners: listeners,

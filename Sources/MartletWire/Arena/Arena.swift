@@ -135,10 +135,13 @@ package final class Arena {
 
     package func free(_ chunk: UInt32) {
         allocator.free(chunk)
-        if !allocator.pagesToDiscard.isEmpty {
-            for page in allocator.takePagesToDiscard() {
-                discard(layout.chunksOffset + page * ArenaLayout.pageSize, ArenaLayout.pageSize)
-            }
+        if !allocator.pagesToDiscard.isEmpty { discardIdlePages() }
+    }
+
+    /// Gives back what the allocator keeps no longer.
+    func discardIdlePages() {
+        for page in allocator.takePagesToDiscard() {
+            discard(layout.chunksOffset + page * ArenaLayout.pageSize, ArenaLayout.pageSize)
         }
     }
 

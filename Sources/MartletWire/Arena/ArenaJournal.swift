@@ -23,9 +23,11 @@ package struct ArenaJournal {
         static let answers = 120
         static let ringNext = 128
         static let batchCorrelation = 136
-        static let batchFirst = 144
-        static let batchSource = 152
-        static let batchChunk = 156
+        static let batchSource = 144
+        static let batchChunk = 148
+        static let askedSource = 152
+        static let askedAttempts = 156
+        static let askedCorrelation = 160
     }
 
     /// A client's message that was being handled.
@@ -43,15 +45,12 @@ package struct ArenaJournal {
     package struct BatchUnderWay: Equatable, Sendable {
         package let source: UInt16
         package let correlation: UInt64
-        /// The delivery that its first publish is.
-        package let first: UInt64
         /// Where the receipts of those that are done lie.
         package let chunk: UInt32
 
-        package init(source: UInt16, correlation: UInt64, first: UInt64, chunk: UInt32) {
+        package init(source: UInt16, correlation: UInt64, chunk: UInt32) {
             self.source = source
             self.correlation = correlation
-            self.first = first
             self.chunk = chunk
         }
     }
@@ -78,7 +77,7 @@ package struct ArenaJournal {
         store(UInt32(0), Field.frame)
         store(UInt32(0), Field.twin)
         atomicMemoryFence(ordering: .releasing)
-        store(done + 1, Field.begun)
+        store(done &+ 1, Field.begun)
     }
 
     /// The frame that the delivery appends to queues.
@@ -104,11 +103,31 @@ package struct ArenaJournal {
 
     /// The frames of a delivery that was begun and is not done.
     package var unfinished: (frame: UInt32, twin: UInt32)? {
-        begun == done + 1 ? (load(Field.frame), load(Field.twin)) : nil
+        begun == done &+ 1 ? (load(Field.frame), load(Field.twin)) : nil
     }
 
-    /// It was undone.
-    package func abandonUnfinished() { store(done, Field.begun) }
+    /// It was undone, and so are the attempts at what was asked counted.
+    package func abandonUnfinished() {
+        store((load(Field.askedAttempts) as UInt32) &+ 1, Field.askedAttempts)
+        store(done, Field.begun)
+    }
+
+    /// Another process asks for the next delivery; returns how often a worker has ended while it carried this out.
+    package func beginAsked(source: UInt16, correlation: UInt64) -> Int {
+        if load(Field.askedSource) == UInt32(source) + 1, load(Field.askedCorrelation) == correlation {
+            return Int(load(Field.askedAttempts) as UInt32)
+        }
+        store(UInt32(0), Field.askedSource)
+        atomicMemoryFence(ordering: .releasing)
+        store(UInt32(0), Field.askedAttempts)
+        store(correlation, Field.askedCorrelation)
+        atomicMemoryFence(ordering: .releasing)
+        store(UInt32(source) + 1, Field.askedSource)
+        return 0
+    }
+
+    /// Nobody asks: the next delivery is our own.
+    package func endAsked() { store(UInt32(0), Field.askedSource) }
 
     // MARK: Handling
 
@@ -166,8 +185,12 @@ package struct ArenaJournal {
     // MARK: Batches
 
     /// The chunk of ``BatchUnderWay`` has room for the receipt of each publish.
+    ///
+    /// A receipt is its length in a byte, its bytes, and in the last eight the number of the delivery with which it counts
+    /// (0: there is none).
     package static let batchReceiptBytes = BatchCoding.mostPublishes * batchReceiptSize
-    package static let batchReceiptSize = 32
+    package static let batchReceiptSize = 40
+    package static let batchReceiptText = 32
 
     package var batch: BatchUnderWay? {
         get {
@@ -176,7 +199,6 @@ package struct ArenaJournal {
             return BatchUnderWay(
                 source: UInt16(truncatingIfNeeded: source - 1),
                 correlation: load(Field.batchCorrelation),
-                first: load(Field.batchFirst),
                 chunk: load(Field.batchChunk)
             )
         }
@@ -185,7 +207,6 @@ package struct ArenaJournal {
             guard let newValue else { return }
             atomicMemoryFence(ordering: .releasing)
             store(newValue.correlation, Field.batchCorrelation)
-            store(newValue.first, Field.batchFirst)
             store(newValue.chunk, Field.batchChunk)
             atomicMemoryFence(ordering: .releasing)
             store(UInt32(newValue.source) + 1, Field.batchSource)

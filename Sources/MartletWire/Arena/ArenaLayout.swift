@@ -5,7 +5,7 @@
 /// the header says all sizes.
 package struct ArenaLayout: Equatable, Sendable {
     package static let magic: UInt64 = 0x4152_5454_454C_4D31  // "1MLETTRA" as it lies in memory
-    package static let version: UInt32 = 5
+    package static let version: UInt32 = 6
     package static let headerSize = 4096
     /// Bytes that one receive may take.
     package static let landingSize = 65536

@@ -114,6 +114,8 @@ extension Arena {
             unsafe bytes(of: frame, count: Self.frameHead).storeBytes(of: count, as: UInt32.self)
         }
         unsafe allocator = ChunkAllocator(base: chunks, continuing: survey)
+        // Before any of them is given out again.
+        discardIdlePages()
         slotsInUse = recovery.slots.count
         highestSlots = generations.count
         vacant = generations.indices.reversed().filter { slot($0).state == .vacant }.map(Int32.init)
@@ -251,7 +253,7 @@ extension Arena {
             slot.flags = ArenaSlot.Flags(rawValue: handling.flags)
             if state == .open { slot.closeCode = 0 }
         }
-        slot.attempts += 1
+        if slot.attempts < .max { slot.attempts += 1 }
         return handling.slot
     }
 

@@ -59,6 +59,8 @@ package enum APIAnswer {
                 "there is no auth.hmac_secret_file: tokens are made by whoever has the keys"
             )
         case .unknownConnection: return HTTPProblem(404, "unknown_connection", "no connection has this id")
+        case .poisonous:
+            return HTTPProblem(500, "poisonous", "a worker ended twice while it carried this out: do not repeat it")
         case .malformed: return HTTPProblem(500, "internal", "the processes did not understand each other: see the log")
         }
     }

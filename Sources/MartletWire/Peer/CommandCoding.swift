@@ -11,7 +11,7 @@ package enum CommandCoding {
     private enum ReplyTag: UInt8 {
         case receipt = 1
         case connections, closed, shard, node, shardUnavailable, overloaded, messageTooLarge, unknownConnection
-        case malformed, bound, token, claims, tokenRefused, batch, keyReused, tooManyRooms, cannotSign
+        case malformed, bound, token, claims, tokenRefused, batch, keyReused, tooManyRooms, cannotSign, poisonous
     }
 
     /// Set in the first byte of a request that has a key.
@@ -176,6 +176,7 @@ package enum CommandCoding {
         case .keyReused: writer.put(ReplyTag.keyReused.rawValue)
         case .tooManyRooms: writer.put(ReplyTag.tooManyRooms.rawValue)
         case .cannotSign: writer.put(ReplyTag.cannotSign.rawValue)
+        case .poisonous: writer.put(ReplyTag.poisonous.rawValue)
         case .malformed: writer.put(ReplyTag.malformed.rawValue)
         }
     }
@@ -219,6 +220,7 @@ package enum CommandCoding {
         case .keyReused: return .failed(.keyReused)
         case .tooManyRooms: return .failed(.tooManyRooms)
         case .cannotSign: return .failed(.cannotSign)
+        case .poisonous: return .failed(.poisonous)
         case .malformed: return .failed(.malformed)
         }
     }

@@ -19,12 +19,13 @@ extension Shard {
         let now = Clock.unixMilliseconds()
         let bearer = ticket.bearer
         let id = ConnectionID(slot: ShardMap.slot(ofUser: bearer.user), random: CurrentProcess.random())
-        guard let slot = sockets.adopt(descriptor, ticket, id: id, now: now) else {
+        let isClient = ticket.service == .messages
+        let greeting = isClient ? greeting(id, bearer, now) : nil
+        guard let slot = sockets.adopt(descriptor, ticket, id: id, place: place, greeting: greeting, now: now) else {
             countOut(place)
             throw Self.full
         }
-        sockets.arena.slot(slot).addressPlace = Int32(place ?? -1)
-        if ticket.service == .messages { register(slot, id, bearer, now, manager) }
+        if isClient { register(slot, id, bearer, now, manager) }
         if !ticket.leftover.isEmpty {
             sockets.readReceived(slot) { self.received($0, $1, from: slot, on: manager) }
             settle(slot, on: manager)
@@ -92,14 +93,16 @@ extension Shard {
         for room in rooms { _ = manager.join(room, connection: id) }
         if !rooms.isEmpty { keepRooms(slot, manager) }
         if !rooms.isEmpty { joined(slot, on: manager) }
-        let greeting = ServerMessage.connectionEstablished(
+        watchHealth(of: slot)
+    }
+
+    private func greeting(_ id: ConnectionID, _ bearer: Bearer, _ now: Int64) -> [UInt8] {
+        ServerMessage.connectionEstablished(
             connection: id.text,
             bearer: bearer,
             heartbeatMilliseconds: Int(contract.timing.heartbeatInterval / 1_000_000),
             now: now
         )
-        sockets.queue(.text, greeting.span, to: slot)
-        watchHealth(of: slot)
     }
 
     /// Epoll has something for a socket.

@@ -6,7 +6,7 @@ internal import MartletWire
 
 extension Shard {
     /// Crashes in the handling of one message after which the message is to blame.
-    private static let mostAttempts = 2
+    static let mostAttempts = 2
 
     /// Takes over the connections; what cannot go on is closed.
     func takeOver(
@@ -82,6 +82,10 @@ extension Shard {
             )
         )
         for room in identity.rooms { _ = manager.join(room, connection: id) }
+        // Times that have not been yet are nonsense.
+        let now = unsafe sockets.loop.now
+        if slot.pingSentAt > now { slot.pingSentAt = 0 }
+        if slot.lastReceived > now { slot.lastReceived = now }
         watchHealth(of: index)
         if slot.pingSentAt != 0 { expectPong(of: index, sentAt: slot.pingSentAt) }
     }

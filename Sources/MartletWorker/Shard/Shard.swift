@@ -52,7 +52,23 @@ final class Shard {
         for asker: PeerHeader,
         on manager: isolated WebSocketManager
     ) -> CommandReply {
-        execute(request, text: text, on: manager) { reply in self.record.remember(reply, for: asker) }
+        if isBlamed(asker) { return refuse { self.record.remember($0, for: asker) } }
+        return execute(request, text: text, on: manager) { reply in self.record.remember(reply, for: asker) }
+    }
+
+    /// True where what is asked has ended workers before; whoever asks goes on asking.
+    func isBlamed(_ asker: PeerHeader) -> Bool {
+        let attempts = record.journal.beginAsked(source: asker.source, correlation: asker.correlation)
+        return attempts >= (contract.isUnstable ? 1 : Self.mostAttempts)
+    }
+
+    /// The answer to what is not tried again; it counts as a delivery that reached nobody.
+    func refuse(_ note: (CommandReply) -> Void) -> CommandReply {
+        record.journal.endAsked()
+        record.journal.begin()
+        defer { record.journal.commit() }
+        note(.failed(.poisonous))
+        return .failed(.poisonous)
     }
 
     /// Carries out a request for a user, a connection, a room or everybody of this shard.

@@ -20,7 +20,7 @@ final class ShardRecord {
     private let arena: Arena
     private lazy var bindingTable = ArenaTable(.bindings, in: arena)
     private var bindings: [Binding: ArenaTable.Place] = [:]
-    /// What the worker before us has answered.
+    /// What was answered, by the worker before us or under the supervisor before this one, and may be asked again.
     private var inherited: [Asker: [UInt8]] = [:]
     /// The replies of the batch that the worker before us was at.
     private var resumed: [CommandReply] = []
@@ -61,9 +61,21 @@ final class ShardRecord {
         if let old { arena.free(old) }
     }
 
-    /// What the worker before us has answered already.
+    /// What was answered before there was this worker, or this supervisor.
     func answer(to asker: PeerHeader) -> [UInt8]? {
         inherited.isEmpty ? nil : inherited[Asker(source: asker.source, correlation: asker.correlation)]
+    }
+
+    /// Reads all answers that are remembered: there is another supervisor, and whoever has not got theirs by the one
+    /// before asks again.
+    func remindOfAnswers() {
+        for answer in journal.answers {
+            let asker = Asker(source: answer.source, correlation: answer.correlation)
+            switch answer.reply {
+            case .bytes(let bytes): inherited[asker] = bytes
+            case .chunk(let chunk, _): inherited[asker] = arena.record(chunk)
+            }
+        }
     }
 
     /// Nobody asks again for what was answered before this worker served.
@@ -74,51 +86,47 @@ final class ShardRecord {
     /// A batch of another process begins, or goes on; returns the replies to those of its publishes that are done.
     func beginBatch(_ asker: PeerHeader) -> [CommandReply] {
         if let batch = journal.batch {
-            if batch.source == asker.source, batch.correlation == asker.correlation {
-                // Other deliveries may have been made since we took over.
-                let first = journal.done + 1 - UInt64(resumed.count)
-                journal.batch = .init(
-                    source: batch.source,
-                    correlation: batch.correlation,
-                    first: first,
-                    chunk: batch.chunk
-                )
-                return resumed
-            }
+            if batch.source == asker.source, batch.correlation == asker.correlation { return resumed }
             journal.batch = nil
             arena.free(batch.chunk)
         }
         guard let chunk = arena.allocate(ArenaJournal.batchReceiptBytes) else { return [] }
-        journal.batch = .init(
-            source: asker.source,
-            correlation: asker.correlation,
-            first: journal.done + 1,
-            chunk: chunk
-        )
+        let cells = unsafe arena.bytes(of: chunk, count: ArenaJournal.batchReceiptBytes)
+        for number in 0..<BatchCoding.mostPublishes {
+            let place = number * ArenaJournal.batchReceiptSize + ArenaJournal.batchReceiptText
+            unsafe cells.storeBytes(of: 0, toByteOffset: place, as: UInt64.self)
+        }
+        journal.batch = .init(source: asker.source, correlation: asker.correlation, chunk: chunk)
         return []
     }
 
+    /// The replies to those that are done: each counts with its own delivery, whatever else was done between them.
     private func replies(of batch: ArenaJournal.BatchUnderWay) -> [CommandReply] {
-        guard journal.done >= batch.first else { return [] }
-        let count = min(Int(journal.done - batch.first + 1), BatchCoding.mostPublishes)
         let cells = unsafe arena.bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
-        return (0..<count).map { number in
+        var replies: [CommandReply] = []
+        for number in 0..<BatchCoding.mostPublishes {
             let start = number * ArenaJournal.batchReceiptSize
-            let length = Int(unsafe cells[start])
-            let bytes = unsafe Array(cells[start + 1..<start + 1 + min(length, ArenaJournal.batchReceiptSize - 1)])
-            return (try? CommandCoding.decodeReply(bytes, in: 0..<bytes.count)) ?? .failed(.malformed)
+            let place = start + ArenaJournal.batchReceiptText
+            let delivery = unsafe cells.load(fromByteOffset: place, as: UInt64.self)
+            guard delivery > 0, delivery <= journal.done else { break }
+            let length = min(Int(unsafe cells[start]), ArenaJournal.batchReceiptText - 1)
+            let bytes = unsafe Array(cells[start + 1..<start + 1 + length])
+            replies.append((try? CommandCoding.decodeReply(bytes, in: 0..<bytes.count)) ?? .failed(.malformed))
         }
+        return replies
     }
 
     /// The reply to one of the batch's publishes, before that counts as done.
     func noteBatch(_ reply: CommandReply, at number: Int) {
         guard let batch = journal.batch, number < BatchCoding.mostPublishes else { return }
         var bytes = CommandCoding.encode(reply)
-        if bytes.count >= ArenaJournal.batchReceiptSize { bytes = CommandCoding.encode(.failed(.overloaded)) }
+        if bytes.count >= ArenaJournal.batchReceiptText { bytes = CommandCoding.encode(.failed(.overloaded)) }
         let cells = unsafe arena.bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
         let start = number * ArenaJournal.batchReceiptSize
         unsafe cells[start] = UInt8(bytes.count)
         for (offset, byte) in bytes.enumerated() { unsafe cells[start + 1 + offset] = byte }
+        let place = start + ArenaJournal.batchReceiptText
+        unsafe cells.storeBytes(of: journal.begun, toByteOffset: place, as: UInt64.self)
     }
 
     func endBatch(_ asker: PeerHeader, _ reply: [UInt8]) {
@@ -135,13 +143,7 @@ final class ShardRecord {
     /// Reads what the worker before us has left; returns the bindings that go on.
     func restore(now: UInt64) -> [(user: String, thread: String)] {
         resumed = journal.batch.map { replies(of: $0) } ?? []
-        for answer in journal.answers {
-            let asker = Asker(source: answer.source, correlation: answer.correlation)
-            switch answer.reply {
-            case .bytes(let bytes): inherited[asker] = bytes
-            case .chunk(let chunk, _): inherited[asker] = arena.record(chunk)
-            }
-        }
+        remindOfAnswers()
         answers.restore(done: journal.done, now: now)
         var restored: [(user: String, thread: String)] = []
         for (place, bytes) in bindingTable.records {

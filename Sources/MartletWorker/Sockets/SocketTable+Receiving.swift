@@ -83,8 +83,10 @@ extension SocketTable {
             // A successor handles this message anew where we do not come to its end.
             arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
             isOver = handle(event, &reader, index, slot, bytes, maximum, deliver)
-            slot.markHandled(Int(buffer.handled) + reader.consumed)
-            if slot.attempts != 0 { slot.attempts = 0 }
+            let handled = Int(buffer.handled) + reader.consumed
+            // A ping between the fragments of a message says nothing for the message.
+            if slot.attempts != 0, handled != Int(slot.received.handled) { slot.attempts = 0 }
+            slot.markHandled(handled)
             arena.journal.endHandling()
         }
         // Nothing more is read of this stream.

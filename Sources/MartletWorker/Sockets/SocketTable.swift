@@ -84,10 +84,20 @@ final class SocketTable: Transport {
 
     /// The one way in: an accepted socket becomes a connection.
     ///
-    /// The 101 answer is the first thing in its queue.
+    /// The 101 answer is the first thing in its queue, then comes the `greeting`. It is open, for a successor too, once all of
+    /// that is there.
+    ///
+    /// * `place`: where its address is counted.
     ///
     /// - Returns: the slot, or nil where there is no room; the caller keeps the descriptor then.
-    func adopt(_ descriptor: Int32, _ ticket: AdoptionTicket, id: ConnectionID, now: Int64) -> Int? {
+    func adopt(
+        _ descriptor: Int32,
+        _ ticket: AdoptionTicket,
+        id: ConnectionID,
+        place: Int? = nil,
+        greeting: [UInt8]? = nil,
+        now: Int64
+    ) -> Int? {
         guard let index = arena.claimSlot() else { return nil }
         let slot = arena.slot(index)
         slot.cookie = StreamSocket.cookie(descriptor)
@@ -102,7 +112,9 @@ final class SocketTable: Transport {
         if ticket.deflates { slot.flags.insert(.deflates) }
         slot.expiresAt = ticket.bearer.expiresAt
         slot.lastReceived = unsafe loop.now
-        let identity = ArenaIdentity(connection: id.text, bearer: ticket.bearer)
+        slot.addressPlace = Int32(place ?? -1)
+        let rooms = ticket.service == .messages ? ticket.bearer.rooms : []
+        let identity = ArenaIdentity(connection: id.text, bearer: ticket.bearer, rooms: rooms)
         let accepted = Handshake.Accepted(
             acceptValue: ticket.acceptValue,
             subprotocol: ticket.subprotocol,
@@ -116,13 +128,13 @@ final class SocketTable: Transport {
         }
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
-        slot.state = .open
-        guard queue(raw: answer, to: index) else {
+        guard queue(raw: answer, to: index), greeting.map({ queue(raw: Self.frame($0), to: index) }) ?? true else {
             locals[index] = Local()
             loop.deregister(descriptor)
             arena.vacate(index)
             return nil
         }
+        slot.state = .open
         return index
     }
 
@@ -201,10 +213,12 @@ final class SocketTable: Transport {
         let slot = arena.slot(index)
         queuedBytes -= Int(slot.queuedBytes)
         if slot.state == .open { tally.counters[.messagesDropped] += arena.queueCount(of: slot) }
-        loop.deregister(locals[index].descriptor)
-        closeDescriptor(locals[index].descriptor)
+        let descriptor = locals[index].descriptor
+        loop.deregister(descriptor)
         locals[index] = Local()
+        // First the slot: a socket without one is closed by a successor, but no slot is left without its socket.
         arena.vacate(index)
+        closeDescriptor(descriptor)
     }
 
     /// Gives back what a great wave of connections needed, once all are gone; true where there was something.
@@ -314,6 +328,15 @@ final class SocketTable: Transport {
         }
         queuedBytes += Int(frame.byteCount)
         markDirty(handle)
+    }
+
+    /// A text message's frame.
+    private static func frame(_ payload: [UInt8]) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: FrameEncoder.headLength(payloadLength: payload.count))
+        unsafe bytes.withUnsafeMutableBytes {
+            unsafe FrameEncoder.writeHead(.text, payloadLength: payload.count, to: $0)
+        }
+        return bytes + payload
     }
 
     private func queue(raw bytes: [UInt8], to handle: Int) -> Bool {

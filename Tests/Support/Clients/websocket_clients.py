@@ -52,6 +52,13 @@ async def perform(command):
             case "ping":
                 await (await ws.ping())
                 tell(ev="pong", name=name)
+            case "send-pinging":
+                async def parts():
+                    for part in command["fragments"][:-1]:
+                        yield part
+                    await ws.ping()
+                    yield command["fragments"][-1]
+                await ws.send(parts())
             case "send" if "fragments" in command: await ws.send(iter(command["fragments"]))
             case "send": await ws.send(command["text"] if "text" in command else bytes.fromhex(command["hex"]))
     except ConnectionClosed:
