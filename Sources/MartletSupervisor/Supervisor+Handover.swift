@@ -8,7 +8,9 @@ internal import MartletWire
 extension Supervisor {
     /// Starts the replacement of a shard's worker; `respond` is told why it came to nothing, or nil.
     func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
-        guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil else {
+        guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
+            leaveDeadline == nil || rolling != nil
+        else {
             return respond("the shard does not serve now, or is being restarted already")
         }
         if donor.isWithoutKeeper { return respond("the keeper of its connections has ended: they would be dropped") }

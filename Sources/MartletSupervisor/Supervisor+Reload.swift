@@ -10,7 +10,7 @@ extension Supervisor {
     ///
     /// A configuration that cannot be used, or that needs another start, leaves everything as it is.
     func reload(_ respond: @escaping (String?) -> Void) {
-        guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil else {
+        guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
             return respond("workers are being replaced already: try again")
         }
         var (new, newSecrets): (Configuration, SecretReading)

@@ -51,7 +51,7 @@ extension Supervisor {
         guard (1...ShardMap.largestShardCount).contains(count) else {
             return respond("there can be 1 to \(ShardMap.largestShardCount) workers")
         }
-        guard scaling == nil, rolling == nil, upgrading == nil, stopDeadline == nil,
+        guard scaling == nil, rolling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil,
             workers.allSatisfy({ $0.isServing && $0.handover == nil })
         else { return respond("not every shard serves now, or one is being restarted: try again") }
         if count == workers.count, !isForced { return respond(nil) }

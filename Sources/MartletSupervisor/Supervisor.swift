@@ -72,6 +72,8 @@ actor Supervisor {
     var remains: Remains?
     /// This process ends, its workers do not.
     var isLeaving = false
+    /// It was asked to, and does so at the latest then.
+    var leaveDeadline: UInt64?
     /// Whom to tell that the service has ended.
     var onStopped: [() -> Void] = []
 
@@ -279,12 +281,13 @@ actor Supervisor {
             self.stopDeadline = now + 1_000_000_000
         }
         serveDegraded(now)
+        continueLeaving(now)
         unsafe notes.tell(service(loop.now), now: loop.now)
         let deadlines =
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
             + [
                 switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil,
-                notes.deadline, wasReady ? nil : busyUntil,
+                notes.deadline, wasReady ? nil : busyUntil, leaveDeadline,
             ]
             .compactMap { $0 }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {

@@ -42,9 +42,10 @@ extension Worker {
     private func replacePost(_ descriptor: Int32, _ manager: isolated WebSocketManager) {
         postReady(manager)
         let waiting = post.takeWaiting()
-        if !post.isClosed { loop.deregister(post.descriptor) }
+        if isPostWatched { loop.deregister(post.descriptor) }
         post = Self.post(owning: descriptor, descriptorLimit: CurrentProcess.raiseDescriptorLimit())
         isPostWritable = false
+        isPostWatched = true
         try? loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)
         for packet in waiting {
             guard let passed = packet.descriptor, (try? post.send(packet.bytes, descriptor: passed)) == nil else {

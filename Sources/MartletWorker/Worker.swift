@@ -35,6 +35,7 @@ final class Worker {
     var phase = Phase.serving
     private let logSink = LogSink()
     var isPostWritable = false
+    var isPostWatched = true
     private var isSweepSet = false
 
     /// Who has the shard: we do, unless it is being handed over, or was.
@@ -265,8 +266,10 @@ final class Worker {
     }
 
     private func watchPost() {
+        guard isPostWatched else { return }
         if post.isClosed {
             loop.deregister(post.descriptor)
+            isPostWatched = false
             return
         }
         guard post.wantsToWrite != isPostWritable else { return }

@@ -59,6 +59,7 @@ import Testing
             let serving = "until martletctl status; do sleep 0.05; done"
             let restarts = (0..<4).map { _ in "systemctl restart martlet.service; \(serving)" }
             let planned = try await continuity(lab, restarts, dense)
+            print(died.output, planned.output)
             #expect(planned.code == 0 && planned.output.contains("\"broken\":[]"), "\(planned.output) \(planned.error)")
         }
     }

@@ -119,7 +119,7 @@ import Testing
                 "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateUsers": "yes",
                 "PrivateTmp": "yes", "PrivateDevices": "yes", "MemoryDenyWriteExecute": "yes", "ProcSubset": "pid",
                 "ProtectProc": "invisible", "RestrictNamespaces": "yes", "NoExecPaths": "/", "User": "martlet",
-                "KillMode": "process", "NotifyAccess": "main",
+                "KillMode": "process", "NonBlocking": "yes", "NotifyAccess": "main",
                 "OOMPolicy": "continue", "WatchdogUSec": "10s", "SystemCallArchitectures": "native",
             ]
             for (name, value) in expected { #expect(try await lab.property(name) == value, "\(name)") }

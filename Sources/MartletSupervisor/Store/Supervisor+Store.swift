@@ -55,11 +55,24 @@ extension Supervisor {
         return SHA1.digest(contract.bytes)
     }
 
-    /// Ends this process and leaves the workers to the next one.
+    /// How long what is being replaced may take before this process ends all the same.
+    private static let leavePatience: UInt64 = 5_000_000_000
+
+    /// Ends this process and leaves the workers to the next one, when nothing is being replaced any more: whoever still answers
+    /// backends for a shard that it no longer has may do so to the end.
     func leave() {
-        guard !isLeaving else { return }
-        isLeaving = true
+        guard leaveDeadline == nil else { return }
+        leaveDeadline = unsafe loop.now + Self.leavePatience
         notes.leaving()
+    }
+
+    func continueLeaving(_ now: UInt64) {
+        guard let leaveDeadline, !isLeaving, stopDeadline == nil else { return }
+        let isSettled =
+            others.isEmpty && rolling == nil && scaling == nil && upgrading == nil
+            && workers.allSatisfy { $0.handover == nil }
+        guard isSettled || now >= leaveDeadline else { return }
+        isLeaving = true
         // Whoever waits for a shard that is being replaced is passed on, or told.
         for worker in workers { giveBack(worker.takeHeldClients()) }
         isStoreStale = true

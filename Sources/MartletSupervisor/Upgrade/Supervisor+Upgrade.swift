@@ -48,7 +48,7 @@ extension Supervisor {
 
     /// Becomes the program that lies where ours was started from; whoever asked is answered by that one.
     func upgrade(_ asker: Int32, _ respond: @escaping (HTTPResponse) -> Void) {
-        guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil,
+        guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil, leaveDeadline == nil,
             workers.allSatisfy({ $0.isServing && $0.handover == nil })
         else {
             return respond(Self.answer("not every shard serves now, or one is being restarted: try again", "upgraded"))
