@@ -165,7 +165,9 @@ package struct WorkerLifecycle: Equatable, Sendable {
     /// The first restart is immediate; then 100 ms (the minimum) doubling to the maximum, each shortened by up to half
     /// by `jitter` (0..<1). Only starts that did not lead to a worker that serves count, so a client that crashes its own
     /// worker cannot throttle the service.
-    package mutating func ended(at now: UInt64, jitter: Double) {
+    ///
+    /// `isKilled`: by somebody else (SIGKILL): that says nothing for or against what it was handling.
+    package mutating func ended(at now: UInt64, jitter: Double, isKilled: Bool = false) {
         switch state {
         case .stopping, .stopped:
             state = .stopped
@@ -178,7 +180,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
             break
         }
         restarts += 1
-        recentEnds = recentEnds.filter { $0 + Self.recently > now } + [now]
+        recentEnds = recentEnds.filter { $0 + Self.recently > now } + (isKilled ? [] : [now])
         state = .waiting(until: now + delay(jitter: jitter))
     }
 

@@ -68,7 +68,7 @@ extension Supervisor {
             finishScaling()
         }
         let connections = worker.reported.connections
-        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
+        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter(), isKilled: worker.wasKilled)
         worker.forget(end, keepsEstate: stopDeadline == nil)
         // Requests are held while the next worker is about to take over; else whoever waits is told.
         worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)

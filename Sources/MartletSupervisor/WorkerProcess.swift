@@ -35,6 +35,8 @@ final class WorkerProcess {
     var keeperPid: Int32 = 0
     /// What a worker that has ended left behind, until the next one has taken it over.
     var estate: Estate?
+    /// Its end came from outside.
+    private(set) var wasKilled = false
     /// Workers in a row that ended before they served.
     private var failedAdoptions = 0
     /// The present worker has served.
@@ -245,6 +247,7 @@ final class WorkerProcess {
     /// Collects the process if it has ended; says how in words.
     func reaped() -> String? {
         guard let end = reap?() else { return nil }
+        wasKilled = killReason == nil && (end == .killed(signal: 9) || end == .unknown)
         hasBadConfiguration = end == .exited(code: BirthContract.exitCodeOfBadConfiguration)
         if let killReason { return "killed: \(killReason)" }
         switch end {

@@ -75,6 +75,16 @@ import Testing
         #expect(!lifecycle.isUnstable)
     }
 
+    @Test func `a worker that somebody kills again and again is not unstable`() {
+        var lifecycle = serving(at: 0)
+        for round in 1...20 {
+            lifecycle.ended(at: UInt64(round) * 1_000_000_000, jitter: 0, isKilled: true)
+            lifecycle.started(at: UInt64(round) * 1_000_000_000)
+            expect(lifecycle.becameReady(at: UInt64(round) * 1_000_000_000))
+            #expect(!lifecycle.isUnstable)
+        }
+    }
+
     @Test func `a worker that crashed after serving is replaced at once, however often`() {
         var lifecycle = serving(at: 0)
         var now: UInt64 = 0

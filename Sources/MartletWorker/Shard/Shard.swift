@@ -58,8 +58,7 @@ final class Shard {
 
     /// True where what is asked has ended workers before; whoever asks goes on asking.
     func isBlamed(_ asker: PeerHeader) -> Bool {
-        let attempts = record.journal.beginAsked(source: asker.source, correlation: asker.correlation)
-        return attempts >= (contract.isUnstable ? 1 : Self.mostAttempts)
+        record.journal.beginAsked(source: asker.source, correlation: asker.correlation) >= Self.mostAttempts
     }
 
     /// The answer to what is not tried again; it counts as a delivery that reached nobody.
