@@ -287,9 +287,11 @@ actor Supervisor {
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
             + [
                 switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil,
-                notes.deadline, wasReady ? nil : busyUntil, leaveDeadline,
+                notes.deadline,
             ]
             .compactMap { $0 }
+            // What these wait for may come later than they say.
+            + [wasReady ? 0 : busyUntil, leaveDeadline ?? 0].filter { $0 > now }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
             loop.setTimer(deadline: earliest, token: Source.timer.token())

@@ -107,7 +107,7 @@ import Testing
                 mapGeneration: 7,
                 payloadLength: 5
             )
-            sender.append(header, [UInt8(number), 9], text: ([1, 2, 3] as [UInt8]).span)
+            sender.append(header, [UInt8(number), 9, 1, 2, 3])
         }
         for cut in 0...sender.output.count {
             var receiver = PeerStream()

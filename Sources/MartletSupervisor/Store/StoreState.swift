@@ -46,11 +46,6 @@ struct StoreState: Equatable {
     var isPlanned = false
     var shards: [Shard] = []
 
-    /// Every descriptor that is meant.
-    var descriptors: Set<UInt64> {
-        Set(shards.flatMap { [$0.tether, $0.post, $0.keeper, $0.arena, $0.estate] } + [board]).subtracting([0])
-    }
-
     var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.put(Self.version)

@@ -177,13 +177,6 @@ package struct PeerStream {
     /// Appends a whole frame, head and payload.
     package mutating func append(_ frame: [UInt8]) { output.append(contentsOf: frame) }
 
-    /// Appends a frame whose payload ends with a message text, which is copied once, to here.
-    package mutating func append(_ header: PeerHeader, _ payload: [UInt8], text: Span<UInt8>) {
-        header.write(to: &output)
-        output.append(contentsOf: payload)
-        output.append(copying: text)
-    }
-
     /// Appends a frame whose payload came in elsewhere.
     package mutating func append(_ header: PeerHeader, copying payload: Range<Int>, of input: [UInt8]) {
         header.write(to: &output)
