@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func `the receipts of a batch count each with its own delivery`() throws {
+    @Test func `workers that ended at what was asked are counted, for this request and no other`() throws {
         let fixture = try ArenaFixture()
         let journal = fixture.arena.journal
         #expect(journal.beginAsked(source: 3, correlation: 9) == 0)

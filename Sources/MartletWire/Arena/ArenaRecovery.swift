@@ -216,7 +216,25 @@ extension Arena {
             guard let bytes = record(chunk), bytes.count == count else { return false }
             return survey.claim(chunk, 8 + count)
         }
-        if let batch = journal.batch, !survey.claim(batch.chunk, ArenaJournal.batchReceiptBytes) { journal.batch = nil }
+        guard let batch = journal.batch else { return }
+        if isInside(batch.chunk, count: ArenaJournal.batchReceiptBytes),
+            survey.claim(batch.chunk, ArenaJournal.batchReceiptBytes)
+        {
+            forgetUndone(batch)
+        } else {
+            journal.batch = nil
+        }
+    }
+
+    /// A receipt whose delivery was not done must not count when that number is used again.
+    private func forgetUndone(_ batch: ArenaJournal.BatchUnderWay) {
+        let cells = unsafe bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
+        for number in 0..<BatchCoding.mostPublishes {
+            let place = number * ArenaJournal.batchReceiptSize + ArenaJournal.batchReceiptText
+            if unsafe cells.load(fromByteOffset: place, as: UInt64.self) > journal.done {
+                unsafe cells.storeBytes(of: 0, toByteOffset: place, as: UInt64.self)
+            }
+        }
     }
 
     /// Bytes that were received, and lie where the next ones would be received, get a place of their own.
