@@ -137,6 +137,11 @@ int martlet_set_no_delay(int fd) {
   return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+int martlet_set_urgent_inline(int fd) {
+  int one = 1;
+  return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
+}
+
 int martlet_set_buffer(int fd, int receive_bytes, int send_bytes) {
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes)) return -1;
   return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
@@ -423,14 +428,15 @@ KEEPER static int keeper_send(int channel, const int *fds, int count) {
   }
 }
 
-/* Which numbers of a block are open: poll(2) says it for all of them at once. */
+/* Which numbers of a block are open: poll(2) says it for all of them at once. It refuses more of them than there may be
+   open files (EINVAL), so that a block is never larger than the limit; where it fails all the same, each number is asked
+   by itself. */
 enum { BLOCK = 1024 };
-KEEPER static void keeper_look(struct pollfd *block, int first) {
-  for (int i = 0; i < BLOCK; i++) block[i] = (struct pollfd){first + i, 0, 0};
+KEEPER static void keeper_look(struct pollfd *block, int first, int count) {
+  for (int i = 0; i < count; i++) block[i] = (struct pollfd){first + i, 0, 0};
   struct timespec now = {0, 0};
-  /* Where the limit is smaller than a block, poll refuses, and each number is asked by itself. */
-  if (syscall(SYS_ppoll, block, BLOCK, &now, NULL, 8) < 0)
-    for (int i = 0; i < BLOCK; i++) block[i].revents = 0;
+  if (syscall(SYS_ppoll, block, count, &now, NULL, 8) >= 0) return;
+  for (int i = 0; i < count; i++) block[i].revents = syscall(SYS_fcntl, first + i, F_GETFD) < 0 ? POLLNVAL : 0;
 }
 
 /* Sends all TCP sockets; or counts what is open, which are a few more. */
@@ -439,11 +445,13 @@ KEEPER static uint32_t keeper_walk(int channel, int sends) {
   static struct pollfd block[BLOCK];
   struct rlimit limit = {1024, 1024};
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+  const int end = limit.rlim_cur > INT_MAX - BLOCK ? INT_MAX - BLOCK : (int)limit.rlim_cur;
   uint32_t total = 0;
   int waiting = 0;
-  for (int first = 0; (rlim_t)first < limit.rlim_cur && first <= INT_MAX - 2 * BLOCK; first += BLOCK) {
-    keeper_look(block, first);
-    for (int i = 0; i < BLOCK; i++) {
+  for (int first = 0; first < end; first += BLOCK) {
+    const int count = end - first < BLOCK ? end - first : BLOCK;
+    keeper_look(block, first, count);
+    for (int i = 0; i < count; i++) {
       if (first + i < 3 || block[i].revents & POLLNVAL || (sends && !is_tcp(first + i))) continue;
       total++;
       if (!sends) continue;

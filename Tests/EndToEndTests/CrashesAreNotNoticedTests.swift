@@ -40,6 +40,25 @@ import Testing
         faults.remove()
     }
 
+    @Test(arguments: [256, 512, 1023])
+    func `where few files may be open, a crash and a restart drop nobody either`(_ openFiles: Int) async throws {
+        try await TestServer.with(openFiles: openFiles) { server in
+            let clients = try WebSocketClients()
+            let users = (0..<20).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, server.webSocket($0)) })
+            for shard in try await server.statistics().shards { kill(shard.pid, SIGKILL) }
+            try await server.waitForStatistics("all shards back") { statistics in
+                statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == 2 }
+            }
+            let restart = try await server.control(["restart", "--all"])
+            #expect(restart.code == 0, "\(restart.error)")
+            for user in users {
+                #expect(try await server.publish("1", toUser: user) == .init(matched: 1, delivered: 1))
+            }
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
     @Test func `rooms, bindings, metadata and remembered answers outlive a worker`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()

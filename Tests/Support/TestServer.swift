@@ -75,8 +75,9 @@ public final class TestServer: Sendable {
         return try decoder.decode(type, from: Data(text.utf8))
     }
 
-    /// Where the programs under test are: beside the tests.
+    /// Where the programs under test are: beside the tests, or where `MARTLET_PROGRAMS` says (a release build, say).
     public static let binaries: String = {
+        if let folder = ProcessInfo.processInfo.environment["MARTLET_PROGRAMS"] { return folder }
         let tests = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         return URL(fileURLWithPath: tests ?? "").deletingLastPathComponent().path
     }()
@@ -91,10 +92,11 @@ public final class TestServer: Sendable {
     ///
     /// `isDevelopment`: with `--dev`; else secrets must come by `environment`, or by what `prepare` puts into the server's
     /// folder and returns as further variables. `programs`: a folder with martletd and martlet-worker; nil: the ones under
-    /// test where they were built.
+    /// test where they were built. `openFiles`: how many files it may have open (`ulimit -n`); nil: as many as we.
     public static func with(
         workers: Int = 2,
         programs: String? = nil,
+        openFiles: Int? = nil,
         isDevelopment: Bool = true,
         environment: [String: String] = [:],
         prepare: (_ folder: String) async throws -> [String: String] = { _ in [:] },
@@ -103,7 +105,7 @@ public final class TestServer: Sendable {
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-test-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let variables = environment.merging(try await prepare(folder)) { $1 }
-        let server = try await TestServer(folder, programs ?? binaries, workers, isDevelopment, variables)
+        let server = try await TestServer(folder, programs ?? binaries, workers, openFiles, isDevelopment, variables)
         do {
             try await body(server)
         } catch {
@@ -118,15 +120,17 @@ public final class TestServer: Sendable {
         _ folder: String,
         _ programs: String,
         _ workers: Int,
+        _ openFiles: Int?,
         _ isDevelopment: Bool,
         _ environment: [String: String]
     ) async throws {
         self.folder = folder
         controlSocket = folder + "/control.sock"
         let apiListen = environment["MARTLET_API_LISTEN"] ?? "127.0.0.1:0"
+        let limit = openFiles.map { "ulimit -n \($0); " } ?? ""
         process = try Subprocess(
-            programs + "/martletd",
-            (isDevelopment ? ["--dev"] : []) + [
+            "/bin/sh",
+            ["-c", limit + "exec \"$0\" \"$@\"", programs + "/martletd"] + (isDevelopment ? ["--dev"] : []) + [
                 "--workers", "\(workers)", "--client-listen", "127.0.0.1:0", "--api-listen", apiListen,
                 "--control-socket", controlSocket,
             ],
