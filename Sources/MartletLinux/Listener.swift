@@ -48,7 +48,7 @@ package enum Listener {
             var bound: UInt16 = 0
             let descriptor = unsafe martlet_listen_tcp(host, port, backlog, &bound)
             guard descriptor >= 0 else { throw .last("listen on \(address)") }
-            StreamSocket.setNoDelay(descriptor)
+            prepare(descriptor)
             return (descriptor, .tcp(address: host, port: bound))
         case .unix(let path):
             var descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)
@@ -59,6 +59,14 @@ package enum Listener {
             guard descriptor >= 0 else { throw .last("listen on \(address)") }
             return (descriptor, address)
         }
+    }
+
+    /// Sets what connections inherit from their listener: small writes leave at once, urgent bytes are read as all others.
+    ///
+    /// No effect, and no error, on a Unix socket.
+    package static func prepare(_ listener: Int32) {
+        StreamSocket.setNoDelay(listener)
+        StreamSocket.setUrgentInline(listener)
     }
 
     /// The next connection that waits, non-blocking and close-on-exec; nil when none waits.

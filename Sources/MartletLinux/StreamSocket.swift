@@ -69,6 +69,14 @@ package enum StreamSocket {
         _ = martlet_set_no_delay(socket)
     }
 
+    /// Has urgent bytes (tcp(7), MSG_OOB) read where they lie in the stream (SO_OOBINLINE), without which the kernel's counts
+    /// of the stream do not add up.
+    ///
+    /// Accepted sockets inherit it from their listener.
+    package static func setUrgentInline(_ socket: Int32) {
+        _ = martlet_set_urgent_inline(socket)
+    }
+
     /// A blocking read or write that takes longer fails with EAGAIN.
     package static func setTimeouts(_ socket: Int32, seconds: Int) {
         _ = martlet_set_timeouts(socket, Int32(seconds))

@@ -25,7 +25,7 @@ struct Listeners {
                 continue
             }
             Listener.setNonBlocking(inherited.number)
-            StreamSocket.setNoDelay(inherited.number)
+            Listener.prepare(inherited.number)
             switch inherited.name {
             case "client":
                 guard Listener.port(of: inherited.number) != nil else {
@@ -79,6 +79,7 @@ struct Listeners {
         clientAddress = state.clientAddress
         apiAddress = state.apiAddress
         ownedPaths = state.ownedPaths
+        for listener in client + api { Listener.prepare(listener) }
     }
 
     /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.

@@ -126,6 +126,7 @@ import Testing
         let slot = fixture.arena.slot(index)
         let chunk = try #require(fixture.arena.allocate(100))
         slot.received = .init(chunk: chunk, capacity: 128, length: 100, handled: 40, position: 1100)
+        fixture.arena.journal.beginReceiving(index)
         fixture.arena.journal.beginHandling(index, slot, handled: 40)
         _ = try queue(1, of: 10, on: fixture, index)
         slot.state = .closing
@@ -145,7 +146,11 @@ import Testing
             let other = try connect(fixture, "b", cookie: 2)
             fixture.arena.landing.copyBytes(from: (0..<200).map { UInt8($0) })
             let slot = fixture.arena.slot(index)
-            if recorded { slot.received = .init(chunk: .max, length: 200, handled: 50, position: 1200) }
+            if recorded {
+                slot.received = .init(chunk: .max, length: 200, handled: 50, position: 1200)
+            } else {
+                fixture.arena.journal.beginReceiving(index)
+            }
             let arena = try successor(fixture)
             let recovery = arena.recover([
                 index: .init(written: 0, read: 1200), other: .init(written: 0, read: 1000),
@@ -154,6 +159,39 @@ import Testing
             let kept = arena.slot(index).received
             let rest = Array(arena.bytes(of: kept.chunk, count: Int(kept.length)).dropFirst(Int(kept.handled)))
             #expect(rest == (recorded ? 50..<200 : 0..<200).map { UInt8($0) } && kept.position == 1200)
+            #expect(arena.landing.allSatisfy { $0 == 0 } && arena.journal.receiving == nil)
+        }
+    }
+
+    @Test func `bytes that the kernel counts and nobody was receiving cost that connection, and show it nobody else's`()
+        throws
+    {
+        // Nobody is received; or somebody is, who counts for himself alone.
+        for receiver in [nil, 1] as [Int?] {
+            for hasChunk in [false, true] {
+                let fixture = try ArenaFixture()
+                let liar = try connect(fixture, "liar", cookie: 1)
+                let victim = try connect(fixture, "victim", cookie: 2)
+                fixture.arena.landing.initializeMemory(as: UInt8.self, repeating: 0x53)
+                if hasChunk {
+                    let made = try #require(fixture.arena.makeReceiveChunk(200, filled: 10) { _ in })
+                    fixture.arena.slot(liar).received = .init(
+                        chunk: made.chunk,
+                        capacity: made.capacity,
+                        length: 10,
+                        position: 1000
+                    )
+                }
+                if receiver != nil { fixture.arena.journal.beginReceiving(victim) }
+                let arena = try successor(fixture)
+                #expect(throws: ArenaError.damagedSlot(liar)) { try arena.check(liar, .init(written: 0, read: 1040)) }
+                let recovery = arena.recover([
+                    liar: .init(written: 0, read: 1040),
+                    victim: .init(written: 0, read: receiver == nil ? 1000 : 1030),
+                ])
+                #expect(recovery.slots == [victim] && recovery.refused == [liar])
+                #expect(arena.slot(victim).received.length == (receiver == nil ? 0 : 30))
+            }
         }
     }
 

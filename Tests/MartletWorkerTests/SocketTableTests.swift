@@ -49,6 +49,13 @@ private final class Fixture {
         defer { closeDescriptor(listener) }
         let client = ClientEnd(try Listener.connect(to: bound))
         let accepted = try #require(try Listener.accept(listener))
+        if !leftover.isEmpty {
+            try BlockingStream.write(client.number, leftover)
+            var early: [UInt8] = []
+            var ready = pollfd(fd: accepted, events: Int16(POLLIN), revents: 0)
+            try #require(poll(&ready, 1, 5000) == 1)
+            try #require(StreamSocket.receive(accepted, appendingTo: &early, room: 4096) == .moved(leftover.count))
+        }
         let ticket = AdoptionTicket(
             destination: 0,
             source: 0,
@@ -59,7 +66,7 @@ private final class Fixture {
             bytesRead: UInt64(leftover.count),
             leftover: leftover
         )
-        let slot = try #require(table.adopt(accepted, ticket, id: ConnectionID("c"), now: 1))
+        let slot = try table.adopt(accepted, ticket, id: ConnectionID("c"), now: 1)
         table.flushDirty()
         var answer: [UInt8] = []
         while !answer.suffix(4).elementsEqual("\r\n\r\n".utf8) {
@@ -243,8 +250,10 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
     @Test func `a table without a vacant slot takes nobody, and its caller keeps the socket`() throws {
         let fixture = try Fixture(slots: 1)
         let (_, client) = try fixture.connect()
-        let (one, two) = try SocketPair(.stream).split()
-        defer { for end in [one, two] { closeDescriptor(end) } }
+        let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
+        let other = ClientEnd(try Listener.connect(to: bound))
+        let one = try #require(try Listener.accept(listener))
+        defer { for end in [one, listener] { closeDescriptor(end) } }
         let ticket = AdoptionTicket(
             destination: 0,
             source: 0,
@@ -255,9 +264,76 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
             bytesRead: 0,
             leftover: []
         )
-        #expect(fixture.table.adopt(one, ticket, id: ConnectionID("d"), now: 1) == nil)
+        #expect(throws: SocketTable.Refusal.full) {
+            try fixture.table.adopt(one, ticket, id: ConnectionID("d"), now: 1)
+        }
         #expect(fcntl(one, F_GETFD) >= 0)
+        _ = (client.number, other.number)
+    }
+
+    @Test func `a socket of which the kernel counts other bytes than were read is not taken`() throws {
+        let fixture = try Fixture()
+        let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
+        let client = ClientEnd(try Listener.connect(to: bound))
+        let accepted = try #require(try Listener.accept(listener))
+        defer { for end in [accepted, listener] { closeDescriptor(end) } }
+        let ticket = AdoptionTicket(
+            destination: 0,
+            source: 0,
+            service: .messages,
+            bearer: Bearer(user: "u"),
+            acceptValue: "x",
+            subprotocol: nil,
+            bytesRead: 7,
+            leftover: []
+        )
+        #expect(throws: SocketTable.Refusal.miscounted) {
+            try fixture.table.adopt(accepted, ticket, id: ConnectionID("d"), now: 1)
+        }
+        #expect(fixture.arena.slotsInUse == 0)
         _ = client.number
+    }
+
+    @Test func `urgent bytes are read where they lie, and the kernel counts what was read`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        // The last byte of each is sent as urgent data; without SO_OOBINLINE it would be skipped.
+        for number in 0..<20 {
+            let bytes = frame(1, Array("urgent \(number)".utf8))
+            try BlockingStream.write(client.number, Array(bytes.dropLast()))
+            var last = bytes.suffix(1).first ?? 0
+            #expect(Glibc.send(client.number, &last, 1, Int32(MSG_OOB)) == 1)
+        }
+        var texts: [String] = []
+        while texts.count < 20 {
+            var ready = pollfd(fd: fixture.table.locals[slot].descriptor, events: Int16(POLLIN), revents: 0)
+            try #require(poll(&ready, 1, 5000) == 1)
+            texts += fixture.receive(slot)
+        }
+        #expect(texts == (0..<20).map { "urgent \($0)" })
+        let stream = try #require(KernelStream(of: fixture.table.locals[slot].descriptor))
+        #expect(stream.read == fixture.arena.slot(slot).received.position)
+    }
+
+    @Test func `what was received and handled is nowhere in the memory that others receive into`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        let text = frame(1, Array(String(repeating: "s", count: 3000).utf8))
+        try BlockingStream.write(client.number, text + text.prefix(2000))
+        #expect(fixture.receive(slot).count == 1)
+        #expect(fixture.arena.landing.allSatisfy { $0 == 0 })
+        let kept = fixture.arena.slot(slot).received
+        let chunk = fixture.arena.bytes(of: kept.chunk, count: Int(kept.capacity))
+        #expect(kept.capacity > kept.length && chunk[Int(kept.length)...].allSatisfy { $0 == 0 })
+        try BlockingStream.write(client.number, Array(text.dropFirst(2000)))
+        #expect(fixture.receive(slot).count == 1)
+        // The chunk that it had is somebody else's now.
+        let (other, second) = try fixture.connect()
+        try BlockingStream.write(second.number, Array(text.prefix(2000)))
+        #expect(fixture.receive(other) == [])
+        let next = fixture.arena.slot(other).received
+        let again = fixture.arena.bytes(of: next.chunk, count: Int(next.capacity))
+        #expect(again[Int(next.length)...].allSatisfy { $0 == 0 })
     }
 }
 

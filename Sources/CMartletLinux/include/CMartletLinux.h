@@ -51,6 +51,9 @@ int martlet_socket_cookie(int fd, uint64_t *cookie);
 /* SO_ACCEPTCONN: 1 where fd listens. */
 int martlet_is_listening(int fd);
 int martlet_set_no_delay(int fd);
+/* SO_OOBINLINE: urgent bytes (MSG_OOB) are read where they lie in the stream; else recv(2) skips them, and ioctl(SIOCINQ)
+   stops before them, so that no count of the kernel adds up (martlet_stream_positions). */
+int martlet_set_urgent_inline(int fd);
 int martlet_set_buffer(int fd, int receive_bytes, int send_bytes);
 int martlet_socket_pair(int type, int pair[2]);
 int martlet_set_close_on_exec(int fd, int on);

@@ -82,6 +82,18 @@ package final class Arena {
         return unsafe ArenaSlot(base: base + layout.slotsOffset + index * ArenaLayout.slotSize)
     }
 
+    /// A slot as it is at this moment, in memory that nobody else writes.
+    ///
+    /// `memory`: ``ArenaLayout/slotSize`` bytes, aligned to 8.
+    @unsafe
+    func slot(_ index: Int, copiedTo memory: UnsafeMutableRawBufferPointer) -> ArenaSlot {
+        precondition(index >= 0 && index < layout.slotCount, "a slot outside of the arena")
+        let place = unsafe base + layout.slotsOffset + index * ArenaLayout.slotSize
+        unsafe memory.copyMemory(from: UnsafeRawBufferPointer(start: place, count: ArenaLayout.slotSize))
+        guard let copy = memory.baseAddress else { preconditionFailure("memory for a slot") }
+        return unsafe ArenaSlot(base: copy)
+    }
+
     /// A cleared slot for a new connection; nil when all are taken.
     package func claimSlot() -> Int? {
         let index: Int
@@ -162,6 +174,27 @@ package final class Arena {
     @unsafe
     package var landing: UnsafeMutableRawBufferPointer {
         unsafe UnsafeMutableRawBufferPointer(start: base + layout.landingOffset, count: ArenaLayout.landingSize)
+    }
+
+    /// Forgets what was received into the landing: whatever a successor takes for received there, it is nobody else's bytes.
+    package func clearLanding(_ count: Int) {
+        unsafe UnsafeMutableRawBufferPointer(rebasing: landing[..<count]).initializeMemory(as: UInt8.self, repeating: 0)
+    }
+
+    /// A chunk to receive into; the same holds for it: behind what it has from the start all is zero.
+    ///
+    /// * `count`: bytes that `fill` writes to its front. Nil when there is no memory.
+    package func makeReceiveChunk(
+        _ byteCount: Int,
+        filled count: Int,
+        _ fill: (UnsafeMutableRawBufferPointer) -> Void
+    ) -> (chunk: UInt32, capacity: UInt32)? {
+        guard let chunk = allocate(byteCount) else { return nil }
+        let capacity = capacity(of: chunk)
+        let all = unsafe bytes(of: chunk, count: capacity)
+        unsafe fill(UnsafeMutableRawBufferPointer(rebasing: all[..<count]))
+        unsafe UnsafeMutableRawBufferPointer(rebasing: all[count...]).initializeMemory(as: UInt8.self, repeating: 0)
+        return (chunk, UInt32(capacity))
     }
 
     // MARK: Frames

@@ -58,9 +58,14 @@ extension Arena {
 
     /// Reads a slot's identity, trusting nothing in it.
     package func identity(ofSlot index: Int) throws(ArenaError) -> ArenaIdentity {
-        let slot = slot(index)
-        let count = Int(try recordLength(slot.identity, slot: index))
-        let all = unsafe Array(self.bytes(of: slot.identity, count: 8 + count))
+        try identity(of: slot(index), index)
+    }
+
+    /// The same of a slot that may be a copy (``ArenaImport``).
+    func identity(of slot: ArenaSlot, _ index: Int) throws(ArenaError) -> ArenaIdentity {
+        let chunk = slot.identity
+        let count = Int(try recordLength(chunk, slot: index))
+        let all = unsafe Array(self.bytes(of: chunk, count: 8 + count))
         let bytes = Array(all[8...])
         let expected = all[4..<8].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
         guard Self.checksum(slot, bytes) == expected, let identity = try? ArenaIdentity(bytes) else {

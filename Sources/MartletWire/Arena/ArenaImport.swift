@@ -2,46 +2,52 @@ internal import MartletCore
 
 /// Copies connections from other shards' arenas into one's own: how users come to another shard with all they have.
 ///
-/// Nothing is changed in the other arena, so that all of it can be given up. A frame that several of the connections have
-/// in their queues is copied once.
+/// Nothing is changed in the other arena, so that all of it can be given up. Its worker still lives, and may be anybody's
+/// by now: whatever is read there is read once, and what was checked is what is used. A frame that several of the
+/// connections have in their queues is copied once.
+@safe
 package final class ArenaImport {
     private let source: Arena
     private let target: Arena
-    /// The copies of frames, by their references in the source.
-    private var frames: [UInt32: UInt32] = [:]
+    /// The copies of frames, by their references in the source, and their lengths.
+    private var frames: [UInt32: (copy: UInt32, byteCount: UInt32)] = [:]
+    /// The slot that is being copied, as it was at one moment.
+    private let snapshot = UnsafeMutableRawBufferPointer.allocate(byteCount: ArenaLayout.slotSize, alignment: 8)
 
     package init(from source: Arena, to target: Arena) {
         self.source = source
         self.target = target
     }
 
+    deinit { unsafe snapshot.deallocate() }
+
     /// Copies a connection; returns its slot here.
     ///
     /// Throws where it makes no sense, in itself or beside the kernel's positions, or where it still moved; nil where
     /// there is no memory. `place`: where our board counts its address.
     package func copy(_ index: Int, _ positions: StreamPositions, place: (Int) -> Int) throws(ArenaError) -> Int? {
-        try source.check(index, positions)
-        let from = source.slot(index)
-        guard positions.written == from.sentPosition, positions.read == from.received.position else {
-            throw .damagedSlot(index)
-        }
-        let identity = try source.identity(ofSlot: index)
-        guard ShardMap.slot(ofUser: identity.bearer.user) == Int(from.userSlot) else { throw .damagedSlot(index) }
+        let from = unsafe source.slot(index, copiedTo: snapshot)
+        let identity = try source.identity(of: from, index)
+        try source.checkReceived(from, index, positions)
+        let queue = try source.checkedQueue(of: from, index, positions)
+        guard positions.written == from.sentPosition, positions.read == from.received.position,
+            from.state != .vacant, ShardMap.slot(ofUser: identity.bearer.user) == Int(from.userSlot)
+        else { throw .damagedSlot(index) }
         guard let number = target.claimSlot() else { return nil }
         let slot = target.slot(number)
         copyNumbers(from, slot)
-        guard target.setIdentity(identity, of: slot), copyReceived(from, slot), copyQueue(from, slot) else {
+        guard target.setIdentity(identity, of: slot), copyReceived(from, slot), copyQueue(queue, slot) else {
             target.vacate(number)
             return nil
         }
-        slot.addressPlace = from.addressPlace < 0 ? -1 : Int32(place(Int(from.addressPlace)))
+        slot.addressPlace = from.addressPlace < 0 ? -1 : Int32(clamping: place(Int(from.addressPlace)))
         slot.state = from.state
         return number
     }
 
     /// Lets go of the copies: from now on only queues hold them.
     package func finish() {
-        for frame in frames.values { target.release(frame) }
+        for frame in frames.values { target.release(frame.copy) }
         frames = [:]
     }
 
@@ -67,24 +73,26 @@ package final class ArenaImport {
         slot.received = .init(position: buffer.position)
         let rest = Int(buffer.length - buffer.handled)
         guard buffer.chunk != 0, rest > 0 else { return true }
-        // Room for what comes next, as where it was.
-        guard let chunk = target.allocate(max(rest, Int(buffer.capacity))) else { return false }
         let isInLanding = buffer.chunk == ArenaSlot.ReceiveBuffer.landing
         let whole = unsafe isInLanding ? source.landing : source.bytes(of: buffer.chunk, count: Int(buffer.length))
-        let bytes = unsafe UnsafeRawBufferPointer(rebasing: whole[Int(buffer.handled)..<Int(buffer.length)])
-        unsafe target.bytes(of: chunk, count: rest).copyMemory(from: bytes)
+        // Room for what comes next, as where it was.
+        let made = unsafe target.makeReceiveChunk(max(rest, Int(buffer.capacity)), filled: rest) {
+            unsafe $0.copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: whole[Int(buffer.handled)..<Int(buffer.length)])
+            )
+        }
+        guard let made else { return false }
         slot.received = .init(
-            chunk: chunk,
-            capacity: UInt32(target.capacity(of: chunk)),
+            chunk: made.chunk,
+            capacity: made.capacity,
             length: UInt32(rest),
             position: buffer.position
         )
         return true
     }
 
-    private func copyQueue(_ from: ArenaSlot, _ slot: ArenaSlot) -> Bool {
-        for position in 0..<source.queueCount(of: from) {
-            let entry = source.entry(position, of: from)
+    private func copyQueue(_ queue: [Arena.QueueEntry], _ slot: ArenaSlot) -> Bool {
+        for entry in queue {
             guard let frame = copied(entry), target.append(frame, byteCount: entry.byteCount, to: slot) else {
                 return false
             }
@@ -92,11 +100,14 @@ package final class ArenaImport {
         return true
     }
 
+    /// The length that was checked counts, whatever the frame says of itself by now.
     private func copied(_ entry: Arena.QueueEntry) -> UInt32? {
-        if let known = frames[entry.frame] { return known }
+        if let known = frames[entry.frame], known.byteCount == entry.byteCount { return known.copy }
         guard let frame = target.makeFrame(Int(entry.byteCount)) else { return nil }
-        unsafe target.frameBytes(frame).copyMemory(from: UnsafeRawBufferPointer(source.frameBytes(entry.frame)))
-        frames[entry.frame] = frame
+        let all = unsafe source.bytes(of: entry.frame, count: Arena.frameHead + Int(entry.byteCount))
+        unsafe target.frameBytes(frame)
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: all[Arena.frameHead...]))
+        if let old = frames.updateValue((frame, entry.byteCount), forKey: entry.frame) { target.release(old.copy) }
         return frame
     }
 }

@@ -28,6 +28,7 @@ package struct ArenaJournal {
         static let askedSource = 152
         static let askedAttempts = 156
         static let askedCorrelation = 160
+        static let receivingSlot = 168
     }
 
     /// A client's message that was being handled.
@@ -128,6 +129,28 @@ package struct ArenaJournal {
 
     /// Nobody asks: the next delivery is our own.
     package func endAsked() { store(UInt32(0), Field.askedSource) }
+
+    // MARK: Receiving
+
+    /// Bytes of a connection are received now: until ``endReceiving()`` the kernel may have more of them than the slot says.
+    ///
+    /// Of no other slot a successor believes that: whatever the kernel counts there, no such byte lies in the arena.
+    package func beginReceiving(_ index: Int) {
+        store(UInt32(index + 1), Field.receivingSlot)
+        atomicMemoryFence(ordering: .releasing)
+    }
+
+    /// The slot says how far its connection was received.
+    package func endReceiving() {
+        atomicMemoryFence(ordering: .releasing)
+        store(UInt32(0), Field.receivingSlot)
+    }
+
+    /// The slot whose connection was being received.
+    package var receiving: Int? {
+        let slot: UInt32 = load(Field.receivingSlot)
+        return slot == 0 ? nil : Int(slot) - 1
+    }
 
     // MARK: Handling
 

@@ -45,9 +45,18 @@ extension Arena {
 
     /// Throws where a slot makes no sense, in itself or beside the kernel's positions; changes nothing.
     package func check(_ index: Int, _ positions: StreamPositions) throws(ArenaError) {
-        _ = try identity(ofSlot: index)
         let slot = slot(index)
+        _ = try identity(of: slot, index)
         try checkReceived(slot, index, positions)
+        _ = try checkedQueue(of: slot, index, positions)
+    }
+
+    /// The entries of a slot's queue: each a frame that lies within the arena, all together what the positions need.
+    func checkedQueue(
+        of slot: ArenaSlot,
+        _ index: Int,
+        _ positions: StreamPositions
+    ) throws(ArenaError) -> [QueueEntry] {
         let store = slot.queueStore
         let count = queueCount(of: slot)
         guard store.capacity >= UInt32(ArenaSlot.inlineQueueCapacity), store.capacity <= 1 << 24,
@@ -57,12 +66,13 @@ extension Arena {
         else { throw .damagedSlot(index) }
         let sent = UInt64(UInt32(truncatingIfNeeded: positions.written) &- slot.head.position)
         var total: UInt64 = 0
-        for position in 0..<count {
-            let entry = entry(position, of: slot)
+        let entries = (0..<count).map { entry($0, of: slot) }
+        for entry in entries {
             guard isFrame(entry.frame, entry.byteCount) else { throw .damagedSlot(index) }
             total += UInt64(entry.byteCount)
         }
         guard sent <= total, sent <= positions.written else { throw .damagedSlot(index) }
+        return entries
     }
 
     private func isFrame(_ frame: UInt32, _ byteCount: UInt32) -> Bool {
@@ -71,7 +81,7 @@ extension Arena {
         return length == byteCount && isInside(frame, count: Self.frameHead + Int(byteCount))
     }
 
-    private func checkReceived(
+    func checkReceived(
         _ slot: ArenaSlot,
         _ index: Int,
         _ positions: StreamPositions
@@ -79,6 +89,8 @@ extension Arena {
         let buffer = slot.received
         guard positions.read >= buffer.position, buffer.handled <= buffer.length else { throw .damagedSlot(index) }
         let extra = positions.read - buffer.position
+        // There are bytes beyond those that were recorded where a worker ended between a receive and its record, only.
+        guard extra == 0 || journal.receiving == index else { throw .damagedSlot(index) }
         let fits: Bool =
             switch buffer.chunk {
             case 0: buffer.length == 0 && extra <= UInt64(ArenaLayout.landingSize)
@@ -120,6 +132,8 @@ extension Arena {
         highestSlots = generations.count
         vacant = generations.indices.reversed().filter { slot($0).state == .vacant }.map(Int32.init)
         if let landed { rescueLanding(landed) }
+        clearLanding(ArenaLayout.landingSize)
+        journal.endReceiving()
         return recovery
     }
 
@@ -165,6 +179,7 @@ extension Arena {
             landed = index
         } else if buffer.chunk != 0 {
             guard survey.claim(buffer.chunk, Int(buffer.capacity)) else { return false }
+            clearTail(of: buffer)
         }
         slot.received = buffer
         // What is left is read again from its first byte.
@@ -200,7 +215,7 @@ extension Arena {
             let word = journal[kind]
             let (chunk, capacity) = (UInt32(truncatingIfNeeded: word), Int(word >> 32))
             guard chunk != 0 else { continue }
-            guard capacity <= 1 << 24, isInside(chunk, count: capacity * 4), survey.claim(chunk, capacity * 4) else {
+            guard capacity <= ArenaTable.largestCapacity, isInside(chunk, count: capacity * 4), survey.claim(chunk, capacity * 4) else {
                 journal[kind] = 0
                 continue
             }
@@ -242,16 +257,22 @@ extension Arena {
         let slot = slot(index)
         var buffer = slot.received
         let rest = Int(buffer.length - buffer.handled)
-        guard let chunk = allocate(max(rest, 4096)) else { return }
-        let source = unsafe UnsafeRawBufferPointer(landing)
         let from = Int(buffer.handled)
-        unsafe bytes(of: chunk, count: rest)
-            .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[from..<from + rest]))
-        buffer.chunk = chunk
-        buffer.capacity = UInt32(capacity(of: chunk))
+        let made = unsafe makeReceiveChunk(max(rest, 4096), filled: rest) { target in
+            unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: landing[from..<from + rest]))
+        }
+        guard let made else { return }
+        (buffer.chunk, buffer.capacity) = made
         buffer.length = UInt32(rest)
         buffer.handled = 0
         slot.received = buffer
+    }
+
+    /// Workers of other versions may have left other connections' bytes behind what was received.
+    private func clearTail(of buffer: ArenaSlot.ReceiveBuffer) {
+        let all = unsafe bytes(of: buffer.chunk, count: Int(buffer.capacity))
+        unsafe UnsafeMutableRawBufferPointer(rebasing: all[Int(buffer.length)...])
+            .initializeMemory(as: UInt8.self, repeating: 0)
     }
 
     /// A client's message that was being handled is handled anew: what it had caused is taken back.

@@ -98,12 +98,16 @@ final class AnswerRecord {
     /// Copies from another shard's arena what is ours now; nothing is changed there.
     func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) {
         let done = source.journal.done
-        let records = ArenaTable(.answers, in: source)
-        unsafe records.forEachPrefix(of: KeyedAnswer.Head.byteCount) { place, bytes in
-            guard var head = unsafe KeyedAnswer.Head(bytes), head.delivery <= done else { return }
-            // An answer for several users may be known to several shards: one of them is enough.
-            guard head.slot.map(isOurs) ?? (inherited[head.hash] == nil) else { return }
-            guard let record = records.record(at: place) else { return }
+        // An answer for several users may be known to several shards: one of them is enough.
+        func wants(_ head: KeyedAnswer.Head) -> Bool {
+            head.delivery <= done && (head.slot.map { isOurs($0) } ?? (inherited[head.hash] == nil))
+        }
+        unsafe ForeignTable(.answers, in: source).forEach(
+            prefix: KeyedAnswer.Head.byteCount,
+            where: { unsafe KeyedAnswer.Head($0).map { wants($0) } ?? false }
+        ) { record in
+            // What was checked counts, not what was there a moment before.
+            guard var head = unsafe record.withUnsafeBytes({ unsafe KeyedAnswer.Head($0) }), wants(head) else { return }
             head.delivery = 0
             var writer = ByteWriter()
             head.write(to: &writer)

@@ -32,6 +32,8 @@ final class Gathering {
     private(set) var bindings: [(user: String, thread: String)] = []
     /// Connections of ours that were over before they could be taken.
     private(set) var over = 0
+    /// Sockets of ours whose slots make no sense: they are closed once the shards are ours.
+    private(set) var refused: [Int32] = []
 
     /// `limit`: the most descriptors that this process may have.
     init(_ contract: BirthContract, arena: Arena, board: NodeBoard, limit: Int) throws {
@@ -78,6 +80,7 @@ final class Gathering {
             }
         }
         outcome.kept = taken.count
+        outcome.lost = refused.count
     }
 
     private func collect(_ source: Source) throws -> [Int: Int32] {
@@ -119,9 +122,15 @@ final class Gathering {
                 continue
             }
             let positions = StreamPositions(written: stream.written, read: stream.read)
-            guard let copy = try copies.copy(slot, positions, place: place) else {
-                throw TakeOverProblem("the shared memory is full")
+            let copy: Int?
+            do throws(ArenaError) {
+                copy = try copies.copy(slot, positions, place: place)
+            } catch {
+                // One connection that cannot go on keeps nobody else from going on.
+                refused.append(descriptor)
+                continue
             }
+            guard let copy else { throw TakeOverProblem("the shared memory is full") }
             _ = board.openConnection(shard: shard, limit: .max)
             taken.append((copy, descriptor))
         }

@@ -21,9 +21,15 @@ extension Shard {
         let id = ConnectionID(slot: ShardMap.slot(ofUser: bearer.user), random: CurrentProcess.random())
         let isClient = ticket.service == .messages
         let greeting = isClient ? greeting(id, bearer, now) : nil
-        guard let slot = sockets.adopt(descriptor, ticket, id: id, place: place, greeting: greeting, now: now) else {
+        let slot: Int
+        do throws(SocketTable.Refusal) {
+            slot = try sockets.adopt(descriptor, ticket, id: id, place: place, greeting: greeting, now: now)
+        } catch {
             countOut(place)
-            throw Self.full
+            switch error {
+            case .full: throw Self.full
+            case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: send none")
+            }
         }
         if isClient { register(slot, id, bearer, now, manager) }
         if !ticket.leftover.isEmpty {

@@ -43,9 +43,14 @@ extension Shard {
         self.gatekeeper = gatekeeper
         for (index, descriptor) in gathering.taken { restore(index, descriptor, manager) }
         for _ in 0..<gathering.over { tally.counters.closed(with: CloseLabel.abnormal) }
+        for descriptor in gathering.refused {
+            closeDescriptor(descriptor)
+            tally.counters.closed(with: CloseReason.internalError.code)
+        }
         goOn(with: gathering.taken.map(\.slot), gathering.bindings, interrupted: nil, on: manager)
         var outcome = Adoption()
         outcome.kept = gathering.taken.count
+        outcome.lost = gathering.refused.count
         return outcome
     }
 

@@ -165,8 +165,8 @@ final class ShardRecord {
     func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) -> [(user: String, thread: String)] {
         answers.gather(from: source, isOurs: isOurs)
         var restored: [(user: String, thread: String)] = []
-        for (_, bytes) in ArenaTable(.bindings, in: source).records {
-            guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.slot(ofUser: user)) else { continue }
+        unsafe ForeignTable(.bindings, in: source).forEach { bytes in
+            guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.slot(ofUser: user)) else { return }
             bind(user: user, thread: thread)
             restored.append((user, thread))
         }

@@ -10,30 +10,38 @@ extension SocketTable {
     ///   - deliver: called with the opcode and the payload, which is valid during the call.
     func receive(_ index: Int, _ deliver: (Opcode, Span<UInt8>) -> Void) {
         let slot = arena.slot(index)
-        var buffer = slot.received
-        let target = unsafe buffer.chunk != 0 ? receiveTail(buffer) : arena.landing
+        let isInLanding = slot.received.chunk == 0
+        let target = unsafe isInLanding ? arena.landing : receiveTail(slot.received)
         guard let start = target.baseAddress, target.count > 0 else {
             markGone(index)
             return
         }
-        switch unsafe StreamSocket.receive(locals[index].descriptor, start, target.count) {
-        case .wouldBlock: return
-        case .ended, .failed:
-            markGone(index)
-            return
-        case .moved(let count):
+        arena.journal.beginReceiving(index)
+        let outcome = unsafe StreamSocket.receive(locals[index].descriptor, start, target.count)
+        if case .moved(let count) = outcome {
             Fault.at(.received)
-            buffer.position += UInt64(count)
-            slot.lastReceived = unsafe loop.now
-            if slot.flags.contains(.discards) {
-                slot.received = buffer
-                return
-            }
+            record(count, slot)
+        }
+        arena.journal.endReceiving()
+        switch outcome {
+        case .wouldBlock: return
+        case .ended, .failed: markGone(index)
+        case .moved(let count):
+            if !slot.flags.contains(.discards) { read(index, slot, slot.received, deliver) }
+            if isInLanding { arena.clearLanding(count) }
+        }
+    }
+
+    /// The slot says what was received.
+    private func record(_ count: Int, _ slot: ArenaSlot) {
+        var buffer = slot.received
+        buffer.position += UInt64(count)
+        slot.lastReceived = unsafe loop.now
+        if !slot.flags.contains(.discards) {
             buffer.length += UInt32(count)
             if buffer.chunk == 0 { buffer.chunk = ArenaSlot.ReceiveBuffer.landing }
-            slot.received = buffer
-            read(index, slot, buffer, deliver)
         }
+        slot.received = buffer
     }
 
     /// Reads what is in the arena already: it came behind the HTTP head, or to the worker before.
@@ -239,14 +247,13 @@ extension SocketTable {
         length: Int,
         _ fill: (UnsafeMutableRawBufferPointer) -> Void
     ) {
-        guard let chunk = arena.allocate(capacity) else {
+        guard let made = unsafe arena.makeReceiveChunk(capacity, filled: length, fill) else {
             markGone(index)
             return
         }
-        unsafe fill(arena.bytes(of: chunk, count: length))
         slot.received = .init(
-            chunk: chunk,
-            capacity: UInt32(arena.capacity(of: chunk)),
+            chunk: made.chunk,
+            capacity: made.capacity,
             length: UInt32(length),
             position: buffer.position
         )

@@ -82,6 +82,13 @@ final class SocketTable: Transport {
 
     // MARK: Coming and going
 
+    /// Why a socket did not become a connection.
+    enum Refusal: Error {
+        case full
+        /// The kernel counts other bytes than were read of it: nobody could go on with it.
+        case miscounted
+    }
+
     /// The one way in: an accepted socket becomes a connection.
     ///
     /// The 101 answer is the first thing in its queue, then comes the `greeting`. It is open, for a successor too, once all of
@@ -89,7 +96,7 @@ final class SocketTable: Transport {
     ///
     /// * `place`: where its address is counted.
     ///
-    /// - Returns: the slot, or nil where there is no room; the caller keeps the descriptor then.
+    /// Returns its slot; where it throws the caller keeps the descriptor.
     func adopt(
         _ descriptor: Int32,
         _ ticket: AdoptionTicket,
@@ -97,17 +104,19 @@ final class SocketTable: Transport {
         place: Int? = nil,
         greeting: [UInt8]? = nil,
         now: Int64
-    ) -> Int? {
-        guard let index = arena.claimSlot() else { return nil }
+    ) throws(Refusal) -> Int {
+        // It may have come before its listener was told.
+        StreamSocket.setUrgentInline(descriptor)
+        // It may have been answered before, as HTTP: our stream begins where the kernel says.
+        guard let stream = KernelStream(of: descriptor), stream.read == ticket.bytesRead else { throw .miscounted }
+        guard let index = arena.claimSlot() else { throw .full }
         let slot = arena.slot(index)
         slot.cookie = StreamSocket.cookie(descriptor)
         slot.connectedAt = now
         slot.userSlot = UInt16(ShardMap.slot(ofUser: ticket.bearer.user))
         slot.received = .init(position: ticket.bytesRead)
-        // It may have been answered before, as HTTP: our stream begins where the kernel says.
-        let written = KernelStream(of: descriptor)?.written ?? 0
-        slot.sentPosition = written
-        slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: written))
+        slot.sentPosition = stream.written
+        slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: stream.written))
         if ticket.service == .echo { slot.flags.insert(.echo) }
         if ticket.deflates { slot.flags.insert(.deflates) }
         slot.expiresAt = ticket.bearer.expiresAt
@@ -124,7 +133,7 @@ final class SocketTable: Transport {
         guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
         else {
             arena.vacate(index)
-            return nil
+            throw .full
         }
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
@@ -132,7 +141,7 @@ final class SocketTable: Transport {
             locals[index] = Local()
             loop.deregister(descriptor)
             arena.vacate(index)
-            return nil
+            throw .full
         }
         slot.state = .open
         return index
@@ -143,6 +152,7 @@ final class SocketTable: Transport {
     /// False where the socket cannot be watched; it counts as gone then.
     func restore(_ descriptor: Int32, slot index: Int, id: ConnectionID) {
         let slot = arena.slot(index)
+        StreamSocket.setUrgentInline(descriptor)
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
         queuedBytes += Int(slot.queuedBytes)
@@ -177,12 +187,11 @@ final class SocketTable: Transport {
 
     private func keepLeftover(_ bytes: [UInt8], _ slot: ArenaSlot) -> Bool {
         if bytes.isEmpty { return true }
-        guard let chunk = arena.allocate(bytes.count) else { return false }
-        let capacity = arena.capacity(of: chunk)
-        unsafe arena.bytes(of: chunk, count: capacity).copyBytes(from: bytes)
+        let made = unsafe arena.makeReceiveChunk(bytes.count, filled: bytes.count) { unsafe $0.copyBytes(from: bytes) }
+        guard let made else { return false }
         slot.received = .init(
-            chunk: chunk,
-            capacity: UInt32(capacity),
+            chunk: made.chunk,
+            capacity: made.capacity,
             length: UInt32(bytes.count),
             position: slot.received.position
         )
