@@ -16,12 +16,13 @@ extension Supervisor {
         )
     }
 
-    /// Bytes of a worker's words that are taken at once.
+    /// Bytes of a worker's words that are taken at once, and how often so in one turn: the others have their turn, too.
     private static let receiveSize = 65536
+    private static let receivesPerTurn = 16
 
     func linkReady(_ worker: WorkerProcess?, _ event: EventLoop.Event) {
         guard let worker, worker.link >= 0 else { return }
-        if event.isReadable, !receive(from: worker) {
+        if event.isReadable, !receive(from: worker, most: Self.receivesPerTurn) {
             // End of file without an end of the process: the pidfd will tell; do not spin until then.
             loop.deregister(worker.link)
         }
@@ -29,8 +30,9 @@ extension Supervisor {
 
     /// Takes what a worker has said; false at the end of its words.
     @discardableResult
-    func receive(from worker: WorkerProcess) -> Bool {
-        while var stream = worker.stream {
+    func receive(from worker: WorkerProcess, most: Int = .max) -> Bool {
+        for _ in 0..<most {
+            guard var stream = worker.stream else { return false }
             worker.stream = nil
             let outcome = StreamSocket.receive(worker.link, appendingTo: &stream.input, room: Self.receiveSize)
             worker.stream = stream
@@ -44,7 +46,7 @@ extension Supervisor {
             }
             if count < Self.receiveSize { return true }
         }
-        return false
+        return true
     }
 
     private func heard(_ frame: PeerStream.Frame, from worker: WorkerProcess) throws(WireError) {
@@ -67,7 +69,9 @@ extension Supervisor {
         case .rooms:
             let changes = try RoomChanges(input, in: frame.payload)
             switchboard.note(changes, from: worker, correlation: frame.header.correlation)
-        case .allRooms: switchboard.noteAll(try RoomChanges(input, in: frame.payload), from: worker)
+        case .allRooms:
+            let rooms = try RoomChanges(input, in: frame.payload)
+            switchboard.noteAll(rooms, from: worker, missing: frame.header.correlation)
         case .adopted: adopted(try Adoption(input, in: frame.payload), worker)
         case .frozen:
             if scaling == nil {

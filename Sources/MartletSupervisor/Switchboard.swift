@@ -43,6 +43,8 @@ final class Switchboard {
     /// A shard says which of its rooms have members.
     func note(_ changes: RoomChanges, from worker: WorkerProcess, correlation: UInt64) {
         for change in changes.changes { interest.note(change, shard: worker.shard) }
+        // More pieces of the same are on their way.
+        if correlation == 0 { return }
         let header = PeerHeader(
             kind: .roomsNoted,
             source: PeerAddress.supervisor,
@@ -53,10 +55,15 @@ final class Switchboard {
         worker.stream?.append(header, [])
     }
 
-    /// A worker that took over a shard says all of its rooms.
-    func noteAll(_ changes: RoomChanges, from worker: WorkerProcess) {
+    /// A worker that took over a shard says all of its rooms, in pieces, of which so many are still to come.
+    ///
+    /// Until the last one is here the rooms of the worker before stay: nobody's publish falls between two pieces.
+    func noteAll(_ changes: RoomChanges, from worker: WorkerProcess, missing: UInt64) {
+        worker.roomsToldSoFar += changes.changes
+        if missing > 0 { return }
         interest.forget(shard: worker.shard)
-        for change in changes.changes { interest.note(change, shard: worker.shard) }
+        for change in worker.roomsToldSoFar { interest.note(change, shard: worker.shard) }
+        worker.roomsToldSoFar = []
     }
 
     // MARK: Requests

@@ -12,6 +12,8 @@ final class WorkerProcess {
     var stream: PeerStream?
     private(set) var link: Int32 = -1
     private(set) var post: DescriptorChannel?
+    /// Rooms that it has told, as long as more of them are to come.
+    var roomsToldSoFar: [RoomChange] = []
     /// What it reported last.
     var reported = ShardStatistics()
     /// What earlier workers of this shard had counted, so that counters never go back.
@@ -278,6 +280,7 @@ final class WorkerProcess {
         post = nil
         tether = nil
         stream = nil
+        roomsToldSoFar = []
         isUnconfirmed = false
         reap = nil
         kill = nil

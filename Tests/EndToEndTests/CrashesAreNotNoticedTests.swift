@@ -92,6 +92,38 @@ import Testing
         }
     }
 
+    @Test func `a shard that has more rooms than one frame can tell of is taken over as any other`() async throws {
+        let faults = Faults()
+        // No room fits into the rest of a piece.
+        try faults.plan("rooms pieces 0 60")
+        try await TestServer.with(environment: ["MARTLET_FAULTS": faults.path]) { server in
+            let clients = try WebSocketClients()
+            let rooms = (0..<40).map { "room-\(String(repeating: "x", count: 40))-\($0)" }
+            try await clients.open(rooms.map { ($0, server.webSocket("user-of-\($0)", "&thread_id=\($0)")) })
+            for room in rooms {
+                let bound = try await server.request("PUT", "/v1/threads/bound-\(room)/users/user-of-\(room)")
+                #expect(bound.body == "{\"changed\":true}")
+            }
+            func expectAllReached(_ what: Comment) async throws {
+                for room in rooms.flatMap({ [$0, "bound-\($0)"] }) {
+                    let sent = try await server.request("POST", "/v1/threads/\(room)/messages", body: "1")
+                    #expect(try sent.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1), what)
+                }
+            }
+            try await expectAllReached("as they were told")
+            for shard in try await server.statistics().shards { kill(shard.pid, SIGKILL) }
+            try await server.waitForStatistics("all shards back") { statistics in
+                statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == 2 }
+            }
+            try await expectAllReached("after a crash")
+            #expect(try await server.control(["scale", "3"]).code == 0)
+            try await expectAllReached("by other shards")
+            #expect(try await server.statistics().threads == 80)
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+        faults.remove()
+    }
+
     @Test func `a worker that hangs is replaced, and its clients notice nothing`() async throws {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",

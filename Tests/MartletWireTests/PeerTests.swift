@@ -95,6 +95,25 @@ import Testing
     }
 }
 
+@Suite struct RoomChangesTests {
+    @Test(arguments: [0, 1, 64, 1000, RoomChanges.largestPiece])
+    func `any number of rooms is told in pieces that fit into frames, and adds up`(largest: Int) throws {
+        let long = String(repeating: "r", count: 250)
+        let changes = (0..<(largest > 1000 ? 20_000 : 300)).map { number in
+            let room = number.isMultiple(of: 2) ? Room.thread("\(long)\(number)") : .job("\(number)")
+            return RoomChange(room: room, isOccupied: number % 3 > 0)
+        }
+        let pieces = RoomChanges.pieces(of: changes, largest: largest)
+        #expect(pieces.count > 1 && pieces.flatMap(\.changes) == changes)
+        for piece in pieces {
+            let bytes = piece.bytes
+            #expect(bytes.count <= max(largest, 4 + 6 + 256) && bytes.count <= PeerHeader.largestPayload)
+            #expect(try RoomChanges(bytes, in: 0..<bytes.count) == piece)
+        }
+        #expect(RoomChanges.pieces(of: [], largest: largest) == [RoomChanges([])])
+    }
+}
+
 @Suite struct PeerStreamTests {
     @Test func `frames are read back however the stream is cut`() throws {
         var sender = PeerStream()

@@ -215,7 +215,9 @@ extension Arena {
             let word = journal[kind]
             let (chunk, capacity) = (UInt32(truncatingIfNeeded: word), Int(word >> 32))
             guard chunk != 0 else { continue }
-            guard capacity <= ArenaTable.largestCapacity, isInside(chunk, count: capacity * 4), survey.claim(chunk, capacity * 4) else {
+            guard capacity <= ArenaTable.largestCapacity, isInside(chunk, count: capacity * 4),
+                survey.claim(chunk, capacity * 4)
+            else {
                 journal[kind] = 0
                 continue
             }

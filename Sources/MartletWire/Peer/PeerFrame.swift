@@ -14,7 +14,7 @@ package enum PeerKind: UInt8, Sendable {
     case reply = 6
     /// Worker to supervisor: a line for the log.
     case log = 7
-    /// Worker to supervisor: ``RoomChanges`` of its shard.
+    /// Worker to supervisor: ``RoomChanges`` of its shard, in pieces; the last one has a correlation other than 0.
     case rooms = 8
     /// Supervisor to worker: the changes of that correlation are noted; publishes are sent accordingly from now on.
     case roomsNoted = 9
@@ -27,6 +27,8 @@ package enum PeerKind: UInt8, Sendable {
     /// Supervisor to worker: the shard is yours.
     case commit = 12
     /// Worker to supervisor: all rooms of its shard (``RoomChanges``), in place of what was known.
+    ///
+    /// They come in pieces; the correlation says how many are still to come, and with the last one they count.
     case allRooms = 13
     /// Worker to supervisor: what the take-over came to (``Adoption``); it serves.
     case recovered = 14

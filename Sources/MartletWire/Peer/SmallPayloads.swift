@@ -21,7 +21,12 @@ package struct ShardStates: Equatable, Sendable {
 }
 
 /// Rooms that got their first member on a shard, or lost their last one, in order.
+///
+/// A shard may have any number of rooms, and a frame may not have any length: what is told is cut into pieces.
 package struct RoomChanges: Equatable, Sendable {
+    /// The bytes of a piece, about; a room's name has at most 256.
+    package static let largestPiece = 1_048_576
+
     package var changes: [RoomChange]
 
     package init(_ changes: [RoomChange]) {
@@ -37,6 +42,22 @@ package struct RoomChanges: Equatable, Sendable {
         }
         try reader.finish()
         changes = list
+    }
+
+    /// The same changes in the same order, in pieces of at most so many bytes, or of one change; at least one piece.
+    package static func pieces(of changes: [RoomChange], largest: Int = largestPiece) -> [RoomChanges] {
+        var pieces: [RoomChanges] = []
+        var start = 0
+        var byteCount = 4
+        for (index, change) in changes.enumerated() {
+            let more = 6 + change.room.id.utf8.count
+            if index > start, byteCount + more > largest {
+                pieces.append(RoomChanges(Array(changes[start..<index])))
+                (start, byteCount) = (index, 4)
+            }
+            byteCount += more
+        }
+        return pieces + [RoomChanges(Array(changes[start...]))]
     }
 
     package var bytes: [UInt8] {

@@ -1,9 +1,11 @@
 internal import MartletLinux
+internal import MartletWire
 
 /// Makes a worker fail where a test wants it to: only in debug builds, and only where `MARTLET_FAULTS` names a file.
 ///
 /// The file has a line `POINT ACTION [GENERATION] [COUNT] [TEXT]` for each fault; the worker of that generation (0: of any)
 /// fails when it comes to the point for the COUNTth time; with a text, only messages that contain it count.
+/// `rooms pieces 0 BYTES` is none: it makes the pieces in which rooms are told as small as a test can fill.
 enum Fault {
     /// The steps of a worker's life at which it can fail.
     enum Point: String {
@@ -30,6 +32,15 @@ enum Fault {
         if unsafe planned.contains(where: { $0.point == point.rawValue }) {
             debug(point, String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
         }
+        #endif
+    }
+
+    /// The largest piece in which rooms are told.
+    static var roomsPiece: Int {
+        #if DEBUG
+        unsafe planned.first { $0.point == "rooms" }?.count ?? RoomChanges.largestPiece
+        #else
+        RoomChanges.largestPiece
         #endif
     }
 

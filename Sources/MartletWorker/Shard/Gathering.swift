@@ -74,7 +74,7 @@ final class Gathering {
         while let (source, sockets) = waiting.popLast() {
             do {
                 try take(sockets, from: source)
-                bindings += record.gather(from: source) { map.shard(ofSlot: $0) == shard }
+                bindings += try record.gather(from: source) { map.shard(ofSlot: $0) == shard }
             } catch {
                 outcome.problem = "\(error)"
             }

@@ -140,7 +140,11 @@ final class Shard {
                 return .closed(manager.disconnect(connection: id, code: code, reason: reason))
             case .bind(let user, let thread):
                 let entry = manager.bind(user: user, toThread: thread)
-                if entry == .joined { record.bind(user: user, thread: thread) }
+                if entry == .joined, !record.bind(user: user, thread: thread) {
+                    // What a successor would not know of is not promised.
+                    manager.unbind(user: user, fromThread: thread)
+                    return .failed(.overloaded)
+                }
                 announceRooms(on: manager)
                 return entry == .tooMany ? .failed(.tooManyRooms) : .bound(entry == .joined)
             case .unbind(let user, let thread):
@@ -217,14 +221,21 @@ final class Shard {
         // Alone, nobody else needs to know.
         if changes.isEmpty || contract.shardCount == 1 { return }
         roomsTold += 1
-        link.send(.rooms, RoomChanges(changes).bytes, correlation: roomsTold)
+        let pieces = RoomChanges.pieces(of: changes, largest: Fault.roomsPiece)
+        for (index, piece) in pieces.enumerated() {
+            link.send(.rooms, piece.bytes, correlation: index == pieces.count - 1 ? roomsTold : 0)
+        }
     }
 
     /// Tells the switchboard all rooms, in place of those that it knew from the worker before.
     func announceAllRooms(on manager: isolated WebSocketManager) {
         _ = manager.takeRoomChanges()
         if contract.shardCount == 1 { return }
-        link.send(.allRooms, RoomChanges(manager.rooms.map { RoomChange(room: $0, isOccupied: true) }).bytes)
+        let rooms = manager.rooms.map { RoomChange(room: $0, isOccupied: true) }
+        let pieces = RoomChanges.pieces(of: rooms, largest: Fault.roomsPiece)
+        for (index, piece) in pieces.enumerated() {
+            link.send(.allRooms, piece.bytes, correlation: UInt64(pieces.count - 1 - index))
+        }
         // The one before may not have noted all that it was told.
         if roomsTold > roomsNoted { link.send(.rooms, RoomChanges([]).bytes, correlation: roomsTold) }
     }

@@ -33,11 +33,14 @@ final class ShardRecord {
 
     // MARK: Bindings
 
-    func bind(user: String, thread: String) {
+    /// Records a binding for good; false where there is no memory.
+    func bind(user: String, thread: String) -> Bool {
         var writer = ByteWriter()
         writer.put(user)
         writer.put(thread)
-        bindings[Binding(user: ExactText(user), thread: ExactText(thread))] = bindingTable.insert(writer.bytes)
+        guard let place = bindingTable.insert(writer.bytes) else { return false }
+        bindings[Binding(user: ExactText(user), thread: ExactText(thread))] = place
+        return true
     }
 
     func unbind(user: String, thread: String) {
@@ -161,15 +164,17 @@ final class ShardRecord {
 
     /// Takes over what another shard has recorded of users that are ours now; nothing is changed there.
     ///
-    /// Returns their bindings.
-    func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) -> [(user: String, thread: String)] {
+    /// Returns their bindings; throws where there is no memory for them.
+    func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) throws -> [(user: String, thread: String)] {
         answers.gather(from: source, isOurs: isOurs)
         var restored: [(user: String, thread: String)] = []
+        var isFull = false
         unsafe ForeignTable(.bindings, in: source).forEach { bytes in
             guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.slot(ofUser: user)) else { return }
-            bind(user: user, thread: thread)
+            if !bind(user: user, thread: thread) { isFull = true }
             restored.append((user, thread))
         }
+        if isFull { throw TakeOverProblem("the shared memory is full") }
         return restored
     }
 
