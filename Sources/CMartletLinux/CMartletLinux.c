@@ -126,6 +126,26 @@ int martlet_socket_cookie(int fd, uint64_t *cookie) {
   return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &length);
 }
 
+int martlet_local_name(int fd, void *name, int capacity) {
+  socklen_t length = (socklen_t)capacity;
+  return getsockname(fd, name, &length) ? -1 : (int)length;
+}
+
+/* A port that the kernel chose is lost with the state of listening, though getsockname(2) still tells it; one that was
+   asked for stays bound (EINVAL). */
+int martlet_listen_again(int fd, const void *name, int length, int backlog) {
+  if (bind(fd, name, (socklen_t)length) && errno != EINVAL) return -1;
+  return listen(fd, backlog);
+}
+
+int martlet_is_tcp_connection(int fd) {
+  int protocol = 0, listens = 1;
+  socklen_t length = sizeof protocol;
+  if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) || protocol != IPPROTO_TCP) return 0;
+  length = sizeof listens;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && !listens;
+}
+
 int martlet_is_listening(int fd) {
   int on = 0;
   socklen_t length = sizeof on;
@@ -219,6 +239,16 @@ int martlet_memfd(const char *name, int allow_sealing) {
 
 int martlet_seal(int memfd) {
   return fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+}
+
+/* The last seal keeps others from adding one that forbids writing. */
+int martlet_fix_size(int memfd) {
+  return fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+}
+
+int martlet_has_fixed_size(int memfd) {
+  int seals = fcntl(memfd, F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) && (seals & F_SEAL_GROW);
 }
 
 int martlet_inherit(int fd, int on) {

@@ -6,9 +6,16 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,8 +26,8 @@
 #endif
 
 /* What a process that only talks over sockets it was given never does: other programs, sockets and processes of its own,
-   files that change, signals to others, other rights. What it opens it can read: other processes' memory is kept from it
-   by martlet_hide_memory. All else is allowed, and costs a look into a bitmap that the
+   files that change, signals to others, others' limits and priorities, other rights. What it opens it can read: other
+   processes' memory is kept from it by martlet_hide_memory. All else is allowed, and costs a look into a bitmap that the
    kernel keeps (seccomp(2)); who wants more has the service manager's SystemCallFilter=. */
 static const int refused[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_pidfd_open,
@@ -32,6 +39,15 @@ static const int refused[] = {
     SYS_init_module, SYS_finit_module, SYS_kexec_load, SYS_acct, SYS_quotactl, SYS_sethostname,
     SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_capset,
     SYS_add_key, SYS_request_key, SYS_keyctl, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_tkill,
+    SYS_ftruncate, SYS_fallocate, SYS_fchmod, SYS_fchown, SYS_fsetxattr, SYS_fremovexattr, SYS_setpriority,
+    SYS_ioprio_set, SYS_migrate_pages, SYS_move_pages, SYS_process_madvise, SYS_setpgid, SYS_shmget, SYS_semget,
+    SYS_msgget, SYS_mq_open,
+#if defined(SYS_process_mrelease)
+    SYS_process_mrelease,
+#endif
+#if defined(SYS_fchmodat2)
+    SYS_fchmodat2,
+#endif
 #if defined(__x86_64__)
     SYS_fork, SYS_vfork, SYS_creat, SYS_unlink, SYS_rmdir, SYS_rename, SYS_link, SYS_symlink, SYS_mkdir, SYS_mknod,
     SYS_chmod, SYS_chown, SYS_lchown,
@@ -48,6 +64,8 @@ static const int unknown[] = {SYS_clone3, SYS_openat2};
 #define HAS(bits, yes, no) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (uint32_t)(bits), yes, no)
 #define REFUSE ANSWER(SECCOMP_RET_ERRNO | EPERM)
 #define ALLOW ANSWER(SECCOMP_RET_ALLOW)
+/* Of no other process than itself, which some calls name 0. */
+#define OF_ITSELF(call) IS(call, 0, 5), LOAD(ARGUMENT(0)), IS(0, 2, 0), IS(own, 1, 0), REFUSE, ALLOW
 
 int martlet_confine(void) {
 #if !defined(OUR_ARCHITECTURE)
@@ -79,6 +97,21 @@ int martlet_confine(void) {
       /* Signals to nobody but itself. */
       IS(SYS_kill, 0, 4), LOAD(ARGUMENT(0)), IS(own, 1, 0), REFUSE, ALLOW,
       IS(SYS_tgkill, 0, 4), LOAD(ARGUMENT(0)), IS(own, 1, 0), REFUSE, ALLOW,
+      OF_ITSELF(SYS_prlimit64), /* which the C library's getrlimit is, too */
+      OF_ITSELF(SYS_sched_setaffinity), OF_ITSELF(SYS_sched_setscheduler), OF_ITSELF(SYS_sched_setparam),
+      OF_ITSELF(SYS_sched_setattr),
+      /* Listening sockets and memory are shared with others: nothing that would end accepting for all, make others block,
+         or send them signals. */
+      IS(SYS_shutdown, 0, 4), LOAD(ARGUMENT(1)), IS(SHUT_WR, 1, 0), REFUSE, ALLOW,
+      IS(SYS_fcntl, 0, 9), LOAD(ARGUMENT(1)), IS(F_SETFL, 6, 0), IS(F_SETOWN, 5, 0), IS(F_SETSIG, 4, 0),
+      IS(F_SETOWN_EX, 3, 0), IS(F_SETLEASE, 2, 0), IS(F_NOTIFY, 1, 0), ALLOW, REFUSE,
+      IS(SYS_ioctl, 0, 7), LOAD(ARGUMENT(1)), IS(SIOCOUTQ, 4, 0), IS(SIOCINQ, 3, 0), IS(TCGETS, 2, 0),
+      IS(TIOCGWINSZ, 1, 0), REFUSE, ALLOW,
+      IS(SYS_setsockopt, 0, 19), LOAD(ARGUMENT(1)), IS(SOL_SOCKET, 2, 0), IS(IPPROTO_TCP, 8, 0), REFUSE,
+      LOAD(ARGUMENT(2)), IS(SO_SNDBUF, 4, 0), IS(SO_RCVBUF, 3, 0), IS(SO_OOBINLINE, 2, 0), IS(SO_KEEPALIVE, 1, 0),
+      REFUSE, ALLOW,
+      LOAD(ARGUMENT(2)), IS(TCP_NODELAY, 5, 0), IS(TCP_KEEPIDLE, 4, 0), IS(TCP_KEEPINTVL, 3, 0), IS(TCP_KEEPCNT, 2, 0),
+      IS(TCP_USER_TIMEOUT, 1, 0), REFUSE, ALLOW,
   };
   enum { HEAD = sizeof head / sizeof *head, LOOKED = sizeof looked_into / sizeof *looked_into };
   enum { REFUSED = sizeof refused / sizeof *refused, UNKNOWN = sizeof unknown / sizeof *unknown };
@@ -99,4 +132,28 @@ int martlet_confine(void) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return -1;
   return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 #endif
+}
+
+/* What a process that strangers have taken over would try beside programs, sockets and files: to harm the others by what
+   it shares with them. */
+const char *martlet_harm(int number, int listener, int memory) {
+  const pid_t other = getppid();
+  const struct rlimit none = {16, 16};
+  const cpu_set_t cpus = {{1}};
+  struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+  const struct sock_fprog deaf = {1, &drop};
+  int pid = (int)other;
+  switch (number) {
+    case 0: return prlimit(other, RLIMIT_NOFILE, &none, NULL) ? "another's limits" : "";
+    case 1: return sched_setaffinity(other, sizeof cpus, &cpus) ? "another's processors" : "";
+    case 2: return setpriority(PRIO_PROCESS, (id_t)other, 19) ? "another's priority" : "";
+    case 3: return fcntl(listener, F_SETOWN, other) ? "signals by a socket" : "";
+    case 4: return fcntl(listener, F_SETSIG, SIGKILL) ? "other signals by a socket" : "";
+    case 5: return ioctl(listener, FIOSETOWN, &pid) ? "signals by ioctl" : "";
+    case 6: return fcntl(listener, F_SETFL, 0) ? "a listener that blocks" : "";
+    case 7: return shutdown(listener, SHUT_RDWR) ? "the end of a listener" : "";
+    case 8: return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &deaf, sizeof deaf) ? "a deaf listener" : "";
+    case 9: return ftruncate(memory, 0) ? "memory that shrinks" : "";
+    default: return NULL;
+  }
 }

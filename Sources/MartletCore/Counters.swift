@@ -67,19 +67,30 @@ package struct Counters: Equatable, Sendable {
         set { histograms[timing.rawValue] = newValue }
     }
 
-    package mutating func closed(with code: UInt16) { closes[CloseLabel.index(of: code)] += 1 }
+    package mutating func closed(with code: UInt16, count: Int = 1) {
+        let index = CloseLabel.index(of: code)
+        closes[index] = Self.sum(closes[index], count)
+    }
 
     /// Sets what was received from another process.
     package mutating func setCloses(_ counts: [Int]) {
         for (index, count) in counts.prefix(closes.count).enumerated() { closes[index] = count }
     }
 
+    /// Sums of what other processes say never trap: they stay at their end.
     package mutating func merge(_ other: Counters) {
-        for index in values.indices { values[index] += other.values[index] }
-        for index in closes.indices { closes[index] += other.closes[index] }
+        for index in values.indices { values[index] = Self.sum(values[index], other.values[index]) }
+        for index in closes.indices { closes[index] = Self.sum(closes[index], other.closes[index]) }
         for index in histograms.indices where other.histograms[index].sum > 0 {
             histograms[index].merge(other.histograms[index])
         }
+    }
+}
+
+extension Counters {
+    fileprivate static func sum(_ left: Int, _ right: Int) -> Int {
+        let (sum, overflows) = left.addingReportingOverflow(right)
+        return overflows ? (right > 0 ? .max : .min) : sum
     }
 }
 

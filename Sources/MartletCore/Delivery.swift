@@ -15,9 +15,10 @@ package struct Delivery: Equatable, Sendable {
 
     /// Adds the receipt of another shard.
     package mutating func merge(_ other: Delivery) {
-        matched += other.matched
-        delivered += other.delivered
-        failed += other.failed
+        // Each is what another process says, at most 32 bits of it.
+        matched &+= other.matched
+        delivered &+= other.delivered
+        failed &+= other.failed
     }
 }
 

@@ -82,6 +82,8 @@ package struct PendingRequests: Sendable {
         precondition(!shards.isEmpty, "a request goes to somebody")
         let bits = shards.reduce(UInt128(0)) { $0 | 1 << UInt128($1) }
         let gathered: Gathered = mode == .statistics ? .statistics([]) : .receipt(Delivery())
+        // Whoever gives a number twice hears of the second request only.
+        if let old = entries[key] { frameBytes -= old.frame.count }
         entries[key] = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline, frame: frame)
         frameBytes += frame.count
         order.append((key, deadline))

@@ -18,10 +18,22 @@ package struct RateLimit: Equatable, Sendable {
     }
 
     /// The state after one more event; nil where the event is too much.
-    package func admitting(_ state: UInt64, now: UInt64) -> UInt64? {
+    ///
+    /// `cost`: what it takes of the rate, in events; one that is admitted may take more than there was.
+    package func admitting(_ state: UInt64, cost: UInt64 = 1, now: UInt64) -> UInt64? {
         let start = max(state, now)
-        return start - now > tolerance ? nil : start + interval
+        return start - now > tolerance ? nil : start &+ interval &* cost
     }
+
+    /// The same where the state is shared with processes that may write anything: one that no clock of theirs can have
+    /// made counts as an empty bucket.
+    package func admitting(shared state: UInt64, now: UInt64) -> UInt64? {
+        let furthest = now &+ tolerance &+ interval &+ Self.clockDifference
+        return admitting(state > furthest ? now : state, now: now)
+    }
+
+    /// Processes read the same clock once a turn.
+    private static let clockDifference: UInt64 = 10_000_000_000
 
     /// Nanoseconds until the next event would be admitted.
     package func wait(_ state: UInt64, now: UInt64) -> UInt64 {

@@ -28,10 +28,12 @@ package struct CreditWindow: Equatable, Sendable {
         return true
     }
 
-    /// The peer granted us more.
+    /// The peer granted us more; a peer of ours grants no more than this in all.
     package mutating func granted(_ count: Int) {
-        available += count
+        available = min(available + count, Self.most)
     }
+
+    private static let most = 1 << 20
 
     /// We took descriptors off the channel; returns how many credits to grant back now (0: not yet worth a packet).
     package mutating func took(_ count: Int) -> Int {

@@ -195,6 +195,7 @@ package final class DescriptorChannel {
                 return nil
             }
             if length == 0 {
+                if count == 1 { closeDescriptor(passed) }
                 isClosed = true
                 return nil
             }
@@ -206,6 +207,8 @@ package final class DescriptorChannel {
                 continue
             }
             if buffer[0] == Self.grantMark, length == 5 {
+                // A grant has none; whoever sends one all the same does not get our table filled.
+                if count == 1 { closeDescriptor(passed) }
                 window.granted((1...4).reduce(0) { $0 << 8 | Int(buffer[$1]) })
                 flush()
                 continue

@@ -19,6 +19,8 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
 
         package static let readable = Interest(rawValue: EPOLLIN.rawValue)
         package static let writable = Interest(rawValue: EPOLLOUT.rawValue)
+        /// Only the end of it: somebody has shut it down.
+        package static let end = Interest(rawValue: EPOLLRDHUP.rawValue)
         /// Of several loops that watch one listener, wake one, not all (EPOLLEXCLUSIVE).
         package static let exclusive = Interest(rawValue: EPOLLEXCLUSIVE.rawValue)
     }

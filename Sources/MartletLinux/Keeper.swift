@@ -76,6 +76,7 @@ package final class Estate {
         }
         guard length > 0 else { throw SystemCallError("keeper", EPIPE) }
         if truncated != 0 { lost = true }
+        if bytes[0] != UInt8(ascii: "s") { descriptors.prefix(Int(count)).forEach(closeDescriptor) }
         let number = (1...4).reversed().reduce(0) { $0 << 8 | Int(bytes[$1]) }
         switch bytes[0] {
         case UInt8(ascii: "k"): return .born(pid: Int32(truncatingIfNeeded: number))

@@ -69,6 +69,23 @@ package enum Listener {
         StreamSocket.setUrgentInline(listener)
     }
 
+    /// The address that a socket is bound to, as the kernel has it: for ``listenAgain(_:at:)``.
+    package static func name(of listener: Int32) -> [UInt8] {
+        var name = [UInt8](repeating: 0, count: 128)
+        let length = unsafe name.withUnsafeMutableBytes { unsafe martlet_local_name(listener, $0.baseAddress, 128) }
+        return Array(name.prefix(max(0, Int(length))))
+    }
+
+    /// Makes a TCP socket listen again where somebody who holds it has shut it down, which ends accepting for all.
+    ///
+    /// `name`: its address of before. There is no such call for a Unix socket.
+    package static func listenAgain(_ listener: Int32, at name: [UInt8]) throws(SystemCallError) {
+        let result = unsafe name.withUnsafeBytes {
+            unsafe martlet_listen_again(listener, $0.baseAddress, Int32($0.count), backlog)
+        }
+        guard result == 0 else { throw .last("listen") }
+    }
+
     /// The next connection that waits, non-blocking and close-on-exec; nil when none waits.
     package static func accept(_ listener: Int32) throws(SystemCallError) -> Int32? {
         let descriptor = martlet_accept(listener)

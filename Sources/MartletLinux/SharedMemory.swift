@@ -3,7 +3,22 @@ internal import Glibc
 
 /// Memory that several processes can map and that outlives any of them while a descriptor of it is open (memfd_create(2)).
 package enum SharedMemory {
-    /// A new region of that many bytes, all zero; pages cost memory only once they are touched.
+    /// A new region of that many bytes, all zero, which stays that long whoever holds it: one that shrank would end everybody
+    /// who has it mapped (SIGBUS).
+    ///
+    /// Pages cost memory only once they are touched.
+    package static func fixed(name: String, byteCount: Int) throws(SystemCallError) -> OwnedDescriptor {
+        let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 1))
+        guard descriptor.number >= 0 else { throw .last("memfd_create") }
+        guard ftruncate(descriptor.number, byteCount) == 0 else { throw .last("ftruncate") }
+        guard martlet_fix_size(descriptor.number) == 0 else { throw .last("fcntl(F_ADD_SEALS)") }
+        return descriptor
+    }
+
+    /// True where nobody can change the region's size.
+    package static func isFixed(_ descriptor: Int32) -> Bool { martlet_has_fixed_size(descriptor) == 1 }
+
+    /// A new region of that many bytes, all zero, which grows as it is written; for processes that trust each other.
     package static func create(name: String, byteCount: Int) throws(SystemCallError) -> OwnedDescriptor {
         let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 0))
         guard descriptor.number >= 0 else { throw .last("memfd_create") }

@@ -69,6 +69,9 @@ package enum StreamSocket {
         _ = martlet_set_no_delay(socket)
     }
 
+    /// True for a TCP socket that does not listen: what a client's is, or was.
+    package static func isConnection(_ socket: Int32) -> Bool { martlet_is_tcp_connection(socket) == 1 }
+
     /// Has urgent bytes (tcp(7), MSG_OOB) read where they lie in the stream (SO_OOBINLINE), without which the kernel's counts
     /// of the stream do not add up.
     ///

@@ -14,7 +14,7 @@ final class Board {
         self.addressKey = addressKey
         let places = NodeBoard.places(connections: limits.connections, perAddress: limits.connectionsPerAddress)
         let byteCount = NodeBoard.byteCount(shards: shards, places: places)
-        memory = try SharedMemory.create(name: "martlet-board", byteCount: byteCount)
+        memory = try SharedMemory.fixed(name: "martlet-board", byteCount: byteCount)
         mapping = try MemoryMapping(of: memory.number)
         board = unsafe try NodeBoard(formatting: mapping.bytes, shards: shards, places: places)
     }

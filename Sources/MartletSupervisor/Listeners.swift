@@ -103,6 +103,42 @@ struct Listeners {
         }
     }
 
+    // MARK: Healing
+
+    /// What became of a socket that somebody has shut down.
+    enum Healing: Equatable {
+        case listensAgain
+        /// A new one listens in its place; workers that hold the old one must be replaced.
+        case replaced
+        /// Only whoever made it can make another one.
+        case lost(String)
+    }
+
+    /// Clients' and backends' sockets.
+    var all: [Int32] { client + api }
+
+    /// Has one of ``all`` listen again.
+    ///
+    /// `name`: its address of before (``Listener/name(of:)``).
+    mutating func heal(_ index: Int, name: [UInt8]) -> Healing {
+        do throws(SystemCallError) {
+            if Listener.port(of: all[index]) != nil {
+                try Listener.listenAgain(all[index], at: name)
+                return .listensAgain
+            }
+            // Clients connect over TCP, so it is a backends' socket; of those we open one.
+            guard let path = ownedPaths.first(where: { apiAddress == "unix:\($0)" }) else {
+                return .lost("restart its socket unit, or whatever opened it")
+            }
+            let (descriptor, _) = try Listener.open(.unix(path: path))
+            closeDescriptor(api[index - client.count])
+            api[index - client.count] = descriptor
+            return .replaced
+        } catch {
+            return .lost("\(error)")
+        }
+    }
+
     /// True where backends connect over a network.
     var isAPIOnNetwork: Bool { api.contains { Listener.port(of: $0) != nil } }
 

@@ -15,9 +15,9 @@ extension Supervisor {
     /// To the worker that has the client's user, now or when there is one again, or back.
     func deliver(_ packet: DescriptorChannel.Packet) {
         guard let descriptor = packet.descriptor else { return }
-        guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned else {
-            return closeDescriptor(descriptor)
-        }
+        // Whoever passes something else wants it in another worker's hands.
+        guard StreamSocket.isConnection(descriptor), let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned
+        else { return closeDescriptor(descriptor) }
         let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
         if let owner = owner(of: ticket) {
             if owner.isRecovering || owner.isHeld || owner.isUnconfirmed {

@@ -30,7 +30,7 @@ extension Supervisor {
         let old = (configuration, secrets)
         (configuration, secrets) = (new, newSecrets)
         log.info("Reloading")
-        roll { problem in
+        renew { problem in
             if let problem {
                 (self.configuration, self.secrets) = old
                 return respond(problem)
@@ -38,6 +38,17 @@ extension Supervisor {
             self.log.info("Reloaded")
             respond(nil)
         }
+    }
+
+    /// Replaces every worker, one after another, or all at once where they need new memory; `onEnd` is told why not, or nil.
+    func renew(_ onEnd: @escaping (String?) -> Void) {
+        if !hasFixedMemory { scale(to: workers.count, isForced: true, onEnd) } else { roll(onEnd) }
+    }
+
+    /// Version 0.1.0 made memory whose size any worker could change, and with that end all others.
+    var hasFixedMemory: Bool {
+        SharedMemory.isFixed(board.memory.number)
+            && workers.allSatisfy { $0.arena < 0 || SharedMemory.isFixed($0.arena) }
     }
 
     /// Replaces every worker, one after another; `onEnd` is told why it ended early, or nil.

@@ -31,6 +31,7 @@ extension Supervisor {
         busyUntil = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds + 5_000_000_000
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
         loop.deregister(listeners.control)
+        unwatchListeners()
         listeners.close()
         for worker in workers {
             // Nothing is handed over any more: the heir holds the donor's sockets, and must not get them.

@@ -49,8 +49,18 @@ extension Supervisor {
         return true
     }
 
+    /// Whether a worker may say something: of a shard, only who has it; others say that they are there, or what they took.
+    private func mayBeSaid(_ kind: PeerKind, by worker: WorkerProcess) -> Bool {
+        let isOwner = workers.indices.contains(worker.shard) && workers[worker.shard] === worker
+        return switch kind {
+        case .reply, .rooms, .allRooms, .frozen, .recovered: isOwner
+        case .ready, .adopted: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
+        default: true
+        }
+    }
+
     private func heard(_ frame: PeerStream.Frame, from worker: WorkerProcess) throws(WireError) {
-        guard let input = worker.stream?.input else { return }
+        guard let input = worker.stream?.input, mayBeSaid(frame.header.kind, by: worker) else { return }
         switch frame.header.kind {
         case .command: unsafe switchboard.command(frame, from: worker, now: loop.now)
         case .reply: switchboard.reply(frame, from: worker)

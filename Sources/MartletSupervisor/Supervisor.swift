@@ -8,7 +8,7 @@ internal import MartletWire
 actor Supervisor {
     enum Source: UInt8 {
         case signals = 1
-        case control, controlPeer, process, link, post, timer, keeper, keeperEnd, check
+        case control, controlPeer, process, link, post, timer, keeper, keeperEnd, check, listener
 
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
@@ -33,6 +33,8 @@ actor Supervisor {
     let workerProgram: ProgramFile
     let log: Logger
     var listeners: Listeners
+    /// Where they listen, as the kernel has it.
+    var listenerNames: [[UInt8]] = []
     /// Of each shard, the worker that has it.
     var workers: [WorkerProcess]
     /// Workers that are about to have a shard, and those that had one and still answer.
@@ -193,6 +195,7 @@ actor Supervisor {
     private func begin(_ resumption: Resumption?) throws {
         try loop.register(signals.descriptor.number, token: Source.signals.token(), interest: .readable)
         try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
+        try watchListeners()
         if configuration.isDevelopment {
             log.warning("Development mode: nobody is checked, anyone on this machine may connect and publish")
         }
@@ -232,6 +235,7 @@ actor Supervisor {
             case .keeper: keeperSpoke(tagged(index))
             case .keeperEnd: keeperEnded(Int32(index))
             case .check: checkEnded()
+            case .listener: listenerEnded(index)
             case .timer: timerDeadline = nil
             case nil: break
             }

@@ -266,6 +266,7 @@ final class Switchboard {
             if let asker = asker(key), var target = asker.takeStream() {
                 target.append(header, copying: frame.payload, of: input)
                 asker.stream = target
+                asker.endIfDeaf()
             }
         case .single:
             let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
@@ -325,7 +326,9 @@ final class Switchboard {
             correlation: answer.key.correlation,
             payloadLength: payload.count
         )
-        if let asker = asker(answer.key) { asker.stream?.append(header, payload) }
+        guard let asker = asker(answer.key) else { return }
+        asker.stream?.append(header, payload)
+        asker.endIfDeaf()
     }
 
     /// Who asked, if it is still there: a worker's numbers begin with its generation.
@@ -371,6 +374,13 @@ extension WorkerProcess {
         stream.append(frame)
         self.stream = stream
     }
+
+    /// A worker asks no more than it has room for; one that goes on asking and reads nothing is not ours any more.
+    fileprivate func endIfDeaf() {
+        if let stream, stream.queuedBytes > Self.mostUnread { end("it does not read the answers that it asks for") }
+    }
+
+    private static let mostUnread = 4 * PeerHeader.largestPayload
 
     /// Takes the stream out, so that it is changed in place; the caller puts it back.
     fileprivate func takeStream() -> PeerStream? {

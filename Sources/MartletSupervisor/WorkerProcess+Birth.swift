@@ -91,7 +91,7 @@ extension WorkerProcess {
 
     private func makeArena(_ configuration: Configuration) throws(SystemCallError) {
         let layout = ArenaLayout(connections: configuration.limits.connections)
-        let memory = try SharedMemory.create(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
+        let memory = try SharedMemory.fixed(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
         try Self.write(
             ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
             to: memory.number

@@ -294,7 +294,7 @@ final class WorkerProcess {
     /// So many connections are lost, with the worker that had them and its keeper.
     func lost(connections: Int) {
         guard connections > 0 else { return }
-        for _ in 0..<connections { ledger.closed(with: CloseLabel.abnormal) }
+        ledger.closed(with: CloseLabel.abnormal, count: connections)
         var restart = Restart(at: Clock.unixMilliseconds())
         restart.lost = connections
         lastRestart = restart

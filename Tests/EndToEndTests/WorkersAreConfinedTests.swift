@@ -4,7 +4,7 @@ import Testing
 
 /// Who takes a worker over from outside has its connections, and nothing else of the machine.
 @Suite struct WorkersAreConfinedTests {
-    @Test func `a worker cannot start programs, make sockets or folders, or reach other processes, and serves on`()
+    @Test func `a worker cannot start programs, make sockets or folders, reach or harm other processes, and serves on`()
         async throws
     {
         let faults = Faults()
@@ -15,7 +15,10 @@ import Testing
             clients.send("a", "{\"type\":\"escape\"}")
             #expect(try await clients.messages("a", count: 1).first?.contains("unsupported_type") == true)
             let tried = await server.log().filter { $0.contains("martlet-worker is kept from") }
-            #expect(tried.count == 4 && tried.allSatisfy { $0.contains("Operation not permitted") }, "\(tried)")
+            #expect(tried.count == 14 && tried.allSatisfy { $0.contains("Operation not permitted") }, "\(tried)")
+            #expect(await server.log().allSatisfy { !$0.contains("escapes") })
+            // The listener was not harmed.
+            try await clients.open([("b", server.webSocket("bob"))])
             let shard = try #require(try await server.statistics().shards.first)
             let status = try String(contentsOfFile: "/proc/\(shard.pid)/status", encoding: .utf8)
             #expect(status.contains("Seccomp:\t2\n") && status.contains("NoNewPrivs:\t1\n"))

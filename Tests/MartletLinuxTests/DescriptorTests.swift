@@ -45,6 +45,46 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
 
     private func anyDescriptor() -> Int32 { open("/dev/null", O_RDONLY | O_CLOEXEC) }
 
+    @Test func `a grant that carries a descriptor, as no peer of ours sends one, leaves none in our table`() throws {
+        let (one, two) = try SocketPair(.packets).split()
+        defer { closeDescriptor(two) }
+        let channel = DescriptorChannel(owning: one, window: 8, bound: 100)
+        let tether = Tether(owning: fcntl(two, F_DUPFD_CLOEXEC, 0))
+        let passed = anyDescriptor()
+        defer { closeDescriptor(passed) }
+        let before = CurrentProcess.openDescriptors
+        for _ in 0..<50 {
+            // The tether's packets have one byte, so each is a packet; a grant has five.
+            try #require(tether.send([passed]))
+            try #require(sendGrant(two, passed: passed))
+        }
+        while let packet = channel.receive() { packet.descriptor.map(closeDescriptor) }
+        #expect(CurrentProcess.openDescriptors == before)
+    }
+
+    /// Five bytes that look like a grant, with a descriptor.
+    private func sendGrant(_ socket: Int32, passed: Int32) -> Bool {
+        var bytes: [UInt8] = [0xFF, 0, 0, 0, 1]
+        var control = [UInt8](repeating: 0, count: 24)
+        return bytes.withUnsafeMutableBytes { data in
+            control.withUnsafeMutableBytes { header in
+                header.storeBytes(of: 20, as: Int.self)  // cmsg_len
+                header.storeBytes(of: Int32(SOL_SOCKET), toByteOffset: 8, as: Int32.self)
+                header.storeBytes(of: Int32(SCM_RIGHTS), toByteOffset: 12, as: Int32.self)
+                header.storeBytes(of: passed, toByteOffset: 16, as: Int32.self)
+                var part = iovec(iov_base: data.baseAddress, iov_len: data.count)
+                return withUnsafeMutablePointer(to: &part) { part in
+                    var message = msghdr()
+                    message.msg_iov = part
+                    message.msg_iovlen = 1
+                    message.msg_control = header.baseAddress
+                    message.msg_controllen = header.count
+                    return sendmsg(socket, &message, 0) == 5
+                }
+            }
+        }
+    }
+
     @Test func `a packet arrives whole with its descriptor, and the sender's number is closed`() throws {
         let (one, two) = try pair()
         #expect(one.receive() == nil && two.receive() == nil)  // the grants
@@ -150,6 +190,19 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
 }
 
 @Suite struct SharedMemoryTests {
+    @Test func `memory that others hold too stays as large as it is, and can be written`() throws {
+        let memory = try SharedMemory.fixed(name: "test", byteCount: 1 << 20)
+        for size in [0, 4096, 1 << 21] { #expect(ftruncate(memory.number, size) == -1 && errno == EPERM) }
+        let mapping = try MemoryMapping(of: memory.number)
+        mapping.bytes[(1 << 20) - 1] = 7
+        #expect(mapping.bytes.count == 1 << 20 && SharedMemory.isFixed(memory.number))
+        // And nobody can forbid that (F_ADD_SEALS with F_SEAL_FUTURE_WRITE).
+        #expect(fcntl(memory.number, 1033, 0x10) == -1 && errno == EPERM)
+        mapping.discard(offset: 0, count: 1 << 20)
+        #expect(mapping.bytes[(1 << 20) - 1] == 0)
+        #expect(!SharedMemory.isFixed(try SharedMemory.create(name: "test", byteCount: 100).number))
+    }
+
     @Test func `what one mapping writes another reads, and a discarded range is zero`() throws {
         let memory = try SharedMemory.create(name: "test", byteCount: 1 << 20)
         let one = try MemoryMapping(of: memory.number)

@@ -98,6 +98,36 @@ private final class BoardFixture: @unchecked Sendable {
         #expect((109...110).contains(admitted))
     }
 
+    @Test func `whatever a worker writes into the board, the others compute on`() throws {
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: NodeBoard.byteCount(shards: 3, places: 64),
+            alignment: 4096
+        )
+        defer { memory.deallocate() }
+        let limit = try #require(RateLimit(perSecond: 100, burst: 10))
+        for pattern in [0xFF, 0x7F, 0x80, 0x01, 0x00] as [UInt8] {
+            memory.initializeMemory(as: UInt8.self, repeating: 0)
+            let board = try NodeBoard(formatting: memory, shards: 3, places: 64)
+            for offset in 64..<memory.count { memory[offset] = pattern }
+            _ = board.openConnection(shard: 0, limit: 100)
+            board.closeConnection(shard: 0)
+            board.closeConnection(shard: 0)
+            for address in [1, 2, UInt64.max] {
+                if let place = board.openAddress(address, shard: 1, limit: 5) {
+                    board.closeAddress(at: place, shard: 1)
+                    board.closeAddress(at: place, shard: 1)
+                }
+                _ = board.connections(from: address)
+            }
+            // A rate that no clock can have brought about is none.
+            #expect(board.admitHandshake(limit, now: 1_000_000_000_000))
+            board.restore(shard: 0, connections: 3, places: [:])
+            board.clear(shard: 1)
+            board.clear(shard: 2)
+            #expect(board.connections == 3)
+        }
+    }
+
     @Test func `memory that is no board is refused`() {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
         defer { memory.deallocate() }

@@ -81,6 +81,41 @@ import Testing
         #expect(throws: WireError.trailingBytes) { try CommandCoding.decodeReply(bytes + [0], in: 0..<bytes.count + 1) }
     }
 
+    @Test func `whatever numbers a worker says of itself, they can be added up, shown and sent on`() throws {
+        for byte in [0xFF, 0x7F, 0x80] as [UInt8] {
+            // Every number of the statistics is this one.
+            var bytes = CommandCoding.encode(.shard(Self.statistics))
+            let numbers = CommandCoding.encode(.shard(ShardStatistics())).count - 40..<bytes.count
+            for start in stride(from: 24, to: numbers.lowerBound - 8, by: 1) {
+                var changed = bytes
+                for index in start..<start + 8 { changed[index] = byte }
+                guard case .shard(let evil)? = try? CommandCoding.decodeReply(changed, in: 0..<changed.count) else {
+                    continue
+                }
+                var ledger = Counters()
+                for _ in 0..<3 { ledger.merge(evil.counters) }
+                ledger.closed(with: 1006, count: evil.connections)
+                var shown = evil
+                shown.counters.merge(ledger)
+                let node = NodeStatistics(shards: [shown, shown, shown], uptimeNanoseconds: .max)
+                _ = (node.totalConnections, node.uniqueUsers, node.counters)
+                #expect(!MetricsText.text(node).isEmpty)
+                for call in [APICall.node(byUser: true), .shards, .shard(3), .readiness] {
+                    _ = APIAnswer.response(to: call, .node(node))
+                }
+                _ = CommandCoding.encode(.node(node))
+            }
+            bytes = []
+        }
+        var sum = Delivery()
+        for _ in 0..<200 { sum.merge(Delivery(matched: Int(UInt32.max), delivered: .max, failed: .max)) }
+        _ = CommandCoding.encode(.receipt(sum))
+        var counters = Counters()
+        counters[.publishes] = .max
+        counters.merge(counters)
+        #expect(counters[.publishes] == .max)
+    }
+
     @Test func `random bytes are refused or read, and never trap`() {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<20_000 {

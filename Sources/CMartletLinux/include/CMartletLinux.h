@@ -50,6 +50,13 @@ int martlet_terminal_size(int fd, int *columns, int *rows);
 int martlet_socket_cookie(int fd, uint64_t *cookie);
 /* SO_ACCEPTCONN: 1 where fd listens. */
 int martlet_is_listening(int fd);
+/* 1 where fd is a TCP socket that does not listen. */
+int martlet_is_tcp_connection(int fd);
+/* The local address as bind(2) takes it; returns its length, or -1. */
+int martlet_local_name(int fd, void *name, int capacity);
+/* Makes a TCP socket listen again after somebody's shutdown(2), on the address that it had (martlet_local_name). 0, or -1
+   and errno. No call does that for a Unix socket. */
+int martlet_listen_again(int fd, const void *name, int length, int backlog);
 int martlet_set_no_delay(int fd);
 /* SO_OOBINLINE: urgent bytes (MSG_OOB) are read where they lie in the stream; else recv(2) skips them, and ioctl(SIOCINQ)
    stops before them, so that no count of the kernel adds up (martlet_stream_positions). */
@@ -80,15 +87,24 @@ int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *sta
 int martlet_limit_descriptors(int count);
 
 int martlet_memfd(const char *name, int allow_sealing);
+/* Nobody can change its bytes any more, nor its size (F_SEAL_WRITE). */
 int martlet_seal(int memfd);
+/* Nobody can change its size any more, or seal it further; its bytes can be changed. 0, or -1 and errno. */
+int martlet_fix_size(int memfd);
+/* 1 where its size cannot be changed. */
+int martlet_has_fixed_size(int memfd);
 /* From here on a trap or an abort says where it happened, on standard error, before it ends the process as ever; 0, or
    -1 and errno. */
 int martlet_report_traps(const char *name);
 /* Who says it, from now on. */
 void martlet_name_traps(const char *name);
 /* From here on this process can start no program and no process, make no socket, change no file, and reach no other
-   process but by descriptors that it has (seccomp(2): EPERM); what it opens it can only read. 0, or -1 and errno. */
+   process but by what it sends and writes to descriptors that it has: it cannot change what others rely on at sockets and
+   memory that it shares with them (seccomp(2): EPERM). What it opens it can only read. 0, or -1 and errno. */
 int martlet_confine(void);
+/* For tests: tries to harm other processes by what is shared with them; the number counts the ways from 0. Returns what
+   it was kept from (errno says how), "" where it was not, NULL behind the last way. */
+const char *martlet_harm(int number, int listener, int memory);
 /* Other processes of the same user cannot read this one's memory, nor can a core dump (PR_SET_DUMPABLE of prctl(2)). */
 int martlet_hide_memory(void);
 

@@ -117,8 +117,10 @@ extension Supervisor {
             // The memory of the shards has its size from the configuration: new shards have new memory.
             return scale(to: count, isForced: true) { self.renewed($0) }
         }
-        if state.isPlanned || state.workerProgram != workerProgram.identity || state.configuration != contractDigest {
-            return roll { self.renewed($0) }
+        if state.isPlanned || state.workerProgram != workerProgram.identity || state.configuration != contractDigest
+            || !hasFixedMemory
+        {
+            return renew { self.renewed($0) }
         }
         isRenewalOwed = false
     }

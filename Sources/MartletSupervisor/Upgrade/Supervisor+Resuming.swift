@@ -75,7 +75,7 @@ extension Supervisor {
             "Martlet \(Martlet.version) goes on",
             metadata: ["from": "\(resumption.state.program)", "workers": "\(workers.count)"]
         )
-        roll { problem in
+        renew { problem in
             if let problem { return self.answer(asker, Self.answer(problem, "upgraded")) }
             self.log.info("Upgraded", metadata: ["version": "\(Martlet.version)"])
             self.answer(asker, .json(Array("{\"upgraded\":true,\"version\":\"\(Martlet.version)\"}".utf8)))

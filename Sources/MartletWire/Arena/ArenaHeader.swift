@@ -46,7 +46,7 @@ package struct ArenaHeader: Equatable, Sendable {
         guard version == ArenaLayout.version else { throw .wrongVersion(version) }
         guard Checksum.crc32(Array(memory.prefix(Self.length - 4))) == numbers[7] else { throw .damagedHeader }
         guard numbers[2] == ArenaLayout.slotSize, numbers[4] == ArenaLayout.pageSize,
-            numbers[6] == ArenaLayout.landingSize, (1...4_000_000).contains(numbers[3]),
+            numbers[6] == ArenaLayout.landingSize, (1...UInt32(ArenaLayout.mostSlots)).contains(numbers[3]),
             (1...65536).contains(numbers[5]), let shard = UInt16(exactly: numbers[1])
         else { throw .wrongSize }
         layout = ArenaLayout(slotCount: Int(numbers[3]), pageCount: Int(numbers[5]))

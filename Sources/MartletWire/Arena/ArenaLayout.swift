@@ -7,6 +7,8 @@ package struct ArenaLayout: Equatable, Sendable {
     package static let magic: UInt64 = 0x4152_5454_454C_4D31  // "1MLETTRA" as it lies in memory
     package static let version: UInt32 = 6
     package static let headerSize = 4096
+    /// No arena has more slots.
+    package static let mostSlots = 4_000_000
     /// Bytes that one receive may take.
     package static let landingSize = 65536
     package static let slotSize = 256
@@ -25,7 +27,7 @@ package struct ArenaLayout: Equatable, Sendable {
     package let pageCount: Int
 
     package init(slotCount: Int, pageCount: Int) {
-        precondition((1...4_000_000).contains(slotCount) && (1...65536).contains(pageCount), "sizes of an arena")
+        precondition((1...Self.mostSlots).contains(slotCount) && (1...65536).contains(pageCount), "sizes of an arena")
         self.slotCount = slotCount
         self.pageCount = pageCount
     }

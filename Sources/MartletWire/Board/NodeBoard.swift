@@ -5,7 +5,8 @@ internal import Synchronization
 /// that hold for the node and not for each shard.
 ///
 /// Every count has a row for each shard, which only that shard's worker writes, and the sum of the rows is what counts. So
-/// nothing is lost or counted twice when a worker dies: the supervisor clears its row.
+/// nothing is lost or counted twice when a worker dies: the supervisor clears its row. A worker that strangers have taken
+/// over can write anything here: whoever reads takes no number for more than it can honestly be, and computes without traps.
 @safe
 package struct NodeBoard {
     /// Where the supervisor's clock and everybody's numbers lie.
@@ -75,22 +76,25 @@ package struct NodeBoard {
     ///
     /// Never more than `limit` in all; two that come at the very same time for the last place may both be refused.
     package func openConnection(shard: Int, limit: Int) -> Bool {
-        _ = unsafe row(shard).pointee.add(1, ordering: .sequentiallyConsistent)
+        _ = unsafe row(shard).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         guard connections > limit else { return true }
-        _ = unsafe row(shard).pointee.subtract(1, ordering: .sequentiallyConsistent)
+        _ = unsafe row(shard).pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         return false
     }
 
     package func closeConnection(shard: Int) {
-        _ = unsafe row(shard).pointee.subtract(1, ordering: .relaxed)
+        _ = unsafe row(shard).pointee.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// Connections of the whole node.
     package var connections: Int {
         (0..<shards).reduce(0) { sum, shard in
-            sum + Int(unsafe row(shard).pointee.load(ordering: .sequentiallyConsistent))
+            sum + Self.credible(Int64(bitPattern: unsafe row(shard).pointee.load(ordering: .sequentiallyConsistent)))
         }
     }
+
+    /// A count as far as it can be one: a worker has no more connections than an arena has slots.
+    private static func credible(_ count: Int64) -> Int { Int(min(max(count, 0), Int64(ArenaLayout.mostSlots))) }
 
     /// A worker has died, and its connections with it.
     package func clear(shard: Int) {
@@ -121,7 +125,7 @@ package struct NodeBoard {
     package func admitHandshake(_ limit: RateLimit, now: UInt64) -> Bool {
         let state = unsafe atomic64(Offset.handshakes)
         var seen = unsafe state.pointee.load(ordering: .relaxed)
-        while let next = limit.admitting(seen, now: now) {
+        while let next = limit.admitting(shared: seen, now: now) {
             let (exchanged, original) = unsafe state.pointee.compareExchange(
                 expected: seen,
                 desired: next,
@@ -143,10 +147,10 @@ package struct NodeBoard {
         for _ in 0..<4 {
             guard let place = claim(address) else { return nil }
             let own = unsafe count(shard, place)
-            _ = unsafe own.pointee.add(1, ordering: .sequentiallyConsistent)
+            _ = unsafe own.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
             let isStillIts = unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address
             if isStillIts, connections(from: address) <= limit { return place }
-            _ = unsafe own.pointee.subtract(1, ordering: .sequentiallyConsistent)
+            _ = unsafe own.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
             if isStillIts { return nil }
             // The place was given to another address between the look and the count: once more.
         }
@@ -155,7 +159,7 @@ package struct NodeBoard {
 
     package func closeAddress(at place: Int, shard: Int) {
         guard place >= 0, place < places else { return }
-        _ = unsafe count(shard, place).pointee.subtract(1, ordering: .relaxed)
+        _ = unsafe count(shard, place).pointee.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// The address that is counted at a place.
@@ -206,7 +210,7 @@ package struct NodeBoard {
 
     private func total(at place: Int) -> Int {
         (0..<shards).reduce(0) { sum, shard in
-            sum + Int(unsafe count(shard, place).pointee.load(ordering: .sequentiallyConsistent))
+            sum + Self.credible(Int64(unsafe count(shard, place).pointee.load(ordering: .sequentiallyConsistent)))
         }
     }
 

@@ -160,7 +160,7 @@ private struct Metrics {
         text += "# HELP \(name) \(help)\n# TYPE \(name) histogram\n"
         var sum: UInt64 = 0
         for (bound, count) in zip(Histogram.bounds, histogram.counts) {
-            sum += count
+            sum &+= count
             sample(name + "_bucket", [("le", MetricsText.decimal(bound))], "\(sum)")
         }
         sample(name + "_bucket", [("le", "+Inf")], "\(histogram.count)")

@@ -137,7 +137,7 @@ package enum CommandCoding {
             for connection in list { writer.put(connection) }
         case .closed(let count):
             writer.put(ReplyTag.closed.rawValue)
-            writer.put(UInt32(count))
+            writer.put(UInt32(clamping: count))
         case .bound(let isNew):
             writer.put(ReplyTag.bound.rawValue)
             writer.put(isNew)

@@ -95,7 +95,7 @@ package struct Adoption: Equatable, Sendable {
 
     package var bytes: [UInt8] {
         var writer = ByteWriter()
-        for number in [kept, lost, unrecorded] { writer.put(UInt32(number)) }
+        for number in [kept, lost, unrecorded] { writer.put(UInt32(clamping: number)) }
         writer.put(problem)
         return writer.bytes
     }

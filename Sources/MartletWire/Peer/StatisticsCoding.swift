@@ -36,7 +36,7 @@ extension ByteWriter {
             put(UInt32(counts.count))
             for (user, count) in counts {
                 put(user.text)
-                put(UInt32(count))
+                put(UInt32(clamping: count))
             }
         }
     }
@@ -131,9 +131,13 @@ extension ByteReader {
         return counters
     }
 
+    /// A count that another process says: at most what a number of JSON can be (RFC 8259, section 6), so that sums of all
+    /// shards' are numbers too.
+    private static func credible(_ number: Int64) -> Int { Int(min(max(number, 0), 1 << 53)) }
+
     private mutating func numbers(atLeast least: Int) throws(WireError) -> [Int] {
         var numbers: [Int] = []
-        for _ in 0..<(try count(ofAtLeast: 8)) { numbers.append(Int(try integer(Int64.self))) }
+        for _ in 0..<(try count(ofAtLeast: 8)) { numbers.append(Self.credible(try integer(Int64.self))) }
         guard numbers.count >= least else { throw .truncated }
         return numbers
     }

@@ -4,9 +4,9 @@ package import MartletCore
 
 extension ByteWriter {
     mutating func put(_ delivery: Delivery) {
-        put(UInt32(delivery.matched))
-        put(UInt32(delivery.delivered))
-        put(UInt32(delivery.failed))
+        put(UInt32(clamping: delivery.matched))
+        put(UInt32(clamping: delivery.delivered))
+        put(UInt32(clamping: delivery.failed))
     }
 
     package mutating func put(_ room: Room) {

@@ -21,8 +21,6 @@ final class Door {
     /// Something that a peer asked for, or a line of what it sends; `.needsMore` says that no more came for now.
     typealias OnEvent = (HTTPPeer, HTTPExchange.Event) -> Void
 
-    /// Connections accepted from one listener in one turn, so that no storm starves those who are connected.
-    private static let acceptsPerTurn = 32
     private static let receiveSize = 16384
     private static let streamReceiveSize = 65536
     /// With so many bytes of answers unread, a peer is not asked for more.
@@ -31,8 +29,6 @@ final class Door {
     private static let idlePatience: UInt64 = 75_000_000_000
     /// How long a peer that was answered for the last time gets to read that and leave.
     private static let lingering: UInt64 = 2_000_000_000
-    /// How long acceptance rests when descriptors have run out.
-    private static let acceptPause: UInt64 = 100_000_000
 
     let loop: EventLoop
     let settings: Settings
@@ -41,14 +37,16 @@ final class Door {
     var vacant: [Int] = []
     var generation: UInt32 = 0
     var dirty: [HTTPPeer] = []
-    private var isAccepting = false
+    var isAccepting = false
+    /// How often in a row nobody was there to be accepted.
+    var vainAccepts = 0
     /// Nothing is read; what is owed is still answered.
     private var isPaused = false
     private var isSweepSet = false
 
     /// Peers that are connected now.
     var count = 0
-    private let tally: Tally
+    let tally: Tally
 
     init(loop: EventLoop, settings: Settings, tally: Tally, log: Logger) {
         self.loop = loop
@@ -57,89 +55,10 @@ final class Door {
         self.log = log
     }
 
-    // MARK: Accepting
-
-    private var listeners: [Int32] { settings.clientListeners + settings.apiListeners }
-
-    /// Opens the door.
-    func startAccepting() {
-        guard !isAccepting else { return }
-        isAccepting = true
-        for (index, listener) in listeners.enumerated() {
-            let token = Token(.listener, index: index)
-            do throws(SystemCallError) {
-                try loop.register(listener, token: token.rawValue, interest: [.readable, .exclusive])
-            } catch {
-                log.error("Cannot watch a listener", metadata: ["error": "\(error)"])
-            }
-        }
-    }
-
-    func stopAccepting() {
-        guard isAccepting else { return }
-        isAccepting = false
-        for listener in listeners { loop.deregister(listener) }
-    }
-
-    /// Accepts what waits at a listener.
-    func accept(_ listenerIndex: Int, _ onEvent: OnEvent) {
-        let isClient = listenerIndex < settings.clientListeners.count
-        guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
-        for _ in 0..<Self.acceptsPerTurn {
-            do throws(SystemCallError) {
-                guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return }
-                welcome(descriptor, isClient ? .client : .api, onEvent)
-                // The kernel gives out the lowest free number, so a high one says how full the table is.
-                if Int(descriptor) >= settings.descriptorReserve {
-                    pauseAccepting("the descriptor table is nearly full")
-                    return
-                }
-            } catch {
-                pauseAccepting("\(error)")
-                return
-            }
-        }
-    }
-
-    /// Rests, instead of being woken at once for the same connection; who waits, waits in the kernel's queue.
-    private func pauseAccepting(_ why: String) {
-        stopAccepting()
-        tally.counters[.acceptPauses] += 1
-        loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
-        if tally.counters[.acceptPauses] % 100 == 1 {
-            log.warning("Cannot accept; trying again every 100 ms", metadata: ["why": "\(why)"])
-        }
-    }
-
-    private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onEvent: OnEvent) {
-        generation &+= 1
-        let index = vacant.popLast() ?? peers.count
-        let servesAPI = kind == .api || settings.isDevelopment
-        let limits = HTTPExchange.Limits(
-            bodyBytes: servesAPI ? settings.maxBodyBytes : 0,
-            takesStreams: servesAPI
-        )
-        let peer = unsafe HTTPPeer(
-            kind: kind,
-            index: index,
-            generation: generation,
-            descriptor: descriptor,
-            limits: limits,
-            now: loop.now
-        )
-        if index == peers.count { peers.append(peer) } else { peers[index] = peer }
-        count += 1
-        // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
-        readable(peer, onEvent)
-        guard peer.descriptor >= 0 else { return }
-        watch(peer)
-        if deadline(of: peer) != nil { setSweep() }
-    }
-
     // MARK: Deadlines
 
     /// When a peer's patience with us, or ours with it, is over; nil while it owes us nothing.
-    private func deadline(of peer: HTTPPeer) -> UInt64? {
+    func deadline(of peer: HTTPPeer) -> UInt64? {
         if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
         if peer.isLingering { return peer.lastReceived + Self.lingering }
         switch peer.kind {
@@ -152,7 +71,7 @@ final class Door {
     }
 
     /// Looks again soon, for as long as somebody has a deadline.
-    private func setSweep() {
+    func setSweep() {
         guard !isSweepSet else { return }
         isSweepSet = true
         loop.setTimer(
@@ -199,7 +118,7 @@ final class Door {
         if event.isReadable, peer.descriptor >= 0 { readable(peer, onEvent) }
     }
 
-    private func readable(_ peer: HTTPPeer, _ onEvent: OnEvent) {
+    func readable(_ peer: HTTPPeer, _ onEvent: OnEvent) {
         if peer.isLingering {
             drain(peer)
             return
@@ -369,7 +288,7 @@ final class Door {
     }
 
     /// Has epoll watch for exactly what can happen next.
-    private func watch(_ peer: HTTPPeer) {
+    func watch(_ peer: HTTPPeer) {
         guard peer.descriptor >= 0 else { return }
         var interest: EventLoop.Interest = []
         if peer.isLingering || wantsToRead(peer) { interest.insert(.readable) }

@@ -104,6 +104,11 @@ enum Fault {
                 CurrentProcess.printError("martlet-worker is kept from \(one.what): \(error)")
             }
         }
+        let shared = Harm.tryAll(listener: BirthContract.Descriptor.estate, memory: BirthContract.Descriptor.board)
+        for (what, error) in shared {
+            let words = error.map { "is kept from \(what): \($0)" } ?? "escapes: \(what)"
+            CurrentProcess.printError("martlet-worker \(words)")
+        }
     }
 
     private static func act(_ action: String) {

@@ -1,0 +1,42 @@
+internal import Logging
+internal import MartletLinux
+
+// Listening sockets are shared with every worker, and shutdown(2) by one of all who hold one ends accepting for all. A
+// worker cannot do that (seccomp); should somebody else do it, it is noticed and healed.
+
+extension Supervisor {
+    /// Hears of the end of each listening socket.
+    func watchListeners() throws(SystemCallError) {
+        listenerNames = listeners.all.map { Listener.name(of: $0) }
+        for (index, listener) in listeners.all.enumerated() {
+            try loop.register(listener, token: Source.listener.token(index), interest: .end)
+        }
+    }
+
+    func unwatchListeners() {
+        for listener in listeners.all { loop.deregister(listener) }
+        listenerNames = []
+    }
+
+    /// Somebody has shut a listening socket down.
+    func listenerEnded(_ index: Int) {
+        guard listeners.all.indices.contains(index), listenerNames.indices.contains(index) else { return }
+        let old = listeners.all[index]
+        // What is not healed would be reported for ever, and what is replaced by this number no more.
+        loop.deregister(old)
+        switch listeners.heal(index, name: listenerNames[index]) {
+        case .listensAgain: log.error("A listening socket was shut down, and listens again")
+        case .replaced:
+            log.error("A listening socket was shut down, and another one listens in its place")
+            renew { problem in
+                guard let problem else { return }
+                self.log.error("Workers still hold a socket that was shut down", metadata: ["why": "\(problem)"])
+            }
+        case .lost(let why):
+            log.error("A listening socket was shut down, and nobody can connect to it", metadata: ["why": "\(why)"])
+            return
+        }
+        let token = Source.listener.token(index)
+        try? loop.register(listeners.all[index], token: token, interest: .end)
+    }
+}
