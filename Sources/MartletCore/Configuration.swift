@@ -61,8 +61,10 @@ package struct Configuration: Equatable, Sendable {
         package var connectionsPerUser = 64
         package var overUserLimit = OverUserLimit.reject
         package var connectionsPerAddress = 0
-        /// Of the whole node.
+        /// Of the whole node: upgrades of clients whose token is good.
         package var handshakesPerSecond = 5000
+        /// Of one address, at each worker: tokens that are checked and refused.
+        package var badTokensPerSecond = 50
         /// Of one connection.
         package var messagesPerSecond = 50
         package var messageBurst = 100
@@ -152,6 +154,11 @@ package struct Configuration: Equatable, Sendable {
         try require(
             (0...1_000_000).contains(limits.handshakesPerSecond),
             "limits.handshakes_per_second",
+            "must be 0 (no limit) to 1000000"
+        )
+        try require(
+            (0...1_000_000).contains(limits.badTokensPerSecond),
+            "limits.bad_tokens_per_second",
             "must be 0 (no limit) to 1000000"
         )
         try require(

@@ -143,8 +143,13 @@ struct ConfigurationKey: Sendable {
         ),
         number(
             "limits.handshakes_per_second",
-            "Upgrades of the whole node; 0: any number.",
+            "Upgrades of the whole node, by clients with a good token; 0: any number.",
             \.limits.handshakesPerSecond
+        ),
+        number(
+            "limits.bad_tokens_per_second",
+            "Bad tokens from one address (as above; never from this machine), at each worker; 0: any number.",
+            \.limits.badTokensPerSecond
         ),
         number(
             "limits.messages_per_second",

@@ -52,7 +52,9 @@ extension Worker {
             }
         if let refusal {
             count(refusal: refusal)
-            door.respond(peer, number: number, refusal.response)
+            var response = refusal.response
+            response.closes = true
+            door.respond(peer, number: number, response)
             return
         }
         ticket.destination = UInt16(owner.shard)
@@ -134,7 +136,7 @@ extension Worker {
             switch (problem.status, problem.code) {
             case (401, _): .refusedUnauthorized
             case (403, _): .refusedForbidden
-            case (_, "too_many_handshakes"): .refusedHandshakeRate
+            case (_, "too_many_handshakes"), (_, "too_many_bad_tokens"): .refusedHandshakeRate
             case (_, "too_many_connections_of_user"): .refusedUserLimit
             case (_, "too_many_connections_of_address"): .refusedAddressLimit
             case (_, "full"): .refusedNodeLimit

@@ -36,8 +36,8 @@ extension Worker {
                     let bearer = Bearer(user: ClientRequest.echoUser)
                     return upgrade(peer, number, ticket(.echo, peer, request, bearer, accepted), manager)
                 case .messages(let accepted):
-                    try unsafe gatekeeper.admitHandshake(now: loop.now)
-                    let bearer = try gatekeeper.bearer(of: request)
+                    let bearer = try gatekeeper.bearer(of: request, from: peer.descriptor)
+                    try gatekeeper.admitHandshake()
                     if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
                         let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
                         log.warning("\(event.message)", metadata: ["in_force": "\(job)"])
@@ -47,8 +47,13 @@ extension Worker {
             }
             try call(peer, request, number, body, manager)
         } catch {
-            if peer.kind == .client, request.path == contract.client.path { count(refusal: error) }
-            door.respond(peer, number: number, error.response)
+            var response = error.response
+            if peer.kind == .client, request.path == contract.client.path {
+                count(refusal: error)
+                // Another try costs another connection.
+                response.closes = true
+            }
+            door.respond(peer, number: number, response)
         }
     }
 

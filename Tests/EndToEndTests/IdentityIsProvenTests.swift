@@ -43,6 +43,77 @@ import Testing
     private func bearer(_ token: String?) -> [String: String] { ["Authorization": "Bearer \(token ?? "")"] }
     private let key = ["-H", "Authorization: Bearer \(apiKey)"]
 
+    private struct Strangers: Decodable {
+        let asked: Int
+        let closed: Int
+        let statuses: [String: Int]
+    }
+
+    private static func strangers(_ server: TestServer, _ more: [String]) async throws -> Strangers {
+        let arguments = [WebSocketClients.script("strangers.py"), server.client] + more
+        let run = try await Subprocess.run("/usr/bin/python3", arguments)
+        return try JSONDecoder().decode(Strangers.self, from: Data(run.output.utf8))
+    }
+
+    @Test func `strangers lock nobody out who has a token, and a refusal ends their connection`() async throws {
+        try await Self.withServer(environment: ["MARTLET_LIMITS_HANDSHAKES_PER_SECOND": "100"]) { server, tokens in
+            let good = try #require(tokens.first { $0.key.hasPrefix("good ") && !$0.key.contains("other") }?.value)
+            let bad = try #require(tokens.first { $0.key.hasPrefix("bad token_signature") }?.value)
+            for token in ["", bad] {
+                async let strangers = Self.strangers(server, ["3", token])
+                let clients = try WebSocketClients()
+                var opened = 0
+                for number in 0..<40 {
+                    let answer = try await clients.attempt(
+                        "\(token.isEmpty) \(number)",
+                        "ws://\(server.client)/ws",
+                        headers: bearer(good)
+                    )
+                    if answer.ev == "open" { opened += 1 }
+                    clients.close("\(token.isEmpty) \(number)")
+                }
+                #expect(opened == 40)
+                let report = try await strangers
+                #expect(report.statuses["101"] == nil && report.statuses["401", default: 0] > 20)
+                // One answer for each connection, however many they asked for.
+                #expect(report.statuses.values.reduce(0, +) <= report.closed, "\(report)")
+            }
+        }
+    }
+
+    @Test
+    func `an address whose tokens are bad again and again waits, the others do not, and nor does a good one later`()
+        async throws
+    {
+        let environment = [
+            "MARTLET_LIMITS_BAD_TOKENS_PER_SECOND": "5", "MARTLET_CLIENT_TRUSTED_PROXIES": "127.0.0.1",
+        ]
+        try await Self.withServer(environment: environment) { server, tokens in
+            let good = try #require(tokens.first { $0.key.hasPrefix("good ") && !$0.key.contains("other") }?.value)
+            let bad = try #require(tokens.first { $0.key.hasPrefix("bad token_signature") }?.value)
+            let report = try await Self.strangers(server, ["2", bad, "192.0.2.7"])
+            // 20 at once and 5 a second, at each of two workers.
+            #expect((20...80).contains(report.statuses["401", default: 0]), "\(report)")
+            #expect(report.statuses["429", default: 0] > report.statuses["401", default: 0], "\(report)")
+            let clients = try WebSocketClients()
+            let url = "ws://\(server.client)/ws"
+            let other = bearer(good).merging(["X-Forwarded-For": "192.0.2.8"]) { $1 }
+            #expect(try await clients.attempt("other", url, headers: other).ev == "open")
+            let same = bearer(good).merging(["X-Forwarded-For": "192.0.2.7"]) { $1 }
+            var tries = 0
+            var answer = try await clients.attempt("same 0", url, headers: same)
+            while answer.ev != "open", tries < 2000 {
+                #expect(answer.status == 429 && answer.body?.contains("too_many_bad_tokens") == true)
+                #expect(answer.headers?["Retry-After"] == "1")
+                tries += 1
+                answer = try await clients.attempt("same \(tries)", url, headers: same)
+            }
+            #expect(answer.ev == "open")
+            let metrics = try await server.request("GET", "/metrics", key).body
+            #expect(metrics.contains("martlet_handshakes_refused_total{reason=\"handshake_rate\"}"))
+        }
+    }
+
     @Test func `tokens of every algorithm are taken, and every bad one is refused with its code`() async throws {
         try await Self.withServer { server, tokens in
             let clients = try WebSocketClients()

@@ -132,3 +132,21 @@ import Testing
         #expect(second[Timing.hop].count == 2)
     }
 }
+
+@Suite struct AddressRatesTests {
+    @Test func `each address has its own rate, and waits for no other`() throws {
+        var rates = AddressRates(try #require(RateLimit(perSecond: 10, burst: 5)))
+        for number in 0..<20 {
+            expect(rates.admits(7, now: 1_000_000_000) == (number < 5))
+            rates.count(7, now: 1_000_000_000)
+        }
+        expect(rates.admits(8, now: 1_000_000_000))
+        expect(!rates.admits(7, now: 1_090_000_000) && rates.admits(7, now: 1_100_000_000))
+    }
+
+    @Test func `a table that is full forgets whoever was seen first, and takes no more memory`() throws {
+        var rates = AddressRates(try #require(RateLimit(perSecond: 1, burst: 1)))
+        for address in UInt64(1)...100_000 { rates.count(address, now: 1_000_000_000 + address) }
+        expect(!rates.admits(100_000, now: 1_000_100_000) && rates.admits(1, now: 1_000_100_000))
+    }
+}

@@ -44,7 +44,7 @@ package struct BirthContract: Equatable, Sendable {
     /// What a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
-    private static let version: UInt8 = 5
+    private static let version: UInt8 = 6
 
     package var shard: UInt16
     package var generation: UInt32

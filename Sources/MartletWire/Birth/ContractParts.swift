@@ -78,6 +78,7 @@ extension BirthContract {
         package var replacesOldest: Bool
         package var connectionsPerAddress: UInt32
         package var handshakesPerSecond: UInt32
+        package var badTokensPerSecond: UInt32
         package var messagesPerSecond: UInt32
         package var messageBurst: UInt32
 
@@ -87,6 +88,7 @@ extension BirthContract {
             replacesOldest = limits.overUserLimit == .replaceOldest
             connectionsPerAddress = UInt32(clamping: limits.connectionsPerAddress)
             handshakesPerSecond = UInt32(clamping: limits.handshakesPerSecond)
+            badTokensPerSecond = UInt32(clamping: limits.badTokensPerSecond)
             messagesPerSecond = UInt32(clamping: limits.messagesPerSecond)
             messageBurst = UInt32(clamping: limits.messageBurst)
         }
@@ -95,7 +97,9 @@ extension BirthContract {
             writer.put(connections)
             writer.put(connectionsPerUser)
             writer.put(replacesOldest)
-            for number in [connectionsPerAddress, handshakesPerSecond, messagesPerSecond, messageBurst] {
+            for number in [
+                connectionsPerAddress, handshakesPerSecond, badTokensPerSecond, messagesPerSecond, messageBurst,
+            ] {
                 writer.put(number)
             }
         }
@@ -106,6 +110,7 @@ extension BirthContract {
             replacesOldest = try reader.flag()
             connectionsPerAddress = try reader.integer()
             handshakesPerSecond = try reader.integer()
+            badTokensPerSecond = try reader.integer()
             messagesPerSecond = try reader.integer()
             messageBurst = try reader.integer()
         }

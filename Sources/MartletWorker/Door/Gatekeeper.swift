@@ -13,6 +13,8 @@ struct Gatekeeper {
     private let proxies: Set<NetworkAddress>
     private let board: NodeBoard
     private let apiKeys: [[UInt8]]
+    /// Tokens of each address that were bad; every copy of us has the same.
+    private let badTokens: BadTokens?
     /// Set once the keys are read.
     var keys = KeyRing()
 
@@ -29,26 +31,40 @@ struct Gatekeeper {
         let rate = Int(contract.limits.handshakesPerSecond)
         // A tenth of a second's worth may come at once, and never less than a page with its frames opens.
         handshakes = RateLimit(perSecond: rate, burst: max(50, rate / 10))
+        let badTokens = Int(contract.limits.badTokensPerSecond)
+        self.badTokens = RateLimit(perSecond: badTokens, burst: max(20, badTokens)).map { BadTokens($0) }
         proxies = Set(contract.client.trustedProxies.compactMap { NetworkAddress($0) })
         apiKeys = secrets.apiKeys
     }
 
     // MARK: Clients
 
-    /// One more handshake, at the rate of the whole node.
-    func admitHandshake(now: UInt64) throws(HTTPProblem) {
-        guard let handshakes, !board.admitHandshake(handshakes, now: now) else { return }
+    /// One more handshake of somebody who is known, at the rate of the whole node.
+    ///
+    /// Asked last: what strangers do takes nothing of it. The clock is read anew, as others have counted since this turn
+    /// began.
+    func admitHandshake() throws(HTTPProblem) {
+        guard let handshakes, !board.admitHandshake(handshakes, now: Clock.monotonicNanoseconds()) else { return }
         throw HTTPProblem(429, "too_many_handshakes", "the server opens no more connections in this second")
             .with("Retry-After", "1")
     }
 
     /// Who asks for an upgrade; throws the refusal.
-    func bearer(of request: HTTPRequest) throws(HTTPProblem) -> Bearer {
+    ///
+    /// An address whose tokens are refused again and again has to wait before the next one is looked at.
+    func bearer(of request: HTTPRequest, from socket: Int32) throws(HTTPProblem) -> Bearer {
         let token = try self.token(of: request)
         guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
         var bearer: Bearer
         if let token {
-            bearer = try Self.refusing(token) { token throws(TokenProblem) in try self.bearer(ofToken: token) }
+            let address = number(of: networkAddress(of: socket, request, isLocalCounted: false))
+            try admitToken(from: address)
+            do throws(TokenProblem) {
+                bearer = try self.bearer(ofToken: token)
+            } catch {
+                badTokens?.count(address)
+                throw Self.unauthorized(error)
+            }
         } else if contract.isDevelopment, let user = request.parameter("user") {
             try APICall.checkUser(user)
             bearer = Bearer(user: user)
@@ -100,9 +116,24 @@ struct Gatekeeper {
         return (room.kind == .thread ? bearer.threads : bearer.jobs).contains { $0.isExactly(room.id) }
     }
 
+    private func admitToken(from address: UInt64) throws(HTTPProblem) {
+        guard let badTokens, !badTokens.admits(address) else { return }
+        throw HTTPProblem(429, "too_many_bad_tokens", "this address has sent too many tokens that were refused")
+            .with("Retry-After", "1")
+    }
+
     /// A number for the address that a client came from, keyed so that nobody can aim at another's; 0: not counted.
     func address(of socket: Int32, _ request: HTTPRequest) -> UInt64 {
-        guard contract.limits.connectionsPerAddress > 0, var address = NetworkAddress(peerOf: socket) else { return 0 }
+        guard contract.limits.connectionsPerAddress > 0 else { return 0 }
+        return number(of: networkAddress(of: socket, request, isLocalCounted: true))
+    }
+
+    /// Where a client came from.
+    ///
+    /// `isLocalCounted`: this machine is an address as any other; else nil stands for it, as for a proxy on it that
+    /// nobody has named, behind which everybody would be one.
+    private func networkAddress(of socket: Int32, _ request: HTTPRequest, isLocalCounted: Bool) -> NetworkAddress? {
+        guard var address = NetworkAddress(peerOf: socket) else { return nil }
         if proxies.contains(address), let forwarded = request["x-forwarded-for"] {
             // The last one that is no proxy of ours is the nearest that can be believed.
             for entry in forwarded.split(separator: ",").reversed() {
@@ -111,6 +142,11 @@ struct Gatekeeper {
                 if !proxies.contains(next) { break }
             }
         }
+        return isLocalCounted || !address.isLoopback ? address : nil
+    }
+
+    private func number(of address: NetworkAddress?) -> UInt64 {
+        guard let address else { return 0 }
         // Of IPv6 the network counts: a client can use any address in it.
         let low = address.isIPv4 ? address.low : 0
         let number = Self.mixed(Self.mixed(address.high ^ contract.addressKey) ^ low ^ contract.addressKey)
@@ -161,17 +197,6 @@ struct Gatekeeper {
         HTTPProblem(403, "\(kind)_not_allowed", "the token does not name this \(kind)")
     }
 
-    private static func refusing<Value>(
-        _ token: String,
-        _ check: (String) throws(TokenProblem) -> Value
-    ) throws(HTTPProblem) -> Value {
-        do throws(TokenProblem) {
-            return try check(token)
-        } catch {
-            throw unauthorized(error)
-        }
-    }
-
     static func unauthorized(_ problem: TokenProblem) -> HTTPProblem {
         let challenge = problem == .missing ? "Bearer" : "Bearer error=\"invalid_token\""
         return HTTPProblem(401, problem.code, problem.detail).with("WWW-Authenticate", challenge)
@@ -215,5 +240,20 @@ struct Gatekeeper {
             isFound |= difference == 0 && !key.isEmpty ? 1 : 0
         }
         return isFound == 1
+    }
+}
+
+/// Bad tokens, by the addresses that they came from.
+final class BadTokens {
+    private var rates: AddressRates
+
+    init(_ rate: RateLimit) { rates = AddressRates(rate) }
+
+    func admits(_ address: UInt64) -> Bool {
+        address == 0 || rates.admits(address, now: Clock.monotonicNanoseconds())
+    }
+
+    func count(_ address: UInt64) {
+        if address != 0 { rates.count(address, now: Clock.monotonicNanoseconds()) }
     }
 }
