@@ -18,12 +18,13 @@ package struct RateLimit: Equatable, Sendable {
     }
 
     /// The state after one more event; nil where the event is too much.
-    ///
-    /// `cost`: what it takes of the rate, in events; one that is admitted may take more than there was.
-    package func admitting(_ state: UInt64, cost: UInt64 = 1, now: UInt64) -> UInt64? {
+    package func admitting(_ state: UInt64, now: UInt64) -> UInt64? {
         let start = max(state, now)
-        return start - now > tolerance ? nil : start &+ interval &* cost
+        return start - now > tolerance ? nil : start &+ interval
     }
+
+    /// The state after so many events, whether they are too much or not.
+    package func charging(_ state: UInt64, cost: UInt64, now: UInt64) -> UInt64 { max(state, now) &+ interval &* cost }
 
     /// The same where the state is shared with processes that may write anything: one that no clock of theirs can have
     /// made counts as an empty bucket.
@@ -52,6 +53,9 @@ package struct MessageLimit: Equatable, Sendable {
         case close
     }
 
+    /// A message counts once for each of so many bytes that it has, when it is expanded.
+    package static let bytesPerEvent = 16384
+
     private let rate: RateLimit
     /// Strikes before the connection is closed.
     private let patience: UInt32
@@ -61,6 +65,12 @@ package struct MessageLimit: Equatable, Sendable {
         guard let rate = RateLimit(perSecond: perSecond, burst: burst) else { return nil }
         self.rate = rate
         patience = UInt32(clamping: max(1, burst))
+    }
+
+    /// The message that was judged last has so many bytes: a large one takes more of the rate, which then is behind.
+    package func charge(_ state: inout UInt64, byteCount: Int, now: UInt64) {
+        let more = UInt64(max(0, byteCount - 1) / Self.bytesPerEvent)
+        if more > 0 { state = rate.charging(state, cost: more, now: now) }
     }
 
     /// A message came in.

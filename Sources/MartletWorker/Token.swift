@@ -32,6 +32,8 @@ struct Token: Equatable {
         case health = 6
         /// Backends have had their time to leave a worker that is retired.
         case drained = 7
+        /// Read of those who were put off.
+        case later = 8
     }
 
     let kind: Kind

@@ -59,7 +59,11 @@ extension Worker {
 
     /// Throws unless the peer may use the API.
     private func authorize(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
-        if contract.isDevelopment { return try ClientRequest.refuseForeignPages(request) }
+        if contract.isDevelopment {
+            try ClientRequest.refuseForeignPages(request)
+            peer.isKnown = true
+            return
+        }
         let isTrusted = peer.isTrusted ?? gatekeeper.isTrusted(peer.descriptor)
         peer.isTrusted = isTrusted
         do throws(HTTPProblem) {
@@ -68,6 +72,7 @@ extension Worker {
             tally.counters[.apiUnauthorized] += 1
             throw error
         }
+        peer.isKnown = true
     }
 
     private func call(

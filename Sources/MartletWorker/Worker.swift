@@ -37,6 +37,9 @@ final class Worker {
     var isPostWritable = false
     var isPostWatched = true
     private var isSweepSet = false
+    /// The present turn has taken so long that whoever is next is put off.
+    private var isTurnSpent = false
+    private var isLaterSet = false
 
     /// Who has the shard: we do, unless it is being handed over, or was.
     enum Phase {
@@ -190,7 +193,15 @@ final class Worker {
 
     private func turn(_ events: [EventLoop.Event], _ manager: isolated WebSocketManager) {
         // What came in counts before the time that has passed: a pong in the kernel is no silence.
-        for event in events where !Token.isTimer(event.token) { handle(event, manager) }
+        isTurnSpent = false
+        door.beginTurn()
+        for (number, event) in events.enumerated() where !Token.isTimer(event.token) {
+            // The clock is not read for each of them.
+            if number & 15 == 15, !isTurnSpent {
+                isTurnSpent = unsafe Clock.monotonicNanoseconds() > loop.now + LaterQueue.turn
+            }
+            handle(event, manager)
+        }
         for event in events where Token.isTimer(event.token) { handle(event, manager) }
         endTurn(manager)
     }
@@ -200,13 +211,13 @@ final class Worker {
             switch token.kind {
             case .socket:
                 if !isStill, sockets.isCurrent(token.index, generation: token.generation) {
-                    shard.ready(token.index, event, on: manager)
+                    shard.ready(token.index, event, isLate: isTurnSpent, on: manager)
                 }
             case .peer:
                 if let peer = door.peer(token.index, generation: token.generation) {
-                    door.ready(peer, event) { heard($0, $1, manager) }
+                    door.ready(peer, event, isLate: isTurnSpent) { heard($0, $1, manager) }
                 }
-            case .listener: door.accept(token.index) { heard($0, $1, manager) }
+            case .listener: door.accept(token.index, isLate: isTurnSpent) { heard($0, $1, manager) }
             case .link: linkReady(event, manager)
             case .post: postReady(manager)
             case .tether: tetherReady(manager)
@@ -222,7 +233,11 @@ final class Worker {
     var isStill: Bool { phase == .frozen || phase == .retired }
 
     private func endTurn(_ manager: isolated WebSocketManager) {
-        if !isStill { sockets.flushDirty() }
+        if !isStill {
+            shard.serveLater(on: manager)
+            sockets.flushDirty()
+        }
+        door.serveLater { heard($0, $1, manager) }
         door.flushDirty { heard($0, $1, manager) }
         // Answering may have made requests that were waiting send more.
         if !isStill {
@@ -231,6 +246,7 @@ final class Worker {
         }
         shard.announceRooms(on: manager)
         setSweep()
+        setLater()
         if phase == .freezing { freeze(manager) }
         for line in logSink.take() { link.send(.log, line.bytes) }
         link.flush()
@@ -249,6 +265,13 @@ final class Worker {
         loop.setTimer(deadline: earliest, token: Token.timer(.socketSweep).rawValue)
     }
 
+    /// Who was put off has the next turn, which begins at once.
+    private func setLater() {
+        guard !isLaterSet, (!isStill && !sockets.later.isEmpty) || door.hasLater else { return }
+        isLaterSet = true
+        unsafe loop.setTimer(deadline: loop.now, token: Token.timer(.later).rawValue)
+    }
+
     private func timerFired(_ token: Token, _ manager: isolated WebSocketManager) {
         switch Token.Timer(rawValue: UInt32(token.index)) {
         case .beat:
@@ -261,6 +284,7 @@ final class Worker {
         case .health: if !isStill { shard.checkHealth(on: manager) }
         case .drained: beginStopping(manager)
         case .acceptAgain: if !isStopping, phase == .serving { door.startAccepting() }
+        case .later: isLaterSet = false
         case .stopDeadline, nil: loop.stop()
         }
     }

@@ -133,6 +133,21 @@ import Testing
     }
 }
 
+@Suite struct MessageSizeTests {
+    @Test func `a large message takes the rate of as many small ones, and the next ones wait for it`() throws {
+        let limit = try #require(MessageLimit(perSecond: 10, burst: 5))
+        var (state, strikes): (UInt64, UInt32) = (0, 0)
+        let second: UInt64 = 1_000_000_000
+        expect(limit.judge(&state, strikes: &strikes, now: second) == .pass)
+        limit.charge(&state, byteCount: 1 << 20, now: second)
+        // 64 events in all, of which five were there at once.
+        expect(limit.judge(&state, strikes: &strikes, now: second) == .refuse(waitMilliseconds: 6000))
+        expect(limit.judge(&state, strikes: &strikes, now: 7 * second) == .pass)
+        limit.charge(&state, byteCount: MessageLimit.bytesPerEvent, now: 7 * second)
+        expect(limit.judge(&state, strikes: &strikes, now: 7 * second + second / 10) == .pass)
+    }
+}
+
 @Suite struct AddressRatesTests {
     @Test func `each address has its own rate, and waits for no other`() throws {
         var rates = AddressRates(try #require(RateLimit(perSecond: 10, burst: 5)))

@@ -27,7 +27,7 @@ private final class Fixture {
     let table: SocketTable
     private let memory: UnsafeMutableRawBufferPointer
 
-    init(queueBytes: Int = 100_000, slots: Int = 8) throws {
+    init(queueBytes: Int = 100_000, slots: Int = 8, messageBytes: Int = 10_000) throws {
         let layout = ArenaLayout(slotCount: slots, pageCount: 64)
         memory = .allocate(byteCount: layout.byteCount, alignment: 4096)
         memory.initializeMemory(as: UInt8.self, repeating: 0)
@@ -36,7 +36,7 @@ private final class Fixture {
         table = SocketTable(
             loop: loop,
             arena: arena,
-            limits: .init(messageBytes: 10_000, queueBytes: queueBytes),
+            limits: .init(messageBytes: messageBytes, queueBytes: queueBytes),
             tally: Tally()
         )
     }
@@ -85,15 +85,17 @@ private final class Fixture {
     }
 
     func receive(_ slot: Int) -> [String] {
-        // One call takes what there is room for; epoll would call again.
+        // One call takes what there is room for; epoll would call again, and so would the end of a turn.
         var texts: [String] = []
         var position: UInt64
         repeat {
             position = arena.slot(slot).received.position
-            table.receive(slot) { opcode, payload in
+            let deliver = { (opcode: Opcode, payload: Span<UInt8>) in
                 guard opcode != .ping else { return self.table.queue(.pong, payload, to: slot) }
                 texts.append(String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
             }
+            table.receive(slot, { _, _ in true }, deliver)
+            while let late = table.takeLater() { table.readLate(late, { _, _ in true }, deliver) }
         } while arena.slot(slot).received.position != position
         return texts
     }
@@ -201,10 +203,85 @@ private func frame(_ opcode: UInt8, _ payload: [UInt8], isFinal: Bool = true) ->
         let early = frame(1, Array("early".utf8))
         let (slot, client) = try fixture.connect(leftover: Array(early.dropLast(2)))
         var texts: [String] = []
-        fixture.table.readReceived(slot) { _, payload in texts.append("\(payload.count)") }
+        fixture.table.readReceived(slot, { _, _ in true }) { _, payload in texts.append("\(payload.count)") }
         #expect(texts == [])
         try BlockingStream.write(client.number, Array(early.suffix(2)))
         #expect(fixture.receive(slot) == ["early"])
+    }
+
+    @Test func `a message that is refused, or comes too late, is neither copied nor expanded nor read`() throws {
+        let fixture = try Fixture(messageBytes: 1 << 20)
+        let (slot, client) = try fixture.connect()
+        fixture.arena.slot(slot).flags.insert(.deflates)
+        // Compressed (RSV1), and none that a compressor made: whoever expanded it would close the connection.
+        let nonsense = [0xC1] + frame(1, [7, 7, 7, 7, 7]).dropFirst()
+        try BlockingStream.write(client.number, nonsense + frame(1, Array("fine".utf8)))
+        var judged: [Int] = []
+        var texts: [String] = []
+        fixture.table.receive(
+            slot,
+            { _, byteCount in
+                judged.append(byteCount)
+                return byteCount == 4
+            },
+            { texts.append(String(decoding: $1.indices.map { [payload = $1] in payload[$0] }, as: UTF8.self)) }
+        )
+        #expect(judged == [5, 4] && texts == ["fine"] && fixture.table.isOpen(slot))
+        fixture.table.close(slot, code: 1000, reason: "")
+        try BlockingStream.write(client.number, nonsense + frame(8, [0x03, 0xE8]))
+        fixture.table.receive(slot, { _, _ in true }, { _, _ in Issue.record("nobody hears it") })
+        #expect(fixture.arena.slot(slot).closeCode == 1000 && fixture.arena.slot(slot).flags.contains(.closeReceived))
+    }
+
+    @Test func `dear messages wait for the end of the turn, and nothing more is received of whoever sent them`() throws
+    {
+        let fixture = try Fixture(messageBytes: 1 << 20)
+        let (first, firstClient) = try fixture.connect()
+        let (second, secondClient) = try fixture.connect()
+        let dear = frame(1, Array(String(repeating: "d", count: 20_000).utf8))
+        try BlockingStream.write(firstClient.number, frame(1, [0x61]) + dear + frame(1, [0x62]))
+        try BlockingStream.write(secondClient.number, frame(1, [0x63]))
+        var heard: [Int] = []
+        let deliver = { (_: Opcode, payload: Span<UInt8>) in heard.append(payload.count) }
+        for slot in [first, second] {
+            var ready = pollfd(fd: fixture.table.locals[slot].descriptor, events: Int16(POLLIN), revents: 0)
+            try #require(poll(&ready, 1, 5000) == 1)
+        }
+        fixture.table.receive(first, { _, _ in true }, deliver)
+        #expect(heard == [1] && fixture.table.later.count == 1)
+        try BlockingStream.write(firstClient.number, frame(1, [0x64]))
+        let position = fixture.arena.slot(first).received.position
+        fixture.table.receive(first, { _, _ in true }, deliver)
+        #expect(fixture.arena.slot(first).received.position == position)
+        fixture.table.receive(second, { _, _ in true }, deliver)
+        #expect(heard == [1, 1])
+        while let late = fixture.table.takeLater() { fixture.table.readLate(late, { _, _ in true }, deliver) }
+        #expect(heard == [1, 1, 20_000, 1])
+        fixture.table.receive(first, { _, _ in true }, deliver)
+        #expect(heard == [1, 1, 20_000, 1, 1])
+    }
+
+    @Test func `whoever sends many messages at once has them read in shares, in order, and all of them`() throws {
+        let fixture = try Fixture()
+        let (slot, client) = try fixture.connect()
+        let many = (0..<3000).flatMap { frame(1, Array("\($0)".utf8)) }
+        try BlockingStream.write(client.number, many)
+        var texts: [String] = []
+        var shares = 0
+        let deliver = { (_: Opcode, payload: Span<UInt8>) in
+            // As dear as the handling of a message can be.
+            let until = Clock.monotonicNanoseconds() + 20_000
+            while Clock.monotonicNanoseconds() < until {}
+            texts.append(String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))
+        }
+        while texts.count < 3000 {
+            fixture.table.receive(slot, { _, _ in true }, deliver)
+            while let late = fixture.table.takeLater() {
+                shares += 1
+                fixture.table.readLate(late, { _, _ in true }, deliver)
+            }
+        }
+        #expect(texts == (0..<3000).map { "\($0)" } && shares >= 3000 * 20 / 2000)
     }
 
     @Test func `a close is answered with its code, and the socket is over when that has left`() throws {

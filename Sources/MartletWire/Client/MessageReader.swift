@@ -197,6 +197,15 @@ package struct MessageReader: Equatable, Sendable {
         return validator.accept(text) && validator.isAtBoundary
     }
 
+    /// Goes on behind the complete message without looking at what it says.
+    package mutating func skipMessage() {
+        precondition(isComplete, "no message is complete")
+        messageOpcode = nil
+        messageStart = offset
+        messageLength = 0
+        isComplete = false
+    }
+
     /// Copies the payload of every data frame from the message's start to `offset`; returns how many frames.
     private func copyPayload(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) -> Int {
         var position = messageStart

@@ -8,6 +8,7 @@ internal import MartletWire
 extension Door {
     /// Connections accepted from one listener in one turn, so that no storm starves those who are connected.
     private static let acceptsPerTurn = 32
+    private static let acceptsPerLateTurn = 4
     /// How long acceptance rests when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
     /// Vain accepts in a row after which it rests, too.
@@ -36,10 +37,12 @@ extension Door {
     }
 
     /// Accepts what waits at a listener.
-    func accept(_ listenerIndex: Int, _ onEvent: OnEvent) {
+    ///
+    /// `isLate`: the turn has hardly any time for it.
+    func accept(_ listenerIndex: Int, isLate: Bool, _ onEvent: OnEvent) {
         let isClient = listenerIndex < settings.clientListeners.count
         guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
-        for _ in 0..<Self.acceptsPerTurn {
+        for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
             do throws(SystemCallError) {
                 guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return acceptedNobody() }
                 vainAccepts = 0

@@ -41,7 +41,11 @@ final class Door {
     /// How often in a row nobody was there to be accepted.
     var vainAccepts = 0
     /// Nothing is read; what is owed is still answered.
-    private var isPaused = false
+    var isPaused = false
+    /// Counts the turns of the loop.
+    var turn: UInt64 = 0
+    /// Who had their share of a turn, and whose turn comes later.
+    var later: [HTTPPeer] = []
     private var isSweepSet = false
 
     /// Peers that are connected now.
@@ -110,12 +114,15 @@ final class Door {
     }
 
     /// Epoll has something for a peer.
-    func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, _ onEvent: OnEvent) {
+    ///
+    /// `isLate`: the turn has no time for it any more.
+    func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, isLate: Bool, _ onEvent: OnEvent) {
         if event.isWritable {
             flush(peer)
             readOn(peer, onEvent)
         }
-        if event.isReadable, peer.descriptor >= 0 { readable(peer, onEvent) }
+        guard event.isReadable, peer.descriptor >= 0 else { return }
+        if isLate, !peer.isLingering { putOff(peer) } else { readable(peer, onEvent) }
     }
 
     func readable(_ peer: HTTPPeer, _ onEvent: OnEvent) {
@@ -123,6 +130,7 @@ final class Door {
             drain(peer)
             return
         }
+        if peer.isPutOff { return }
         guard wantsToRead(peer) else {
             watch(peer)
             return
@@ -146,8 +154,10 @@ final class Door {
     }
 
     /// Reads requests that came together with those just answered, and waited in the buffer for room.
-    private func readOn(_ peer: HTTPPeer, _ onEvent: OnEvent) {
-        guard !isPaused, peer.descriptor >= 0, peer.exchange.isMidRequest, peer.unsentCount < Self.mostUnsent else {
+    func readOn(_ peer: HTTPPeer, _ onEvent: OnEvent) {
+        guard !isPaused, !peer.isPutOff, peer.descriptor >= 0, peer.exchange.isMidRequest,
+            peer.unsentCount < Self.mostUnsent
+        else {
             return
         }
         // What came already is handled even where no more may be received, or the peer has ended its side.
@@ -158,16 +168,20 @@ final class Door {
         while peer.descriptor >= 0 {
             // Who does not read its answers gets no further ones, whatever it has sent already.
             if peer.unsentCount + peer.exchange.outputCount > 2 * Self.mostUnsent { return markDirty(peer) }
+            if isSpent(peer) {
+                putOff(peer)
+                break
+            }
             let event = peer.exchange.next()
             if event != .needsMore {
                 peer.hasAsked = true
                 onEvent(peer, event)
                 continue
             }
-            if peer.batch != nil { onEvent(peer, .needsMore) }
-            if peer.exchange.hasOutput { markDirty(peer) }
-            return
+            break
         }
+        if peer.batch != nil { onEvent(peer, .needsMore) }
+        if peer.descriptor >= 0, peer.exchange.hasOutput { markDirty(peer) }
     }
 
     /// A peer that was answered for the last time is closed when it has read that; until then its bytes are dropped.

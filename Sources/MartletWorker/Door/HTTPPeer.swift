@@ -23,6 +23,14 @@ final class HTTPPeer {
     var batch: Batch?
     /// Whether it needs no API key; nil before that was asked.
     var isTrusted: Bool?
+    /// It has shown that it may use the API.
+    var isKnown = false
+    /// Until when it may be heard in this turn of the loop.
+    var sliceEnd: UInt64 = 0
+    /// The turn of the door for which ``sliceEnd`` holds.
+    var turn: UInt64 = 0
+    /// Waits in the door's list of those who are heard later.
+    var isPutOff = false
     /// A whole request of it was read.
     var hasAsked = false
     /// What epoll watches for; empty: the socket is not registered.

@@ -33,7 +33,11 @@ extension Shard {
         }
         if isClient { register(slot, id, bearer, now, manager) }
         if !ticket.leftover.isEmpty {
-            sockets.readReceived(slot) { self.received($0, $1, from: slot, on: manager) }
+            sockets.readReceived(
+                slot,
+                { self.judge($0, byteCount: $1, from: slot, on: manager) },
+                { self.received($0, $1, from: slot, on: manager) }
+            )
             settle(slot, on: manager)
         }
     }
@@ -112,10 +116,36 @@ extension Shard {
     }
 
     /// Epoll has something for a socket.
-    func ready(_ slot: Int, _ event: EventLoop.Event, on manager: isolated WebSocketManager) {
+    ///
+    /// `isLate`: the turn has no time for it any more.
+    func ready(_ slot: Int, _ event: EventLoop.Event, isLate: Bool, on manager: isolated WebSocketManager) {
         if event.isWritable { sockets.flush(slot) }
-        if event.isReadable { sockets.receive(slot) { self.received($0, $1, from: slot, on: manager) } }
+        if event.isReadable {
+            if isLate { return sockets.putOff(slot) }
+            sockets.receive(
+                slot,
+                { self.judge($0, byteCount: $1, from: slot, on: manager) },
+                { self.received($0, $1, from: slot, on: manager) }
+            )
+        }
         settle(slot, on: manager)
+    }
+
+    /// Reads of those who were put off, one after another, for as long as they have.
+    func serveLater(on manager: isolated WebSocketManager) {
+        if sockets.later.isEmpty { return }
+        let end = Clock.monotonicNanoseconds() + LaterQueue.share
+        // Each once: who is put off again waits for the next turn.
+        for _ in 0..<sockets.later.count {
+            guard let slot = sockets.takeLater() else { return }
+            sockets.readLate(
+                slot,
+                { self.judge($0, byteCount: $1, from: slot, on: manager) },
+                { self.received($0, $1, from: slot, on: manager) }
+            )
+            settle(slot, on: manager)
+            if Clock.monotonicNanoseconds() >= end { return }
+        }
     }
 
     /// A connection that began to close takes no further messages: it leaves the manager at once.
@@ -142,6 +172,21 @@ extension Shard {
 
     // MARK: What clients say
 
+    /// Whether a client's message is handled: told before anything is done for it.
+    private func judge(
+        _ opcode: Opcode,
+        byteCount: Int,
+        from slot: Int,
+        on manager: isolated WebSocketManager
+    ) -> Bool {
+        if sockets.arena.slot(slot).flags.contains(.echo) { return true }
+        guard isWithinRate(slot, manager) else { return false }
+        if opcode != .binary { return true }
+        manager.received(byteCount: byteCount)
+        close(slot, .unsupportedData)
+        return false
+    }
+
     func received(
         _ opcode: Opcode,
         _ payload: Span<UInt8>,
@@ -152,13 +197,12 @@ extension Shard {
             sockets.queue(opcode == .ping ? .pong : opcode, payload, to: slot)
             return
         }
-        guard isWithinRate(slot, manager) else { return }
         if opcode == .ping {
             sockets.queue(.pong, payload, to: slot)
             return
         }
         manager.received(byteCount: payload.count)
-        if opcode == .binary { return close(slot, .unsupportedData) }
+        charge(slot, payload.count)
         Fault.at(.message, payload)
         switch ClientMessage(payload) {
         case .ping: sockets.queue(.text, ServerMessage.pong(now: Clock.unixMilliseconds()).span, to: slot)
@@ -203,6 +247,15 @@ extension Shard {
         }
         tally.counters[.messagesRateLimited] += 1
         return false
+    }
+
+    /// A large message takes more of the rate, by what it is when it is expanded.
+    private func charge(_ index: Int, _ byteCount: Int) {
+        guard let messageLimit, byteCount > MessageLimit.bytesPerEvent else { return }
+        let slot = sockets.arena.slot(index)
+        var state = slot.rateState
+        unsafe messageLimit.charge(&state, byteCount: byteCount, now: sockets.loop.now)
+        slot.rateState = state
     }
 
     private func join(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {

@@ -54,7 +54,7 @@ extension Shard {
         return outcome
     }
 
-    /// Everybody is here: rooms are told, and what was received and not handled is handled.
+    /// Everybody is here: rooms are told, and what was received and not handled is handled when the turn ends.
     private func goOn(
         with slots: [Int],
         _ bindings: [(user: String, thread: String)],
@@ -64,8 +64,8 @@ extension Shard {
         for (user, thread) in bindings { _ = manager.bind(user: user, toThread: thread) }
         announceAllRooms(on: manager)
         if let interrupted { closePoisoned(interrupted) }
-        for index in slots where sockets.isOpen(index) || sockets.arena.slot(index).state == .closing {
-            sockets.readReceived(index) { self.received($0, $1, from: index, on: manager) }
+        for index in slots where sockets.locals[index].descriptor >= 0 {
+            if sockets.arena.slot(index).received.chunk != 0 { sockets.putOff(index) }
             settle(index, on: manager)
         }
     }

@@ -3,12 +3,18 @@ internal import MartletLinux
 internal import MartletWire
 
 extension SocketTable {
+    /// Asked of each message of an open connection before anything is done for it, with its length on the wire: false
+    /// where it is not handled.
+    typealias Judge = (Opcode, Int) -> Bool
+    /// Called with each message that is handled, whole, expanded and unmasked; valid during the call.
+    typealias Deliver = (Opcode, Span<UInt8>) -> Void
+
     /// Takes what a socket has to read, and hands over each message of an open connection.
     ///
-    /// - Parameters:
-    ///   - index: the slot.
-    ///   - deliver: called with the opcode and the payload, which is valid during the call.
-    func receive(_ index: Int, _ deliver: (Opcode, Span<UInt8>) -> Void) {
+    /// Nobody gets more than a ``LaterQueue/slice`` of a turn, and no dear message is handled at once: the rest waits in
+    /// ``later``, and nothing more is received of that connection until it was its turn.
+    func receive(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
+        if locals[index].isPutOff { return }
         let slot = arena.slot(index)
         let isInLanding = slot.received.chunk == 0
         let target = unsafe isInLanding ? arena.landing : receiveTail(slot.received)
@@ -27,7 +33,7 @@ extension SocketTable {
         case .wouldBlock: return
         case .ended, .failed: markGone(index)
         case .moved(let count):
-            if !slot.flags.contains(.discards) { read(index, slot, slot.received, deliver) }
+            if !slot.flags.contains(.discards) { read(index, slot, slot.received, isLate: false, judge, deliver) }
             if isInLanding { arena.clearLanding(count) }
         }
     }
@@ -44,10 +50,34 @@ extension SocketTable {
         slot.received = buffer
     }
 
-    /// Reads what is in the arena already: it came behind the HTTP head, or to the worker before.
-    func readReceived(_ index: Int, _ deliver: (Opcode, Span<UInt8>) -> Void) {
+    /// Reads what is in the arena already: it came behind the HTTP head.
+    func readReceived(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         let slot = arena.slot(index)
-        if slot.received.chunk != 0 { read(index, slot, slot.received, deliver) }
+        if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: false, judge, deliver) }
+    }
+
+    /// What a connection has to be read is read later, behind that of others.
+    func putOff(_ index: Int) {
+        if locals[index].isPutOff { return }
+        locals[index].isPutOff = true
+        later.append(index, locals[index].generation)
+    }
+
+    /// Reads of the connection that was put off first; nil where there is none.
+    func takeLater() -> Int? {
+        while let (index, generation) = later.popFirst() {
+            guard isCurrent(index, generation: generation & 0xFF_FFFF), locals[index].isPutOff else { continue }
+            locals[index].isPutOff = false
+            return index
+        }
+        return nil
+    }
+
+    /// What was put off is read now: it has come already, or is received.
+    func readLate(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
+        let slot = arena.slot(index)
+        if slot.received.chunk == 0 { return receive(index, judge, deliver) }
+        read(index, slot, slot.received, isLate: true, judge, deliver)
     }
 
     /// Throws away what was received, and whatever comes.
@@ -76,21 +106,33 @@ extension SocketTable {
         _ index: Int,
         _ slot: ArenaSlot,
         _ buffer: ArenaSlot.ReceiveBuffer,
-        _ deliver: (Opcode, Span<UInt8>) -> Void
+        isLate: Bool,
+        _ judge: Judge,
+        _ deliver: Deliver
     ) {
         let bytes = unsafe RawSpan(_unsafeBytes: region(buffer))
         let maximum = slot.flags.contains(.echo) ? Limits.echoMessageBytes : limits.messageBytes
         var reader = slot.reader
         var isOver = false
+        // The clock is read only where there is more than one message.
+        var end: UInt64?
         while !isOver, !locals[index].isGone {
+            var before = reader
             let event = reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates))
             if case .needsMore(let expected) = event {
                 keep(index, slot, &reader, buffer, expected, bytes)
                 return
             }
+            let isSpent = end.map { Clock.monotonicNanoseconds() >= $0 } ?? false
+            if isSpent || (!isLate && slot.state == .open && Self.isDear(event, reader)) {
+                putOff(index)
+                keep(index, slot, &before, buffer, 0, bytes)
+                return
+            }
+            if end == nil { end = Clock.monotonicNanoseconds() + LaterQueue.slice }
             // A successor handles this message anew where we do not come to its end.
             arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
-            isOver = handle(event, &reader, index, slot, bytes, maximum, deliver)
+            isOver = handle(event, &reader, index, slot, bytes, maximum, judge, deliver)
             let handled = Int(buffer.handled) + reader.consumed
             // A ping between the fragments of a message says nothing for the message.
             if slot.attempts != 0, handled != Int(slot.received.handled) { slot.attempts = 0 }
@@ -103,6 +145,14 @@ extension SocketTable {
         slot.flags.insert(.discards)
     }
 
+    /// Whether a message may take more of a turn than others should have to wait for.
+    ///
+    /// Compressed, a few bytes expand to a thousand times as many (RFC 1951).
+    private static func isDear(_ event: MessageReader.Event, _ reader: MessageReader) -> Bool {
+        guard case .message(_, let byteCount) = event else { return false }
+        return byteCount > (reader.isCompressed ? 256 : 16384)
+    }
+
     /// Does what one event of the stream asks for; true where it is the stream's last.
     private func handle(
         _ event: MessageReader.Event,
@@ -111,11 +161,16 @@ extension SocketTable {
         _ slot: ArenaSlot,
         _ bytes: RawSpan,
         _ maximum: Int,
-        _ deliver: (Opcode, Span<UInt8>) -> Void
+        _ judge: Judge,
+        _ deliver: Deliver
     ) -> Bool {
         switch event {
         case .needsMore: return false
         case .message(let opcode, let byteCount):
+            guard slot.state == .open, judge(opcode, byteCount) else {
+                reader.skipMessage()
+                return false
+            }
             let target = unsafe scratch.room(for: byteCount)
             guard unsafe reader.copyMessage(bytes, into: target) else {
                 fail(index, slot, .invalidText)
@@ -126,13 +181,13 @@ extension SocketTable {
                 let payload =
                     unsafe reader.isCompressed
                     ? try expanded(plain, opcode, maximum: maximum) : plain
-                if slot.state == .open { deliver(opcode, unsafe Span<UInt8>(_unsafeBytes: payload)) }
+                deliver(opcode, unsafe Span<UInt8>(_unsafeBytes: payload))
             } catch {
                 fail(index, slot, error)
                 return true
             }
         case .ping(let payload):
-            if slot.state == .open { deliver(.ping, payload.span) }
+            if slot.state == .open, judge(.ping, payload.count) { deliver(.ping, payload.span) }
         case .pong(let payload): receivedPong(slot, payload)
         case .close(let code):
             receivedClose(index, slot, code)

@@ -20,6 +20,8 @@ final class SocketTable: Transport {
         var isGone = false
         /// Nothing is written until the switchboard knows what the connection has joined.
         var isHeld = false
+        /// Waits in the list of slots whose turn to be read is later.
+        var isPutOff = false
         /// When the end of its token is looked at next, in Unix milliseconds; max: it is far.
         var expiryEntry = UInt64.max
     }
@@ -49,6 +51,8 @@ final class SocketTable: Transport {
     var gone: [Int] = []
     /// Slots that are closing, oldest first, with the time at which they are cut.
     var closing = DeadlineQueue()
+    /// Slots that have something to be read and had their share of this turn, or it was spent.
+    var later = LaterQueue()
     /// Bytes in all queues.
     var queuedBytes = 0
     let tally: Tally
@@ -182,6 +186,7 @@ final class SocketTable: Transport {
         locals = []
         dirty = []
         gone = []
+        later = LaterQueue()
         isAbandoned = true
     }
 
@@ -236,6 +241,7 @@ final class SocketTable: Transport {
         locals = []
         dirty = []
         closing = DeadlineQueue()
+        later = LaterQueue()
         return true
     }
 

@@ -1,0 +1,53 @@
+internal import MartletLinux
+internal import MartletWire
+
+// Nobody who speaks HTTP has more than a moment of a turn, a stranger less than a backend: the rest of what they sent
+// waits, and nothing more is received from them meanwhile.
+
+extension Door {
+    /// How long the requests of one peer may take of a turn, in nanoseconds; one request may take longer.
+    private static let sliceOfStrangers = LaterQueue.slice
+    /// A backend's batches are worth it: what its lines queue for one socket in a turn leaves in one write.
+    private static let sliceOfBackends: UInt64 = 5_000_000
+
+    func beginTurn() { turn &+= 1 }
+
+    /// True where a peer has had its share of this turn.
+    func isSpent(_ peer: HTTPPeer) -> Bool {
+        let now = Clock.monotonicNanoseconds()
+        if peer.turn == turn { return now >= peer.sliceEnd }
+        peer.turn = turn
+        peer.sliceEnd = now + (peer.isKnown ? Self.sliceOfBackends : Self.sliceOfStrangers)
+        return false
+    }
+
+    /// What a peer has sent is heard later, behind others.
+    func putOff(_ peer: HTTPPeer) {
+        if peer.isPutOff { return }
+        peer.isPutOff = true
+        later.append(peer)
+    }
+
+    /// Somebody waits who can be heard.
+    var hasLater: Bool { !later.isEmpty && !isPaused }
+
+    /// Hears those who were put off, one after another, for as long as they have.
+    func serveLater(_ onEvent: OnEvent) {
+        if !hasLater { return }
+        let end = Clock.monotonicNanoseconds() + LaterQueue.share
+        let waiting = later
+        later = []
+        for (number, peer) in waiting.enumerated() {
+            if number > 0, Clock.monotonicNanoseconds() >= end {
+                // They go on being first.
+                later = Array(waiting[number...]) + later
+                return
+            }
+            peer.isPutOff = false
+            if peer.descriptor < 0 { continue }
+            // A share of its own.
+            peer.turn = 0
+            if peer.exchange.isMidRequest { readOn(peer, onEvent) } else { readable(peer, onEvent) }
+        }
+    }
+}
