@@ -24,7 +24,7 @@ done; if [ -n "$$missing" ]; then \
   $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help run test test-tsan deps build lint format bench continuity install deb deb-deps test-deb print-docs clean
+.PHONY: help run test test-tsan deps build lint format bench continuity install deb deb-deps test-deb test-upgrade print-docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -93,6 +93,18 @@ deb-deps: deps
 test-deb: deb $(CLIENTS) ## Install, use, upgrade and remove the package in a small Debian under a real systemd (minutes)
 	BIN=$(BUILD)/release DEB=$(BUILD)/deb/next PACKAGE_VERSION=$$(dpkg-parsechangelog -S Version)+next debian/rules clean binary
 	Tests/Package/run
+
+# The commit, or the tag, whose package is upgraded from.
+FROM ?=
+FROM_SOURCE = $(BUILD)/from/source
+
+test-upgrade: deb $(CLIENTS) ## The same, from the package of another commit and back: make test-upgrade FROM=COMMIT (builds that one, too)
+	@test -n "$(FROM)" || { echo "Say from where: make test-upgrade FROM=COMMIT"; exit 2; }
+	rm -rf $(BUILD)/from && git clone -q . $(FROM_SOURCE) && git -C $(FROM_SOURCE) checkout -q $(FROM)
+	$(MAKE) -C $(FROM_SOURCE) deb
+	cp $(FROM_SOURCE)/.build/deb/martlet_*.deb $(BUILD)/from/
+	BIN=$(BUILD)/release DEB=$(BUILD)/from/next PACKAGE_VERSION=$$(dpkg-parsechangelog -S Version)+next debian/rules clean binary
+	Tests/Package/run $(BUILD)/from
 
 print-docs: ## Make config/martlet.yaml and docs/configuration.md again, from the code
 	swift build --product martletd

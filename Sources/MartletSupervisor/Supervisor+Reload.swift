@@ -42,6 +42,9 @@ extension Supervisor {
 
     /// Replaces every worker, one after another, or all at once where they need new memory; `onEnd` is told why not, or nil.
     func renew(_ onEnd: @escaping (String?) -> Void) {
+        guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
+            return onEnd("workers are being replaced already: try again")
+        }
         if !hasFixedMemory { scale(to: workers.count, isForced: true, onEnd) } else { roll(onEnd) }
     }
 

@@ -33,6 +33,7 @@ extension Door {
         peers = []
         vacant = []
         dirty = []
+        later = []
     }
 
     /// Refuses a socket that came back, or came from elsewhere, with an answer of HTTP; the socket is closed.
