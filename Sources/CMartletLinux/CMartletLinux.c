@@ -401,6 +401,11 @@ int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *sta
   return -1;
 }
 
+int martlet_unread_bytes(int fd) {
+  int unread = 0;
+  return ioctl(fd, SIOCINQ, &unread) ? 0 : unread;
+}
+
 int martlet_limit_descriptors(int count) {
   struct rlimit limit = {.rlim_cur = (rlim_t)count, .rlim_max = (rlim_t)count};
   return setrlimit(RLIMIT_NOFILE, &limit);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -107,11 +108,9 @@ int martlet_confine(void) {
       IS(F_SETOWN_EX, 3, 0), IS(F_SETLEASE, 2, 0), IS(F_NOTIFY, 1, 0), ALLOW, REFUSE,
       IS(SYS_ioctl, 0, 7), LOAD(ARGUMENT(1)), IS(SIOCOUTQ, 4, 0), IS(SIOCINQ, 3, 0), IS(TCGETS, 2, 0),
       IS(TIOCGWINSZ, 1, 0), REFUSE, ALLOW,
-      IS(SYS_setsockopt, 0, 19), LOAD(ARGUMENT(1)), IS(SOL_SOCKET, 2, 0), IS(IPPROTO_TCP, 8, 0), REFUSE,
-      LOAD(ARGUMENT(2)), IS(SO_SNDBUF, 4, 0), IS(SO_RCVBUF, 3, 0), IS(SO_OOBINLINE, 2, 0), IS(SO_KEEPALIVE, 1, 0),
+      /* Whoever is accepted inherits what a listener has. */
+      IS(SYS_setsockopt, 0, 6), LOAD(ARGUMENT(1)), IS(SOL_SOCKET, 0, 2), LOAD(ARGUMENT(2)), IS(SO_OOBINLINE, 1, 0),
       REFUSE, ALLOW,
-      LOAD(ARGUMENT(2)), IS(TCP_NODELAY, 5, 0), IS(TCP_KEEPIDLE, 4, 0), IS(TCP_KEEPINTVL, 3, 0), IS(TCP_KEEPCNT, 2, 0),
-      IS(TCP_USER_TIMEOUT, 1, 0), REFUSE, ALLOW,
   };
   enum { HEAD = sizeof head / sizeof *head, LOOKED = sizeof looked_into / sizeof *looked_into };
   enum { REFUSED = sizeof refused / sizeof *refused, UNKNOWN = sizeof unknown / sizeof *unknown };
@@ -134,15 +133,16 @@ int martlet_confine(void) {
 #endif
 }
 
+#if DEBUG
 /* What a process that strangers have taken over would try beside programs, sockets and files: to harm the others by what
    it shares with them. */
-const char *martlet_harm(int number, int listener, int memory) {
+const char *martlet_harm(int number, int listener) {
   const pid_t other = getppid();
   const struct rlimit none = {16, 16};
   const cpu_set_t cpus = {{1}};
   struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
   const struct sock_fprog deaf = {1, &drop};
-  int pid = (int)other;
+  int pid = (int)other, one = 1;
   switch (number) {
     case 0: return prlimit(other, RLIMIT_NOFILE, &none, NULL) ? "another's limits" : "";
     case 1: return sched_setaffinity(other, sizeof cpus, &cpus) ? "another's processors" : "";
@@ -153,7 +153,10 @@ const char *martlet_harm(int number, int listener, int memory) {
     case 6: return fcntl(listener, F_SETFL, 0) ? "a listener that blocks" : "";
     case 7: return shutdown(listener, SHUT_RDWR) ? "the end of a listener" : "";
     case 8: return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &deaf, sizeof deaf) ? "a deaf listener" : "";
-    case 9: return ftruncate(memory, 0) ? "memory that shrinks" : "";
+    case 9: return ftruncate(memfd_create("harm", MFD_CLOEXEC), 4096) ? "memory that changes its size" : "";
+    case 10: return setsockopt(listener, IPPROTO_TCP, TCP_USER_TIMEOUT, &one, sizeof one) ? "short connections" : "";
+    case 11: return setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &one, sizeof one) ? "small buffers" : "";
     default: return NULL;
   }
 }
+#endif

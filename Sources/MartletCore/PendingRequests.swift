@@ -57,18 +57,21 @@ package struct PendingRequests: Sendable {
     private var orderStart = 0
     private let capacity: Int
     private let frameCapacity: Int
+    /// Bytes of the requests that each shard has not answered, which are kept to be sent again.
+    private var frameBytes = [Int](repeating: 0, count: ShardMap.largestShardCount)
 
     /// * `capacity`: the most requests that are remembered.
-    /// * `frameCapacity`: with more bytes of requests no further ones are taken.
+    /// * `frameCapacity`: a shard that has not answered more bytes of requests gets no further ones.
     package init(capacity: Int, frameCapacity: Int = .max) {
         self.capacity = capacity
         self.frameCapacity = frameCapacity
     }
 
     package var count: Int { entries.count }
-    package var isFull: Bool { entries.count >= capacity || frameBytes > frameCapacity }
-    /// Bytes of the requests that are kept, to be sent again.
-    package private(set) var frameBytes = 0
+    package var isFull: Bool { entries.count >= capacity }
+
+    /// True where a shard has as much to answer as it may: others have their own measure.
+    package func isFull(for shard: Int) -> Bool { frameBytes[shard] > frameCapacity }
 
     /// The first deadline, in the caller's clock; nil where nothing waits.
     package var nextDeadline: UInt64? {
@@ -83,9 +86,10 @@ package struct PendingRequests: Sendable {
         let bits = shards.reduce(UInt128(0)) { $0 | 1 << UInt128($1) }
         let gathered: Gathered = mode == .statistics ? .statistics([]) : .receipt(Delivery())
         // Whoever gives a number twice hears of the second request only.
-        if let old = entries[key] { frameBytes -= old.frame.count }
-        entries[key] = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline, frame: frame)
-        frameBytes += frame.count
+        if let old = entries[key] { count(old, old.waitingFor, -1) }
+        let entry = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline, frame: frame)
+        entries[key] = entry
+        count(entry, bits, 1)
         order.append((key, deadline))
     }
 
@@ -112,7 +116,7 @@ package struct PendingRequests: Sendable {
     package mutating func gather(_ key: Key, from shard: Int, _ reply: CommandReply) -> Answer? {
         let bit: UInt128 = 1 << UInt128(shard)
         guard var entry = entries[key], entry.waitingFor & bit != 0 else { return nil }
-        entry.waitingFor &= ~bit
+        answered(key, &entry, bit)
         switch (entry.gathered, reply) {
         case (.receipt(var sum), .receipt(let delivery)):
             sum.merge(delivery)
@@ -135,7 +139,7 @@ package struct PendingRequests: Sendable {
                 continue
             }
             var entry = entry
-            entry.waitingFor &= ~bit
+            answered(key, &entry, bit)
             if let answer = settle(key, entry) { answers.append(answer) }
         }
         return answers
@@ -173,8 +177,23 @@ package struct PendingRequests: Sendable {
     }
 
     private mutating func forget(_ key: Key) {
-        if let entry = entries.removeValue(forKey: key) { frameBytes -= entry.frame.count }
+        if let entry = entries.removeValue(forKey: key) { count(entry, entry.waitingFor, -1) }
         compact()
+    }
+
+    /// One shard of those that were asked has nothing more to answer.
+    private mutating func answered(_ key: Key, _ entry: inout Entry, _ bit: UInt128) {
+        count(entry, bit, -1)
+        entry.waitingFor &= ~bit
+        entries[key] = entry
+    }
+
+    private mutating func count(_ entry: Entry, _ shards: UInt128, _ sign: Int) {
+        var rest = shards
+        while rest != 0 {
+            frameBytes[rest.trailingZeroBitCount] += sign * entry.frame.count
+            rest &= rest - 1
+        }
     }
 
     /// Drops what was answered from the front of the order.

@@ -54,7 +54,7 @@ package struct MessageLimit: Equatable, Sendable {
     }
 
     /// A message counts once for each of so many bytes that it has, when it is expanded.
-    package static let bytesPerEvent = 16384
+    package static let bytesPerEvent = 32768
 
     private let rate: RateLimit
     /// Strikes before the connection is closed.
@@ -84,8 +84,9 @@ package struct MessageLimit: Equatable, Sendable {
             strikes -= min(strikes, 1)
             return .pass
         }
-        strikes += 1
+        strikes = strikes == .max ? .max : strikes + 1
         if strikes > patience { return .close }
-        return .refuse(waitMilliseconds: Int((rate.wait(state, now: now) + 999_999) / 1_000_000))
+        let (milliseconds, rest) = rate.wait(state, now: now).quotientAndRemainder(dividingBy: 1_000_000)
+        return .refuse(waitMilliseconds: Int(milliseconds) + (rest > 0 ? 1 : 0))
     }
 }

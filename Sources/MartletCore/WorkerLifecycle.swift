@@ -140,6 +140,17 @@ package struct WorkerLifecycle: Equatable, Sendable {
         state = .serving(lastAlive: now)
     }
 
+    /// Whoever judges was halted for so long himself, and probably everybody was (a stopped machine, SIGSTOP of the whole
+    /// service): that time does not count.
+    package mutating func judgeWasHalted(for time: UInt64) {
+        switch state {
+        case .starting(let since): state = .starting(since: since + time)
+        case .serving(let lastAlive): state = .serving(lastAlive: lastAlive + time)
+        case .aborting(let since): state = .aborting(since: since + time)
+        case .waiting, .ending, .stopping, .stopped: break
+        }
+    }
+
     /// Time has passed.
     package mutating func checked(at now: UInt64) -> Action {
         switch state {

@@ -173,9 +173,10 @@ package final class DescriptorChannel {
         return false
     }
 
-    /// The next packet that waits; nil when none does (or the peer has gone: see ``isClosed``).
+    /// The next packet that waits; nil when none does, or the peer has gone (``isClosed``), or too much came that is none:
+    /// the socket is still readable then.
     package func receive() -> Packet? {
-        while !isClosed {
+        for _ in 0..<64 where !isClosed {
             var passed: Int32 = -1
             var count: Int32 = 0
             var truncated: Int32 = 0

@@ -90,6 +90,9 @@ package enum StreamSocket {
         _ = martlet_set_buffer(socket, Int32(receive), Int32(send))
     }
 
+    /// Bytes that have come and were not received (SIOCINQ, tcp(7)).
+    package static func unreadBytes(_ socket: Int32) -> Int { Int(martlet_unread_bytes(socket)) }
+
     /// The kernel's name of this socket, the same in every process that holds it (SO_COOKIE).
     package static func cookie(_ socket: Int32) -> UInt64 {
         var cookie: UInt64 = 0

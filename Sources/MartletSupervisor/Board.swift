@@ -20,11 +20,11 @@ final class Board {
     }
 
     /// A board that a supervisor before us has made.
-    init(adopting descriptor: Int32, addressKey: UInt64) throws {
+    init(adopting descriptor: Int32, shards: Int, addressKey: UInt64) throws {
         self.addressKey = addressKey
         memory = OwnedDescriptor(owning: descriptor)
         mapping = try MemoryMapping(of: descriptor)
-        board = unsafe try NodeBoard(mapping.bytes)
+        board = unsafe try NodeBoard(mapping.bytes, shards: shards)
     }
 
     /// A worker has died, and its connections with it.

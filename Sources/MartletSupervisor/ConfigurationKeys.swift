@@ -148,12 +148,12 @@ struct ConfigurationKey: Sendable {
         ),
         number(
             "limits.bad_tokens_per_second",
-            "Bad tokens from one address (as above; never from this machine), at each worker; 0: any number.",
+            "Bad tokens from one address, at each worker; 0: any number. Proxies that are not named are not counted.",
             \.limits.badTokensPerSecond
         ),
         number(
             "limits.messages_per_second",
-            "Messages and pings of one client; 0: any number; beyond: an error frame, then 4429.",
+            "Messages and pings of one client, one for each 32 KiB; 0: any number; beyond: an error frame, then 4429.",
             \.limits.messagesPerSecond
         ),
         number("limits.message_burst", "Messages that one client may send at once.", \.limits.messageBurst),

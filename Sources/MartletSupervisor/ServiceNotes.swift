@@ -70,10 +70,10 @@ struct ServiceNotes {
 
     /// As in `2 shards serve 1200 connections, 340 messages/s`.
     private mutating func status(_ workers: [ShardStatistics], _ now: UInt64) -> String {
-        let total = workers.reduce(0) { $0 + $1.counters[.messagesSent] }
+        let total = workers.reduce(into: Counters()) { $0.merge($1.counters) }[.messagesSent]
         let seconds = Double(now - sentAt) / 1e9
         let rate =
-            sentAt == 0 || sent == 0 || total < sent ? 0 : Int((Double(total - sent) / max(seconds, 0.001)).rounded())
+            sentAt == 0 || sent == 0 || total < sent ? 0 : Int(min(Double(total - sent) / max(seconds, 0.001), 1e15))
         (sent, sentAt) = (total, now)
         let connections = workers.reduce(0) { $0 + $1.connections }
         let down = workers.filter { $0.state != .serving }

@@ -28,15 +28,25 @@ extension Supervisor {
         case .listensAgain: log.error("A listening socket was shut down, and listens again")
         case .replaced:
             log.error("A listening socket was shut down, and another one listens in its place")
-            renew { problem in
-                guard let problem else { return }
-                self.log.error("Workers still hold a socket that was shut down", metadata: ["why": "\(problem)"])
-            }
+            holdOldListeners = true
+            passNewListeners()
         case .lost(let why):
             log.error("A listening socket was shut down, and nobody can connect to it", metadata: ["why": "\(why)"])
             return
         }
         let token = Source.listener.token(index)
         try? loop.register(listeners.all[index], token: token, interest: .end)
+    }
+
+    /// Workers that hold a socket which was shut down are replaced, as soon as nothing else is being replaced.
+    func passNewListeners() {
+        guard holdOldListeners, rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
+            leaveDeadline == nil, workers.allSatisfy({ $0.isServing && $0.handover == nil })
+        else { return }
+        holdOldListeners = false
+        renew { problem in
+            guard let problem else { return }
+            self.log.error("Workers still hold a socket that was shut down", metadata: ["why": "\(problem)"])
+        }
     }
 }

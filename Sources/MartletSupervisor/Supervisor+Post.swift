@@ -6,9 +6,14 @@ internal import MartletWire
 
 extension Supervisor {
     /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
-    func postReady(_ worker: WorkerProcess?) {
+    ///
+    /// `most`: so many at once, as the others have their turn, too.
+    func postReady(_ worker: WorkerProcess?, most: Int = .max) {
         guard let worker else { return }
-        while let post = worker.post, let packet = post.receive() { deliver(packet) }
+        for _ in 0..<most {
+            guard let post = worker.post, let packet = post.receive() else { break }
+            deliver(packet)
+        }
         if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
     }
 

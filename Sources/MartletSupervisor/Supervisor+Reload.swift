@@ -45,10 +45,16 @@ extension Supervisor {
         guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
             return onEnd("workers are being replaced already: try again")
         }
-        if !hasFixedMemory { scale(to: workers.count, isForced: true, onEnd) } else { roll(onEnd) }
+        if hasFixedMemory { return roll(onEnd) }
+        scale(to: workers.count, isForced: true) { problem in
+            guard let problem, self.stopDeadline == nil else { return onEnd(problem) }
+            // The old memory is better than old programs, or an old configuration.
+            self.log.error("Workers keep memory whose size they can change", metadata: ["why": "\(problem)"])
+            self.roll(onEnd)
+        }
     }
 
-    /// Version 0.1.0 made memory whose size any worker could change, and with that end all others.
+    /// The first supervisors made memory whose size any worker could change, and with that end all others.
     var hasFixedMemory: Bool {
         SharedMemory.isFixed(board.memory.number)
             && workers.allSatisfy { $0.arena < 0 || SharedMemory.isFixed($0.arena) }

@@ -53,8 +53,12 @@ extension Supervisor {
     private func mayBeSaid(_ kind: PeerKind, by worker: WorkerProcess) -> Bool {
         let isOwner = workers.indices.contains(worker.shard) && workers[worker.shard] === worker
         return switch kind {
-        case .reply, .rooms, .allRooms, .frozen, .recovered: isOwner
-        case .ready, .adopted: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
+        case .reply, .rooms, .frozen: isOwner
+        // Once for each time that it takes a shard over, or is met by another supervisor.
+        case .recovered: isOwner && worker.isRecovering
+        case .allRooms: isOwner && (worker.isRecovering || worker.isUnconfirmed)
+        case .ready: worker.lifecycle.shardState == .starting
+        case .adopted: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
         default: true
         }
     }
@@ -73,8 +77,9 @@ extension Supervisor {
             worker.reported = statistics
         case .log:
             let line = try LogLine(input, in: frame.payload)
-            var metadata: Logger.Metadata = ["shard": "\(worker.shard)"]
+            var metadata: Logger.Metadata = [:]
             for field in line.fields { metadata[field.name] = "\(field.value)" }
+            metadata["shard"] = "\(worker.shard)"
             log.log(level: line.level, "\(line.message)", metadata: metadata)
         case .rooms:
             let changes = try RoomChanges(input, in: frame.payload)

@@ -8,7 +8,7 @@ internal import MartletWire
 actor Supervisor {
     enum Source: UInt8 {
         case signals = 1
-        case control, controlPeer, process, link, post, timer, keeper, keeperEnd, check, listener
+        case control, controlPeer, process, link, post, timer, keeper, keeperEnd, check, listener, tick
 
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
@@ -17,6 +17,8 @@ actor Supervisor {
     private static let exitCodeOfLeaving: Int32 = 75
     /// How long the control socket rests when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
+    /// A turn that comes so much later than it was to is no delay but a halt.
+    private static let longestDelay: UInt64 = 500_000_000
 
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
@@ -35,6 +37,8 @@ actor Supervisor {
     var listeners: Listeners
     /// Where they listen, as the kernel has it.
     var listenerNames: [[UInt8]] = []
+    /// Workers have a socket that was shut down, and another one listens in its place.
+    var holdOldListeners = false
     /// Of each shard, the worker that has it.
     var workers: [WorkerProcess]
     /// Workers that are about to have a shard, and those that had one and still answer.
@@ -48,6 +52,8 @@ actor Supervisor {
     /// Why the start was given up.
     var failure: ConfigurationError?
     private var timerDeadline: UInt64?
+    /// When this process is to run next, whatever happens.
+    private var nextTick: UInt64?
     var wasReady = false
     var notes = ServiceNotes()
     var stopDeadline: UInt64?
@@ -145,7 +151,7 @@ actor Supervisor {
             // What fails here leaves everything to the program of before.
             workers = try unsafe WorkerProcess.resumed(state, policy: policy, now: loop.now)
             listeners = Listeners(state)
-            board = try Board(adopting: state.board, addressKey: state.addressKey)
+            board = try Board(adopting: state.board, shards: count, addressKey: state.addressKey)
             if state.storeMemory >= 0 {
                 store = DescriptorStore(memory: OwnedDescriptor(owning: state.storeMemory), names: state.storedNames)
             }
@@ -164,6 +170,7 @@ actor Supervisor {
                 }
                 board = try Board(
                     adopting: remains.take(.board, remains.state.board) ?? -1,
+                    shards: count,
                     addressKey: remains.state.addressKey
                 )
                 store = DescriptorStore(memory: OwnedDescriptor(owning: remains.memory), names: remains.names)
@@ -218,6 +225,7 @@ actor Supervisor {
     // MARK: A turn
 
     private func turn(_ events: [EventLoop.Event]) {
+        noteHalt()
         for event in events {
             let index = Int(event.token & 0xFFFF_FFFF)
             switch Source(rawValue: UInt8(event.token >> 56)) {
@@ -231,18 +239,33 @@ actor Supervisor {
             case .controlPeer: control.ready(index, event)
             case .process: processReady(tagged(index))
             case .link: linkReady(tagged(index), event)
-            case .post: postReady(tagged(index))
+            case .post: postReady(tagged(index), most: 256)
             case .keeper: keeperSpoke(tagged(index))
             case .keeperEnd: keeperEnded(Int32(index))
             case .check: checkEnded()
             case .listener: listenerEnded(index)
             case .timer: timerDeadline = nil
+            case .tick: break
             case nil: break
             }
         }
         housekeeping()
         keepStore()
         flush()
+    }
+
+    /// Where this process has not run when it was to, the time is not held against its workers.
+    private func noteHalt() {
+        let now = unsafe loop.now
+        if let nextTick, now < nextTick { return }
+        let late = now - (nextTick ?? now)
+        nextTick = now + configuration.supervision.livenessInterval.nanoseconds
+        loop.setTimer(
+            deadline: now + configuration.supervision.livenessInterval.nanoseconds,
+            token: Source.tick.token()
+        )
+        guard late > Self.longestDelay else { return }
+        for worker in workers + others { worker.lifecycle.judgeWasHalted(for: late) }
     }
 
     /// Does what time asks for, and sets the timer for the next thing.
@@ -261,6 +284,7 @@ actor Supervisor {
         endMeeting()
         continueRolling()
         continueUpgrade()
+        passNewListeners()
         checkHandovers(now)
         for worker in workers + others {
             switch worker.lifecycle.checked(at: now) {
@@ -306,6 +330,8 @@ actor Supervisor {
     func flush() {
         for worker in workers + others {
             flushLink(worker)
+            // A worker asks no more than it has room for, and is sent no more than it reads.
+            if worker.isDeaf { worker.end("it does not read what it is told") }
             guard let post = worker.post else { continue }
             post.flush()
             if post.wantsToWrite != worker.postWatchesWritable {

@@ -79,6 +79,8 @@ final class Switchboard {
 
     func route(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
+        // No worker of ours gives a number twice while it waits.
+        if pending.mode(of: key) != nil { return }
         if header.mapGeneration == map.generation, workers.indices.contains(Int(header.destination)) {
             return pass(header, input, payload, to: workers[Int(header.destination)], now: now)
         }
@@ -229,7 +231,9 @@ final class Switchboard {
         _ frame: [UInt8]
     ) {
         // All or nobody: a publish that cannot reach one shard is not begun at the others, so that it can be repeated.
-        let hasRoom = targets.allSatisfy { $0.state.takesRequests && ($0.stream?.queuedBytes ?? 0) <= holdBytes }
+        let hasRoom = targets.allSatisfy {
+            $0.state.takesRequests && ($0.stream?.queuedBytes ?? 0) <= holdBytes && !pending.isFull(for: $0.shard)
+        }
         guard hasRoom, !targets.isEmpty, !pending.isFull else {
             refused += 1
             answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
@@ -266,7 +270,6 @@ final class Switchboard {
             if let asker = asker(key), var target = asker.takeStream() {
                 target.append(header, copying: frame.payload, of: input)
                 asker.stream = target
-                asker.endIfDeaf()
             }
         case .single:
             let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
@@ -326,9 +329,7 @@ final class Switchboard {
             correlation: answer.key.correlation,
             payloadLength: payload.count
         )
-        guard let asker = asker(answer.key) else { return }
-        asker.stream?.append(header, payload)
-        asker.endIfDeaf()
+        if let asker = asker(answer.key) { asker.stream?.append(header, payload) }
     }
 
     /// Who asked, if it is still there: a worker's numbers begin with its generation.
@@ -374,13 +375,6 @@ extension WorkerProcess {
         stream.append(frame)
         self.stream = stream
     }
-
-    /// A worker asks no more than it has room for; one that goes on asking and reads nothing is not ours any more.
-    fileprivate func endIfDeaf() {
-        if let stream, stream.queuedBytes > Self.mostUnread { end("it does not read the answers that it asks for") }
-    }
-
-    private static let mostUnread = 4 * PeerHeader.largestPayload
 
     /// Takes the stream out, so that it is changed in place; the caller puts it back.
     fileprivate func takeStream() -> PeerStream? {

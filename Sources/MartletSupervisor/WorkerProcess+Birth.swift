@@ -43,6 +43,7 @@ extension WorkerProcess {
         let (ourPost, theirPost) = try SocketPair(.packets).split()
         let post = DescriptorChannel(owning: ourPost, window: window, bound: window)
         let theirPostEnd = OwnedDescriptor(owning: theirPost)
+        StreamSocket.setBuffers(theirPost, receive: 1 << 20, send: 1 << 20)
         let (ourKeeper, theirKeeper) = try SocketPair(.packets).split()
         let keeper = Estate(owning: ourKeeper)
         let theirKeeperEnd = OwnedDescriptor(owning: theirKeeper)

@@ -192,6 +192,9 @@ final class WorkerProcess {
 
     var isServing: Bool { lifecycle.shardState == .serving }
 
+    /// So much waits for it that it cannot be reading.
+    var isDeaf: Bool { (stream?.queuedBytes ?? 0) > 4 * PeerHeader.largestPayload }
+
     /// What others are told of the shard.
     var state: ShardState {
         let state = lifecycle.shardState

@@ -40,7 +40,8 @@ extension Worker {
                     try gatekeeper.admitHandshake()
                     if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
                         let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
-                        log.warning("\(event.message)", metadata: ["in_force": "\(job)"])
+                        // Any stranger can bring it about.
+                        log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
                     }
                     return upgrade(peer, number, ticket(.messages, peer, request, bearer, accepted), manager)
                 }

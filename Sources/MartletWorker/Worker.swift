@@ -70,7 +70,10 @@ final class Worker {
         let mapping = try MemoryMapping(of: BirthContract.Descriptor.arena)
         let header = unsafe try ArenaHeader(unsafe Array(mapping.bytes.prefix(4096)), memorySize: mapping.bytes.count)
         let memory = SharedMapping(mapping)
-        let board = unsafe try NodeBoard(SharedMapping(MemoryMapping(of: BirthContract.Descriptor.board)).kept.bytes)
+        let board = unsafe try NodeBoard(
+            SharedMapping(MemoryMapping(of: BirthContract.Descriptor.board)).kept.bytes,
+            shards: Int(contract.shardCount)
+        )
         let discard = { (offset: Int, count: Int) in memory.mapping.discard(offset: offset, count: count) }
         let arena =
             contract.inherits

@@ -46,7 +46,7 @@ import Testing
             }
             #expect(try await server.publish("1", toUser: "alice") == .init(matched: 1, delivered: 1))
             #expect(try await clients.messages("a", count: 1) == ["1"])
-            #expect(try await server.statistics().shards.allSatisfy { $0.generation == 2 })
+            try await server.waitForStatistics("other workers") { $0.shards.allSatisfy { $0.generation == 2 } }
             #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
         }
     }

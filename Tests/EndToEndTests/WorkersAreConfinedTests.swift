@@ -15,7 +15,7 @@ import Testing
             clients.send("a", "{\"type\":\"escape\"}")
             #expect(try await clients.messages("a", count: 1).first?.contains("unsupported_type") == true)
             let tried = await server.log().filter { $0.contains("martlet-worker is kept from") }
-            #expect(tried.count == 14 && tried.allSatisfy { $0.contains("Operation not permitted") }, "\(tried)")
+            #expect(tried.count == 16 && tried.allSatisfy { $0.contains("Operation not permitted") }, "\(tried)")
             #expect(await server.log().allSatisfy { !$0.contains("escapes") })
             // The listener was not harmed.
             try await clients.open([("b", server.webSocket("bob"))])

@@ -72,9 +72,36 @@ import Testing
         #expect(pending.frames(for: 0) == [[1]])
         _ = pending.gather(one, from: 0, .receipt(Delivery()))
         #expect(pending.frames(for: 0).isEmpty)
-        #expect(pending.frames(for: 1) == [[1], [2]] && pending.frameBytes == 2)
+        #expect(pending.frames(for: 1) == [[1], [2]])
         expect(pending.passed(two, from: 1))
-        #expect(pending.frames(for: 1) == [[1]] && pending.frameBytes == 1)
+        #expect(pending.frames(for: 1) == [[1]])
+    }
+
+    @Test func `a shard that does not answer takes no further requests, and the others take theirs`() {
+        var pending = PendingRequests(capacity: 1000, frameCapacity: 100)
+        var number: UInt64 = 0
+        func key() -> PendingRequests.Key {
+            number += 1
+            return .init(source: 0, correlation: number)
+        }
+        let frame = [UInt8](repeating: 0, count: 60)
+        let (first, second, both) = (key(), key(), key())
+        pending.add(first, to: [1], mode: .single, deadline: 10, frame: frame)
+        pending.add(both, to: [1, 2], mode: .receipts, deadline: 10, frame: frame)
+        #expect(pending.isFull(for: 1) && !pending.isFull(for: 2) && !pending.isFull(for: 0) && !pending.isFull)
+        pending.add(second, to: [2], mode: .single, deadline: 10, frame: frame)
+        #expect(pending.isFull(for: 2))
+        expect(pending.gather(both, from: 2, .receipt(Delivery())) == nil)
+        #expect(pending.isFull(for: 1) && !pending.isFull(for: 2))
+        _ = pending.expire(now: 10)
+        #expect(!pending.isFull(for: 1))
+        // And nothing is left over, whatever came to an end in which way.
+        pending.add(first, to: [1, 2], mode: .statistics, deadline: 20, frame: frame)
+        pending.add(first, to: [1, 2], mode: .statistics, deadline: 20, frame: frame)
+        _ = pending.shardFailed(1)
+        _ = pending.shardFailed(2)
+        pending.add(key(), to: [1, 2], mode: .single, deadline: 20, frame: [UInt8](repeating: 0, count: 100))
+        #expect(!pending.isFull(for: 1) && !pending.isFull(for: 2) && pending.count == 1)
     }
 
     @Test mutating func `its size is bounded`() {

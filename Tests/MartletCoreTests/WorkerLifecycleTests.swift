@@ -45,6 +45,21 @@ import Testing
         expect(lifecycle.checked(at: 900 + 2_000_000_001) == .none)
     }
 
+    @Test func `time in which the judge was halted is held against nobody`() {
+        var starting = WorkerLifecycle(policy: policy)
+        starting.started(at: 0)
+        starting.judgeWasHalted(for: 5000)
+        expect(starting.checked(at: 5999) == .none)
+        expect(starting.checked(at: 6000) == .kill(.notReady))
+        var lifecycle = serving(at: 0)
+        lifecycle.judgeWasHalted(for: 5000)
+        expect(lifecycle.checked(at: 5499) == .none)
+        expect(lifecycle.checked(at: 5500) == .abort)
+        lifecycle.judgeWasHalted(for: 5_000_000_000)
+        expect(lifecycle.checked(at: 7_000_005_499) == .none)
+        expect(lifecycle.checked(at: 7_000_005_500) == .kill(.notAlive))
+    }
+
     @Test func `a worker that ends on SIGABRT is replaced at once`() {
         var lifecycle = serving(at: 0)
         expect(lifecycle.checked(at: 500) == .abort)

@@ -13,7 +13,7 @@ private final class BoardFixture: @unchecked Sendable {
         memory = .allocate(byteCount: NodeBoard.byteCount(shards: shards, places: places), alignment: 4096)
         memory.initializeMemory(as: UInt8.self, repeating: 0)
         _ = try NodeBoard(formatting: memory, shards: shards, places: places)
-        board = try NodeBoard(memory)
+        board = try NodeBoard(memory, shards: shards)
     }
 
     deinit { memory.deallocate() }
@@ -107,8 +107,9 @@ private final class BoardFixture: @unchecked Sendable {
         let limit = try #require(RateLimit(perSecond: 100, burst: 10))
         for pattern in [0xFF, 0x7F, 0x80, 0x01, 0x00] as [UInt8] {
             memory.initializeMemory(as: UInt8.self, repeating: 0)
-            let board = try NodeBoard(formatting: memory, shards: 3, places: 64)
-            for offset in 64..<memory.count { memory[offset] = pattern }
+            _ = try NodeBoard(formatting: memory, shards: 3, places: 64)
+            for offset in 0..<memory.count { memory[offset] = pattern }
+            let board = try NodeBoard(memory, shards: 3)
             _ = board.openConnection(shard: 0, limit: 100)
             board.closeConnection(shard: 0)
             board.closeConnection(shard: 0)
@@ -132,7 +133,8 @@ private final class BoardFixture: @unchecked Sendable {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 7)
-        #expect(throws: ArenaError.wrongMagic) { _ = try NodeBoard(memory) }
+        #expect(throws: ArenaError.wrongSize) { _ = try NodeBoard(memory, shards: 2) }
+        #expect(throws: ArenaError.wrongSize) { _ = try NodeBoard(memory, shards: 129) }
         #expect(throws: ArenaError.wrongSize) { _ = try NodeBoard(formatting: memory, shards: 128, places: 0) }
     }
 }

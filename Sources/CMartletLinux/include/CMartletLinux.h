@@ -57,6 +57,8 @@ int martlet_local_name(int fd, void *name, int capacity);
 /* Makes a TCP socket listen again after somebody's shutdown(2), on the address that it had (martlet_local_name). 0, or -1
    and errno. No call does that for a Unix socket. */
 int martlet_listen_again(int fd, const void *name, int length, int backlog);
+/* Bytes that wait to be read (SIOCINQ); 0 where that cannot be told. */
+int martlet_unread_bytes(int fd);
 int martlet_set_no_delay(int fd);
 /* SO_OOBINLINE: urgent bytes (MSG_OOB) are read where they lie in the stream; else recv(2) skips them, and ioctl(SIOCINQ)
    stops before them, so that no count of the kernel adds up (martlet_stream_positions). */
@@ -102,9 +104,9 @@ void martlet_name_traps(const char *name);
    process but by what it sends and writes to descriptors that it has: it cannot change what others rely on at sockets and
    memory that it shares with them (seccomp(2): EPERM). What it opens it can only read. 0, or -1 and errno. */
 int martlet_confine(void);
-/* For tests: tries to harm other processes by what is shared with them; the number counts the ways from 0. Returns what
-   it was kept from (errno says how), "" where it was not, NULL behind the last way. */
-const char *martlet_harm(int number, int listener, int memory);
+/* For tests, in debug builds: tries to harm other processes by what is shared with them; the number counts the ways from
+   0. Returns what it was kept from (errno says how), "" where it was not, NULL behind the last way. */
+const char *martlet_harm(int number, int listener);
 /* Other processes of the same user cannot read this one's memory, nor can a core dump (PR_SET_DUMPABLE of prctl(2)). */
 int martlet_hide_memory(void);
 

@@ -50,6 +50,7 @@ extension WorkerProcess {
         StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)
         let (ourPost, theirPost) = try SocketPair(.packets).split()
         let theirPostEnd = OwnedDescriptor(owning: theirPost)
+        StreamSocket.setBuffers(theirPost, receive: 1 << 20, send: 1 << 20)
         adopt(
             box,
             pid: state.pid,

@@ -134,7 +134,7 @@ package struct ArenaJournal {
 
     /// Bytes of a connection are received now: until ``endReceiving()`` the kernel may have more of them than the slot says.
     ///
-    /// Of no other slot a successor believes that: whatever the kernel counts there, no such byte lies in the arena.
+    /// A successor believes that of no other slot: whatever the kernel counts there, no such byte lies in the arena.
     package func beginReceiving(_ index: Int) {
         store(UInt32(index + 1), Field.receivingSlot)
         atomicMemoryFence(ordering: .releasing)

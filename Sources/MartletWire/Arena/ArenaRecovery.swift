@@ -131,7 +131,11 @@ extension Arena {
         slotsInUse = recovery.slots.count
         highestSlots = generations.count
         vacant = generations.indices.reversed().filter { slot($0).state == .vacant }.map(Int32.init)
-        if let landed { rescueLanding(landed) }
+        if let landed, !rescueLanding(landed) {
+            recovery.slots.removeAll { $0 == landed }
+            recovery.refused.append(landed)
+            vacate(landed)
+        }
         clearLanding(ArenaLayout.landingSize)
         journal.endReceiving()
         return recovery
@@ -254,8 +258,9 @@ extension Arena {
         }
     }
 
-    /// Bytes that were received, and lie where the next ones would be received, get a place of their own.
-    private func rescueLanding(_ index: Int) {
+    /// Bytes that were received, and lie where the next ones would be received, get a place of their own; false where there
+    /// is none.
+    private func rescueLanding(_ index: Int) -> Bool {
         let slot = slot(index)
         var buffer = slot.received
         let rest = Int(buffer.length - buffer.handled)
@@ -263,11 +268,12 @@ extension Arena {
         let made = unsafe makeReceiveChunk(max(rest, 4096), filled: rest) { target in
             unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: landing[from..<from + rest]))
         }
-        guard let made else { return }
+        guard let made else { return false }
         (buffer.chunk, buffer.capacity) = made
         buffer.length = UInt32(rest)
         buffer.handled = 0
         slot.received = buffer
+        return true
     }
 
     /// Workers of other versions may have left other connections' bytes behind what was received.

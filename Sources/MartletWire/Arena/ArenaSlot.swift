@@ -110,6 +110,8 @@ package struct ArenaSlot {
         package static let expiryAnnounced = Flags(rawValue: 16)
         /// permessage-deflate was agreed on.
         package static let deflates = Flags(rawValue: 32)
+        /// All that there are.
+        package static let known = Flags(rawValue: 63)
     }
 
     private let base: UnsafeMutableRawPointer

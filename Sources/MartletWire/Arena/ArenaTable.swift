@@ -116,7 +116,7 @@ package struct ForeignTable {
 
     /// Every record that is whole, with its bytes as they were when they were checked.
     ///
-    /// `wants`: asked of the first bytes, which nobody has checked yet, whether the record is worth reading.
+    /// `wants`: says by the first bytes, which are not checked yet, whether the record is worth reading.
     package func forEach(
         prefix count: Int = 0,
         where wants: (UnsafeRawBufferPointer) -> Bool = { _ in true },

@@ -4,9 +4,10 @@ internal import Synchronization
 /// A few numbers that all processes of the node share, in memory that the supervisor makes and every worker maps: limits
 /// that hold for the node and not for each shard.
 ///
-/// Every count has a row for each shard, which only that shard's worker writes, and the sum of the rows is what counts. So
-/// nothing is lost or counted twice when a worker dies: the supervisor clears its row. A worker that strangers have taken
-/// over can write anything here: whoever reads takes no number for more than it can honestly be, and computes without traps.
+/// Every count has a row for each shard, which that shard's worker alone has to write, and the sum of the rows is what
+/// counts. So nothing is lost or counted twice when a worker dies: the supervisor clears its row. A worker that strangers have
+/// taken over can write anything anywhere here: whoever reads believes no number that cannot honestly be, computes without
+/// traps, and knows the board's measures from elsewhere. Such a worker can still refuse clients to all, by what it counts.
 @safe
 package struct NodeBoard {
     /// Where the supervisor's clock and everybody's numbers lie.
@@ -55,15 +56,15 @@ package struct NodeBoard {
         self.places = places
     }
 
-    /// Uses a board that the supervisor has laid out.
+    /// Uses a board that the supervisor has laid out for so many shards.
+    ///
+    /// How many places it has follows from its size, which nobody can change.
     @unsafe
-    package init(_ memory: UnsafeMutableRawBufferPointer) throws(ArenaError) {
-        guard let base = memory.baseAddress, memory.count >= Offset.rows else { throw .wrongSize }
-        guard unsafe base.load(as: UInt64.self) == Self.magic else { throw .wrongMagic }
-        let shards = Int(unsafe base.load(fromByteOffset: Offset.shards, as: UInt32.self))
-        let places = Int(unsafe base.load(fromByteOffset: Offset.places, as: UInt32.self))
-        guard shards <= ShardMap.largestShardCount, places & (places - 1) == 0 || places == 0,
-            memory.count >= Self.byteCount(shards: shards, places: places)
+    package init(_ memory: UnsafeMutableRawBufferPointer, shards: Int) throws(ArenaError) {
+        guard let base = memory.baseAddress, (1...ShardMap.largestShardCount).contains(shards) else { throw .wrongSize }
+        let places = (memory.count - Self.byteCount(shards: shards, places: 0)) / (8 + 4 * shards)
+        guard places == 0 || (places > 0 && places & (places - 1) == 0),
+            memory.count == Self.byteCount(shards: shards, places: places)
         else { throw .wrongSize }
         unsafe self.base = base
         self.shards = shards

@@ -52,13 +52,26 @@ package enum JSONMembers {
         return string
     }
 
-    /// True where the bytes are this name, unescaped.
+    /// True where a text between its quotes is this name, however it is written (RFC 8259, section 8.3: names are compared
+    /// when their escapes are resolved).
     package static func equals(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        guard range.count == name.utf8CodeUnitCount else { return false }
+        guard range.count == name.utf8CodeUnitCount else { return equalsEscaped(name, text, range) }
         for index in 0..<range.count {
             guard unsafe text[range.lowerBound + index] == name.utf8Start[index] else { return false }
         }
         return true
+    }
+
+    /// An escape takes up to six bytes for one of the name.
+    private static func equalsEscaped(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        guard range.count > name.utf8CodeUnitCount, range.count <= 6 * name.utf8CodeUnitCount, range.lowerBound > 0,
+            range.contains(where: { text[$0] == UInt8(ascii: "\\") })
+        else { return false }
+        let quoted = text.extracting(range.lowerBound - 1..<range.upperBound + 1)
+        guard let string = (try? JSONValue(quoted))?.string else { return false }
+        return unsafe string.utf8.elementsEqual(
+            UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+        )
     }
 
     private static func plain(_ text: Span<UInt8>, _ range: Range<Int>) -> String {

@@ -134,8 +134,8 @@ extension ByteReader {
         var bearer = Bearer(user: try text(limit: 256))
         bearer.thread = try optionalText(limit: 256)
         bearer.job = try optionalText(limit: 256)
-        bearer.threads = try texts()
-        bearer.jobs = try texts()
+        bearer.threads = try texts(limit: 256)
+        bearer.jobs = try texts(limit: 256)
         bearer.metadata = try optionalText(limit: TokenPolicy.longestMetadata)
         bearer.expiresAt = try integer()
         return bearer

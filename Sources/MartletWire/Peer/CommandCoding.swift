@@ -97,7 +97,7 @@ package enum CommandCoding {
 
     private static func decode(_ tag: Tag, _ reader: inout ByteReader) throws(WireError) -> Command {
         switch tag {
-        case .sendToUser: return .sendToUser(try reader.text())
+        case .sendToUser: return .sendToUser(try reader.id())
         case .sendToConnection: return .sendToConnection(ConnectionID(try reader.text()))
         case .sendToRoom: return .sendToRoom(try reader.room())
         case .broadcast: return .broadcast(excluding: try reader.texts())
@@ -108,8 +108,8 @@ package enum CommandCoding {
         case .disconnectConnection:
             let id = ConnectionID(try reader.text())
             return .disconnectConnection(id, code: try reader.integer(), reason: try reader.text())
-        case .bind: return .bind(user: try reader.text(), thread: try reader.text())
-        case .unbind: return .unbind(user: try reader.text(), thread: try reader.text())
+        case .bind: return .bind(user: try reader.id(), thread: try reader.id())
+        case .unbind: return .unbind(user: try reader.id(), thread: try reader.id())
         case .statistics: return .statistics(byUser: try reader.flag())
         case .batch: return .batch
         case .makeToken:

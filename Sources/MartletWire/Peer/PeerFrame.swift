@@ -66,7 +66,8 @@ package struct PeerHeader: Equatable, Sendable {
     package var kind: PeerKind
     package var source: UInt16
     package var destination: UInt16
-    /// The requester's number of a command and its reply; 0 elsewhere.
+    /// The requester's number of a command and its reply; what ``PeerKind/rooms``, ``PeerKind/allRooms`` and
+    /// ``PeerKind/roomsNoted`` say by it stands there; 0 elsewhere.
     package var correlation: UInt64 = 0
     /// The ``ShardMap`` generation that a command was routed with.
     package var mapGeneration: UInt32 = 0

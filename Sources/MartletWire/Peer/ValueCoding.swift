@@ -68,11 +68,14 @@ extension ByteReader {
         return Room(kind, try text(limit: 256))
     }
 
-    package mutating func texts() throws(WireError) -> [String] {
+    package mutating func texts(limit: Int = 65536) throws(WireError) -> [String] {
         var texts: [String] = []
-        for _ in 0..<(try count(ofAtLeast: 4)) { texts.append(try text()) }
+        for _ in 0..<(try count(ofAtLeast: 4)) { texts.append(try text(limit: limit)) }
         return texts
     }
+
+    /// The id of a user or a room; a longer one would be refused by whoever hears of it next.
+    mutating func id() throws(WireError) -> String { try text(limit: 256) }
 
     mutating func optionalTexts() throws(WireError) -> [String]? { try flag() ? try texts() : nil }
 

@@ -31,7 +31,7 @@ extension Door {
     /// Somebody waits who can be heard.
     var hasLater: Bool { !later.isEmpty && !isPaused }
 
-    /// Hears those who were put off, one after another, for as long as they have.
+    /// Hears those who were put off, one after another, for as long as their share of the turn lasts.
     func serveLater(_ onEvent: OnEvent) {
         if !hasLater { return }
         let end = Clock.monotonicNanoseconds() + LaterQueue.share
@@ -47,7 +47,8 @@ extension Door {
             if peer.descriptor < 0 { continue }
             // A share of its own.
             peer.turn = 0
-            if peer.exchange.isMidRequest { readOn(peer, onEvent) } else { readable(peer, onEvent) }
+            readOn(peer, isLate: false, onEvent)
+            if peer.descriptor >= 0 { readable(peer, onEvent) }
         }
     }
 }

@@ -90,7 +90,8 @@ final class Door {
         var isNeeded = false
         for peer in peers {
             guard let peer, let deadline = deadline(of: peer) else { continue }
-            if unsafe deadline > loop.now {
+            // Whoever was put off waits for us.
+            if unsafe deadline > loop.now || peer.isPutOff {
                 isNeeded = true
             } else if peer.exchange.isMidRequest, !peer.isLingering, !peer.exchange.isOver {
                 tally.counters[.handshakeTimeouts] += 1
@@ -119,7 +120,7 @@ final class Door {
     func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, isLate: Bool, _ onEvent: OnEvent) {
         if event.isWritable {
             flush(peer)
-            readOn(peer, onEvent)
+            readOn(peer, isLate: isLate, onEvent)
         }
         guard event.isReadable, peer.descriptor >= 0 else { return }
         if isLate, !peer.isLingering { putOff(peer) } else { readable(peer, onEvent) }
@@ -154,12 +155,15 @@ final class Door {
     }
 
     /// Reads requests that came together with those just answered, and waited in the buffer for room.
-    func readOn(_ peer: HTTPPeer, _ onEvent: OnEvent) {
+    ///
+    /// `isLate`: the turn has no time for it any more.
+    func readOn(_ peer: HTTPPeer, isLate: Bool, _ onEvent: OnEvent) {
         guard !isPaused, !peer.isPutOff, peer.descriptor >= 0, peer.exchange.isMidRequest,
             peer.unsentCount < Self.mostUnsent
         else {
             return
         }
+        if isLate { return putOff(peer) }
         // What came already is handled even where no more may be received, or the peer has ended its side.
         read(peer, onEvent)
     }
@@ -209,6 +213,8 @@ final class Door {
 
     /// Writes this turn's answers, and reads on where answers made room.
     func flushDirty(_ onEvent: OnEvent) {
+        if dirty.isEmpty { return }
+        let end = Clock.monotonicNanoseconds() + LaterQueue.share
         while !dirty.isEmpty {
             let batch = dirty
             dirty = []
@@ -216,7 +222,8 @@ final class Door {
                 peer.isDirty = false
                 guard peer.descriptor >= 0 else { continue }
                 flush(peer)
-                readOn(peer, onEvent)
+                let isLate = peer.exchange.isMidRequest && Clock.monotonicNanoseconds() >= end
+                readOn(peer, isLate: isLate, onEvent)
             }
         }
     }

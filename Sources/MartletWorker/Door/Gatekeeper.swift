@@ -57,7 +57,7 @@ struct Gatekeeper {
         guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
         var bearer: Bearer
         if let token {
-            let address = number(of: networkAddress(of: socket, request, isLocalCounted: false))
+            let address = number(of: networkAddress(of: socket, request, isSure: true))
             try admitToken(from: address)
             do throws(TokenProblem) {
                 bearer = try self.bearer(ofToken: token)
@@ -82,9 +82,12 @@ struct Gatekeeper {
         bearer.threads = claims.threads ?? []
         bearer.jobs = claims.jobs ?? []
         bearer.metadata = claims.metadata
-        bearer.expiresAt = Int64(min(max(claims.expiresAt ?? 0, 0), 9e12) * 1000)
+        bearer.expiresAt = Int64(min(max(claims.expiresAt ?? 0, 0), Double(Self.latestExpiry / 1000)) * 1000)
         return bearer
     }
+
+    /// No token ends later, in Unix milliseconds.
+    static let latestExpiry: Int64 = 9_000_000_000_000_000
 
     /// What a token says, if it is ours, and valid now.
     func claims(of token: String) throws(TokenProblem) -> TokenClaims {
@@ -125,15 +128,16 @@ struct Gatekeeper {
     /// A number for the address that a client came from, keyed so that nobody can aim at another's; 0: not counted.
     func address(of socket: Int32, _ request: HTTPRequest) -> UInt64 {
         guard contract.limits.connectionsPerAddress > 0 else { return 0 }
-        return number(of: networkAddress(of: socket, request, isLocalCounted: true))
+        return number(of: networkAddress(of: socket, request, isSure: false))
     }
 
     /// Where a client came from.
     ///
-    /// `isLocalCounted`: this machine is an address as any other; else nil stands for it, as for a proxy on it that
-    /// nobody has named, behind which everybody would be one.
-    private func networkAddress(of socket: Int32, _ request: HTTPRequest, isLocalCounted: Bool) -> NetworkAddress? {
+    /// `isSure`: nil where it may be a proxy that nobody has named, behind which everybody would look like one client: this
+    /// machine itself, or somebody who brings `X-Forwarded-For`.
+    private func networkAddress(of socket: Int32, _ request: HTTPRequest, isSure: Bool) -> NetworkAddress? {
         guard var address = NetworkAddress(peerOf: socket) else { return nil }
+        if isSure, !proxies.contains(address), request["x-forwarded-for"] != nil { return nil }
         if proxies.contains(address), let forwarded = request["x-forwarded-for"] {
             // The last one that is no proxy of ours is the nearest that can be believed.
             for entry in forwarded.split(separator: ",").reversed() {
@@ -142,7 +146,7 @@ struct Gatekeeper {
                 if !proxies.contains(next) { break }
             }
         }
-        return isLocalCounted || !address.isLoopback ? address : nil
+        return isSure && (address.isLoopback || proxies.contains(address)) ? nil : address
     }
 
     private func number(of address: NetworkAddress?) -> UInt64 {

@@ -104,8 +104,8 @@ enum Fault {
                 CurrentProcess.printError("martlet-worker is kept from \(one.what): \(error)")
             }
         }
-        let shared = Harm.tryAll(listener: BirthContract.Descriptor.estate, memory: BirthContract.Descriptor.board)
-        for (what, error) in shared {
+        // A worker that inherits nothing has its first listener there.
+        for (what, error) in Harm.tryAll(listener: BirthContract.Descriptor.estate) {
             let words = error.map { "is kept from \(what): \($0)" } ?? "escapes: \(what)"
             CurrentProcess.printError("martlet-worker \(words)")
         }

@@ -19,6 +19,7 @@ final class Gathering {
     private let arena: Arena
     private let board: NodeBoard
     private let limit: Int
+    private let limits: ArenaImport.Limits
     private let sources: [Source]
     private let sourceBoard: NodeBoard
     private let sourceBoardMemory: SharedMapping
@@ -42,8 +43,13 @@ final class Gathering {
         self.arena = arena
         self.board = board
         self.limit = limit
+        limits = ArenaImport.Limits(
+            messageBytes: Int(contract.client.maxMessageBytes),
+            queueBytes: Int(contract.client.queueBytes),
+            allowsEchoes: contract.isDevelopment
+        )
         sourceBoardMemory = SharedMapping(try MemoryMapping(of: BirthContract.Descriptor.sourceBoard))
-        sourceBoard = unsafe try NodeBoard(sourceBoardMemory.mapping.bytes)
+        sourceBoard = unsafe try NodeBoard(sourceBoardMemory.mapping.bytes, shards: Int(contract.sources))
         sources = try (0..<Int(contract.sources)).map { number in
             let (arena, estate) = contract.source(number)
             let memory = SharedMapping(try MemoryMapping(of: arena))
@@ -113,7 +119,9 @@ final class Gathering {
     }
 
     private func take(_ sockets: [Int: Int32], from source: Arena) throws {
-        let copies = ArenaImport(from: source, to: arena)
+        let copies = ArenaImport(from: source, to: arena, limits: limits) { [map, shard] in
+            map.shard(ofSlot: $0) == shard
+        }
         defer { copies.finish() }
         for (slot, descriptor) in sockets {
             guard let stream = KernelStream(of: descriptor), !stream.isOver else {

@@ -131,13 +131,13 @@ extension Shard {
         settle(slot, on: manager)
     }
 
-    /// Reads of those who were put off, one after another, for as long as they have.
+    /// Reads of those who were put off, one after another, for as long as their share of the turn lasts.
     func serveLater(on manager: isolated WebSocketManager) {
         if sockets.later.isEmpty { return }
         let end = Clock.monotonicNanoseconds() + LaterQueue.share
         // Each once: who is put off again waits for the next turn.
         for _ in 0..<sockets.later.count {
-            guard let slot = sockets.takeLater() else { return }
+            guard let slot = sockets.takeLater() else { continue }
             sockets.readLate(
                 slot,
                 { self.judge($0, byteCount: $1, from: slot, on: manager) },

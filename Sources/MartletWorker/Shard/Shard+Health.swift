@@ -107,6 +107,11 @@ extension Shard {
             guard sockets.isCurrent(index, generation: generation & 0xFF_FFFF), sockets.isOpen(index) else { continue }
             let slot = sockets.arena.slot(index)
             guard slot.pingSentAt != 0, slot.pingSentAt + contract.timing.heartbeatTimeout <= now else { continue }
+            if sockets.hasUnread(index) {
+                // What lies in the kernel is no silence; it is read soon.
+                pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
+                continue
+            }
             if slot.lastReceived < slot.pingSentAt {
                 close(index, .heartbeatTimeout)
                 settle(index, on: manager)

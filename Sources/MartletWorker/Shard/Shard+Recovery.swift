@@ -87,10 +87,11 @@ extension Shard {
             )
         )
         for room in identity.rooms { _ = manager.join(room, connection: id) }
-        // Times that have not been yet are nonsense.
+        // Times that have not been yet are nonsense, and so are ends of tokens that no token has.
         let now = unsafe sockets.loop.now
         if slot.pingSentAt > now { slot.pingSentAt = 0 }
         if slot.lastReceived > now { slot.lastReceived = now }
+        slot.expiresAt = min(max(slot.expiresAt, 0), Gatekeeper.latestExpiry)
         watchHealth(of: index)
         if slot.pingSentAt != 0 { expectPong(of: index, sentAt: slot.pingSentAt) }
     }

@@ -12,7 +12,7 @@ extension SocketTable {
     /// Takes what a socket has to read, and hands over each message of an open connection.
     ///
     /// Nobody gets more than a ``LaterQueue/slice`` of a turn, and no dear message is handled at once: the rest waits in
-    /// ``later``, and nothing more is received of that connection until it was its turn.
+    /// ``later``, and nothing more is received of that connection until its turn has come.
     func receive(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         if locals[index].isPutOff { return }
         let slot = arena.slot(index)
@@ -56,6 +56,11 @@ extension SocketTable {
         if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: false, judge, deliver) }
     }
 
+    /// True where something has come that was not received yet.
+    func hasUnread(_ index: Int) -> Bool {
+        locals[index].isPutOff || StreamSocket.unreadBytes(locals[index].descriptor) > 0
+    }
+
     /// What a connection has to be read is read later, behind that of others.
     func putOff(_ index: Int) {
         if locals[index].isPutOff { return }
@@ -63,21 +68,20 @@ extension SocketTable {
         later.append(index, locals[index].generation)
     }
 
-    /// Reads of the connection that was put off first; nil where there is none.
+    /// The connection that was put off first; nil where there is none, or it is gone.
     func takeLater() -> Int? {
-        while let (index, generation) = later.popFirst() {
-            guard isCurrent(index, generation: generation & 0xFF_FFFF), locals[index].isPutOff else { continue }
-            locals[index].isPutOff = false
-            return index
-        }
-        return nil
+        guard let (index, generation) = later.popFirst(), isCurrent(index, generation: generation & 0xFF_FFFF),
+            locals[index].isPutOff
+        else { return nil }
+        locals[index].isPutOff = false
+        return index
     }
 
-    /// What was put off is read now: it has come already, or is received.
+    /// What was put off is read now: what has come already, then what can be received.
     func readLate(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         let slot = arena.slot(index)
-        if slot.received.chunk == 0 { return receive(index, judge, deliver) }
-        read(index, slot, slot.received, isLate: true, judge, deliver)
+        if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: true, judge, deliver) }
+        if !locals[index].isGone { receive(index, judge, deliver) }
     }
 
     /// Throws away what was received, and whatever comes.
