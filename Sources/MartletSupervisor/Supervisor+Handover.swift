@@ -85,7 +85,7 @@ extension Supervisor {
         others.removeAll { $0 === heir }
         others.append(donor)
         tell(donor, .retire)
-        tell(heir, .commit)
+        tellCommit(heir)
         let respond = donor.onHandover
         donor.forgetHandover()
         // Told when it serves.

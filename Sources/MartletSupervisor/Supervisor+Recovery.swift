@@ -24,6 +24,12 @@ extension Supervisor {
         }
         dismissals += [worker.committed()].compactMap { $0 }
         isStoreStale = true
+        tellCommit(worker)
+    }
+
+    /// The shard is the worker's from here on; it says what it made of it.
+    func tellCommit(_ worker: WorkerProcess) {
+        worker.owesRecovery = true
         tell(worker, .commit)
     }
 

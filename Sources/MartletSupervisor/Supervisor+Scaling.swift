@@ -142,7 +142,7 @@ extension Supervisor {
             tell(donor, .retire)
             donor.closeArena()
         }
-        for heir in workers { tell(heir, .commit) }
+        for heir in workers { tellCommit(heir) }
         for packet in waiting {
             guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned, let owner = owner(of: ticket)
             else {

@@ -55,9 +55,8 @@ extension Supervisor {
         return switch kind {
         case .reply, .rooms, .frozen: isOwner
         // Once for each time that it takes a shard over, or is met by another supervisor.
-        case .recovered: isOwner && worker.isRecovering
-        case .allRooms: isOwner && (worker.isRecovering || worker.isUnconfirmed)
-        case .ready: worker.lifecycle.shardState == .starting
+        case .recovered, .allRooms: isOwner && (worker.owesRecovery || worker.isUnconfirmed)
+        case .ready: worker.lifecycle.shardState == .starting || worker.isUnconfirmed
         case .adopted: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
         default: true
         }

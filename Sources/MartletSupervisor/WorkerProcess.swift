@@ -47,6 +47,8 @@ final class WorkerProcess {
     var isWithoutKeeper = false
     /// The present worker takes over from the one before.
     var inherits = false
+    /// It was told that the shard is its own, and owes the word of what it made of it (``PeerKind/recovered``).
+    var owesRecovery = false
     /// Clients' sockets that came for the shard while it was recovering.
     var heldClients: [DescriptorChannel.Packet] = []
     /// It ended because it cannot use what it was configured with.
@@ -285,6 +287,7 @@ final class WorkerProcess {
         stream = nil
         roomsToldSoFar = []
         isUnconfirmed = false
+        owesRecovery = false
         reap = nil
         kill = nil
         sendAbort = nil
@@ -330,6 +333,7 @@ final class WorkerProcess {
     /// The present worker serves what it took over.
     func recovered(_ outcome: Adoption) {
         isRecovering = false
+        owesRecovery = false
         serves()
         var restart = Restart(at: Clock.unixMilliseconds())
         restart.kept = outcome.kept

@@ -65,6 +65,24 @@ import Testing
         }
     }
 
+    @Test func `heirs that fail until the next one has to wait cost nothing either`() async throws {
+        try await withFaults { server, clients, faults in
+            let generation = try await server.statistics().shards[0].generation
+            // The sixth begins when the shard has been given up as recovering.
+            try faults.plan((1...5).map { "born exit \(generation + $0)" }.joined(separator: "\n"))
+            kill(try await server.statistics().shards[0].pid, SIGKILL)
+            try await server.waitForStatistics("the sixth heir") { statistics in
+                statistics.shards[0].state == "serving" && statistics.shards[0].generation == generation + 6
+            }
+            try faults.plan("")
+            try await clients.expectOneMore(server, "after five heirs")
+            let next = try await server.control(["restart", "--all"])
+            #expect(next.code == 0, "\(next.error)")
+            try await clients.expectOneMore(server, "and a restart")
+            try await clients.expectAllOpen()
+        }
+    }
+
     @Test(arguments: actions) func `a worker that fails at any step of a change of their number`(
         _ action: String
     ) async throws {

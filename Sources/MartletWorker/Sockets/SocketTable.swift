@@ -86,13 +86,6 @@ final class SocketTable: Transport {
 
     // MARK: Coming and going
 
-    /// Why a socket did not become a connection.
-    enum Refusal: Error {
-        case full
-        /// The kernel counts other bytes than were read of it: nobody could go on with it.
-        case miscounted
-    }
-
     /// The one way in: an accepted socket becomes a connection.
     ///
     /// The 101 answer is the first thing in its queue, then comes the `greeting`. It is open, for a successor too, once all of
