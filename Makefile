@@ -98,8 +98,11 @@ test-deb: deb $(CLIENTS) ## Install, use, upgrade and remove the package in a sm
 FROM ?=
 FROM_SOURCE = $(BUILD)/from/source
 
-test-upgrade: deb $(CLIENTS) ## The same, from the package of another commit and back: make test-upgrade FROM=COMMIT (builds that one, too)
+.PHONY: need-from
+need-from:
 	@test -n "$(FROM)" || { echo "Say from where: make test-upgrade FROM=COMMIT"; exit 2; }
+
+test-upgrade: need-from deb $(CLIENTS) ## The same, from the package of another commit and back: make test-upgrade FROM=COMMIT (builds that one, too)
 	rm -rf $(BUILD)/from && git clone -q . $(FROM_SOURCE) && git -C $(FROM_SOURCE) checkout -q $(FROM)
 	$(MAKE) -C $(FROM_SOURCE) deb
 	cp $(FROM_SOURCE)/.build/deb/martlet_*.deb $(BUILD)/from/
