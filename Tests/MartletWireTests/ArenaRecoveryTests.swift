@@ -216,20 +216,18 @@ import Testing
     @Test func `what another shard's worker has is copied as it was checked, and what makes no sense is refused`()
         throws
     {
-        let source = try ArenaFixture(slots: 8, pages: 64)
         let limits = ArenaImport.Limits(messageBytes: 1000, queueBytes: 1000, allowsEchoes: false)
-        func copy(_ change: (ArenaSlot) throws -> Void) throws -> (arena: Arena, slot: Int)? {
+        // The fixtures own the memory of what is returned.
+        var fixtures: [ArenaFixture] = []
+        func copy(_ change: (ArenaSlot, Arena) throws -> Void) throws -> (arena: Arena, slot: Int)? {
+            let (source, target) = (try ArenaFixture(slots: 8, pages: 64), try ArenaFixture(slots: 8, pages: 64))
+            fixtures += [source, target]
             let index = try connect(source, "u", cookie: 1)
             let slot = source.arena.slot(index)
             slot.userSlot = UInt16(ShardMap.slot(ofUser: "u"))
             _ = try queue(3, of: 100, on: source, index)
             slot.sentPosition = 150
-            try change(slot)
-            defer {
-                slot.received = .init(position: 1000)
-                source.arena.vacate(index)
-            }
-            let target = try ArenaFixture(slots: 8, pages: 64)
+            try change(slot, source.arena)
             let copies = ArenaImport(from: source.arena, to: target.arena, limits: limits) { $0 != 1023 }
             let positions = StreamPositions(written: slot.sentPosition, read: 1000)
             guard let copied = try? copies.copy(index, positions, place: { $0 }) else { return nil }
@@ -237,25 +235,31 @@ import Testing
             return (target.arena, copied)
         }
         // The first frame was sent, the second one half: two are left.
-        let honest = try #require(try copy { _ in })
+        let honest = try #require(try copy { _, _ in })
         let slot = honest.arena.slot(honest.slot)
         #expect(honest.arena.queueCount(of: slot) == 2 && slot.sentPosition - slot.headPosition == 50)
-        #expect(try copy { $0.sentPosition = 300 }.map { $0.arena.queueCount(of: $0.arena.slot($0.slot)) } == 0)
-        #expect(try copy { $0.flags = .init(rawValue: .max & ~1) }.map { $0.arena.slot($0.slot).flags.rawValue } == 62)
-        #expect(try copy { $0.flags.insert(.echo) } == nil, "an echo, in production")
-        #expect(try copy { $0.userSlot = 1023 } == nil, "another user's slot")
-        #expect(try copy { $0.sentPosition = 301 } == nil, "more than was queued")
-        #expect(try copy { $0.state = .vacant } == nil)
-        #expect(try copy { $0.queueStore = .init(chunk: 0, capacity: 1 << 30) } == nil)
-        #expect(try copy { $0.queueTail &+= 5 } == nil)
-        let huge = try copy { slot in
-            let chunk = try #require(source.arena.allocate(8_000_000))
+        #expect(
+            try copy { slot, _ in slot.sentPosition = 300 }.map { $0.arena.queueCount(of: $0.arena.slot($0.slot)) } == 0
+        )
+        #expect(
+            try copy { slot, _ in slot.flags = .init(rawValue: .max & ~1) }.map {
+                $0.arena.slot($0.slot).flags.rawValue
+            } == 62
+        )
+        #expect(try copy { slot, _ in slot.flags.insert(.echo) } == nil, "an echo, in production")
+        #expect(try copy { slot, _ in slot.userSlot = 1023 } == nil, "another user's slot")
+        #expect(try copy { slot, _ in slot.sentPosition = 301 } == nil, "more than was queued")
+        #expect(try copy { slot, _ in slot.state = .vacant } == nil)
+        #expect(try copy { slot, _ in slot.queueStore = .init(chunk: 0, capacity: 1 << 30) } == nil)
+        #expect(try copy { slot, _ in slot.queueTail &+= 5 } == nil)
+        let huge = try copy { slot, arena in
+            let chunk = try #require(arena.allocate(8_000_000))
             slot.received = .init(chunk: chunk, capacity: 8_000_000, length: 100, position: 1000)
         }
         let kept = try #require(huge).arena.slot(try #require(huge).slot).received
         #expect(kept.length == 100 && kept.capacity < 200_000, "room for what it has")
-        let full = try copy { slot in
-            let chunk = try #require(source.arena.allocate(8_000_000))
+        let full = try copy { slot, arena in
+            let chunk = try #require(arena.allocate(8_000_000))
             slot.received = .init(chunk: chunk, capacity: 8_000_000, length: 8_000_000, position: 1000)
         }
         #expect(full == nil, "more than a message")

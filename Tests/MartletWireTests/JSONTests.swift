@@ -74,7 +74,8 @@ import Testing
 
 @Suite struct ClientMessageTests {
     @Test(arguments: [
-        ("{\"type\":\"ping\"}", ClientMessage.ping), ("{\"type\":\"x\"}", .unsupported(type: "x")),
+        ("{\"type\":\"ping\"}", ClientMessage.ping), ("{\"\\u0074ype\":\"ping\"}", .ping),
+        ("{\"type\":\"x\"}", .unsupported(type: "x")),
         ("{\"type\":1}", .unsupported(type: nil)), ("[]", .unsupported(type: nil)),
         ("{", .malformed(JSONFailure(offset: 1, why: "expected a key in quotes"))),
     ])
@@ -88,6 +89,8 @@ import Testing
             ("{\"type\":{\"type\":\"no\"}}", nil), ("{\"type\":[\"no\"]}", nil), ("{\"a\":\"type\",\"b\":\"no\"}", nil),
             ("{\"type\":\"a\",\"type\":1}", nil), ("{\"type\":\"\\\"q\\\"\"}", "\"q\""), ("\"type\"", nil),
             ("{\"t\\\"ype\":\"no\", \"type\" : \"c\" }", "c"), ("{}", nil),
+            ("{\"\\u0074ype\":\"d\"}", "d"), ("{\"t\\u0079p\\u0065\":\"e\",\"data\":1}", "e"),
+            ("{\"typ\\u0066\":\"no\"}", nil), ("{\"typ\\u0065\\u0065\":\"no\"}", nil),
         ] as [(String, String?)]
     )
     func `a member is found in the outermost object only, and the last one counts`(text: String, type: String?) throws {
