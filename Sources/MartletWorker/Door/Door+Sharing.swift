@@ -12,13 +12,18 @@ extension Door {
 
     func beginTurn() { turn &+= 1 }
 
-    /// True where a peer has had its share of this turn.
+    /// True where a peer has had its share of this turn; the clock is read from its second request on.
     func isSpent(_ peer: HTTPPeer) -> Bool {
+        if peer.turn != turn {
+            peer.turn = turn
+            peer.sliceEnd = 0
+            return false
+        }
         let now = Clock.monotonicNanoseconds()
-        if peer.turn == turn { return now >= peer.sliceEnd }
-        peer.turn = turn
-        peer.sliceEnd = now + (peer.isKnown ? Self.sliceOfBackends : Self.sliceOfStrangers)
-        return false
+        if peer.sliceEnd == 0 {
+            peer.sliceEnd = now + (peer.isKnown ? Self.sliceOfBackends : Self.sliceOfStrangers)
+        }
+        return now >= peer.sliceEnd
     }
 
     /// What a peer has sent is heard later, behind others.

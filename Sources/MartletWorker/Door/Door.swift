@@ -172,7 +172,7 @@ final class Door {
         while peer.descriptor >= 0 {
             // Who does not read its answers gets no further ones, whatever it has sent already.
             if peer.unsentCount + peer.exchange.outputCount > 2 * Self.mostUnsent { return markDirty(peer) }
-            if isSpent(peer) {
+            if peer.exchange.isMidRequest, isSpent(peer) {
                 putOff(peer)
                 break
             }
@@ -213,8 +213,8 @@ final class Door {
 
     /// Writes this turn's answers, and reads on where answers made room.
     func flushDirty(_ onEvent: OnEvent) {
-        if dirty.isEmpty { return }
-        let end = Clock.monotonicNanoseconds() + LaterQueue.share
+        // The clock is read only where somebody goes on.
+        var end: UInt64?
         while !dirty.isEmpty {
             let batch = dirty
             dirty = []
@@ -222,8 +222,10 @@ final class Door {
                 peer.isDirty = false
                 guard peer.descriptor >= 0 else { continue }
                 flush(peer)
-                let isLate = peer.exchange.isMidRequest && Clock.monotonicNanoseconds() >= end
-                readOn(peer, isLate: isLate, onEvent)
+                guard peer.exchange.isMidRequest else { continue }
+                let now = Clock.monotonicNanoseconds()
+                if end == nil { end = now + LaterQueue.share }
+                readOn(peer, isLate: now >= end ?? .max, onEvent)
             }
         }
     }

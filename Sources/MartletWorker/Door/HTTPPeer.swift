@@ -25,7 +25,7 @@ final class HTTPPeer {
     var isTrusted: Bool?
     /// It has shown that it may use the API.
     var isKnown = false
-    /// Until when it may be heard in this turn of the loop.
+    /// Until when it may be heard in this turn of the loop; 0: nobody has looked at the clock yet.
     var sliceEnd: UInt64 = 0
     /// The turn of the door for which ``sliceEnd`` holds.
     var turn: UInt64 = 0

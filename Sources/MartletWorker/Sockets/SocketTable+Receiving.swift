@@ -118,7 +118,8 @@ extension SocketTable {
         let maximum = slot.flags.contains(.echo) ? Limits.echoMessageBytes : limits.messageBytes
         var reader = slot.reader
         var isOver = false
-        // The clock is read only where there is more than one message.
+        // The clock is read only where there is more than one message: from the second one on.
+        var began = false
         var end: UInt64?
         while !isOver, !locals[index].isGone {
             var before = reader
@@ -127,13 +128,18 @@ extension SocketTable {
                 keep(index, slot, &reader, buffer, expected, bytes)
                 return
             }
-            let isSpent = end.map { Clock.monotonicNanoseconds() >= $0 } ?? false
+            var isSpent = false
+            if began {
+                let now = Clock.monotonicNanoseconds()
+                isSpent = now >= end ?? .max
+                if end == nil { end = now + LaterQueue.slice }
+            }
+            began = true
             if isSpent || (!isLate && slot.state == .open && Self.isDear(event, reader)) {
                 putOff(index)
                 keep(index, slot, &before, buffer, 0, bytes)
                 return
             }
-            if end == nil { end = Clock.monotonicNanoseconds() + LaterQueue.slice }
             // A successor handles this message anew where we do not come to its end.
             arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
             isOver = handle(event, &reader, index, slot, bytes, maximum, judge, deliver)
