@@ -157,6 +157,15 @@ int martlet_set_no_delay(int fd) {
   return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+int martlet_find_vanished(int fd, int seconds) {
+  const int one = 1, idle = seconds / 2, interval = seconds / 6 > 0 ? seconds / 6 : 1, probes = 3, patience = seconds * 1000;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle)) return -1;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval)) return -1;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes)) return -1;
+  if (setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience)) return -1;
+  return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+}
+
 int martlet_set_urgent_inline(int fd) {
   int one = 1;
   return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);

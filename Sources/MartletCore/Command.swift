@@ -154,6 +154,8 @@ package enum CommandReply: Equatable, Sendable {
     case closed(Int)
     /// True where the binding was made, or ended, by this request; false where all was so already.
     case bound(Bool)
+    /// So many connections left a thread as their user was taken out of it.
+    case left(Int)
     case token(String)
     /// What a token says; or why it is refused.
     case claims(TokenClaims)

@@ -35,6 +35,13 @@ package struct Configuration: Equatable, Sendable {
         package var maxBodyBytes = 4_194_304
         /// Users who need no key on a Unix socket, besides root and the service's own, by number.
         package var allowedUIDs: [UInt32] = []
+        /// How long a backend may take to go on with a request that it has begun, or with reading its answers.
+        package var timeout = Duration.seconds(60)
+    }
+
+    package struct Rooms: Equatable, Sendable {
+        /// A message to a thread in which nobody is goes to the user of that id.
+        package var threadReachesUser = false
     }
 
     package struct Authentication: Equatable, Sendable {
@@ -68,6 +75,12 @@ package struct Configuration: Equatable, Sendable {
         /// Of one connection.
         package var messagesPerSecond = 50
         package var messageBurst = 100
+        /// Of one worker, on each kind of listener: connections that speak HTTP.
+        package var httpConnections = 4096
+        /// Of one worker: bytes of requests' bodies that it may be sent at a time.
+        package var bodyBytes = 134_217_728
+        /// Of one worker: bytes that it holds of clients' messages whose ends have not come.
+        package var partialMessageBytes = 134_217_728
     }
 
     package struct Supervision: Equatable, Sendable {
@@ -101,6 +114,7 @@ package struct Configuration: Equatable, Sendable {
     package var client = Client()
     package var api = API()
     package var auth = Authentication()
+    package var rooms = Rooms()
     package var limits = Limits()
     package var supervision = Supervision()
     package var log = Log()
@@ -167,6 +181,21 @@ package struct Configuration: Equatable, Sendable {
             "must be 0 (no limit) to 1000000"
         )
         try require((1...1_000_000).contains(limits.messageBurst), "limits.message_burst", "must be 1 to 1000000")
+        try require(
+            (16...1_000_000).contains(limits.httpConnections),
+            "limits.http_connections",
+            "must be 16 to 1000000"
+        )
+        try require(
+            limits.bodyBytes >= 2 * api.maxBodyBytes && limits.bodyBytes <= 1 << 40,
+            "limits.body_bytes",
+            "must be at least twice api.max_body_bytes"
+        )
+        try require(
+            limits.partialMessageBytes >= 4 * client.maxMessageBytes && limits.partialMessageBytes <= 1 << 40,
+            "limits.partial_message_bytes",
+            "must be at least four times client.max_message_bytes"
+        )
         for origin in client.allowedOrigins {
             if let problem = OriginPolicy.problem(origin) {
                 throw ConfigurationError(key: "client.allowed_origins", why: problem)
@@ -198,6 +227,7 @@ package struct Configuration: Equatable, Sendable {
             ("client.handshake_timeout", client.handshakeTimeout),
             ("client.heartbeat_interval", client.heartbeatInterval),
             ("client.heartbeat_timeout", client.heartbeatTimeout),
+            ("api.timeout", api.timeout),
             ("supervision.liveness_interval", supervision.livenessInterval),
             ("supervision.liveness_timeout", supervision.livenessTimeout),
             ("supervision.restart_backoff_min", supervision.restartBackoffMinimum),

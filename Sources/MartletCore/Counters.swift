@@ -46,6 +46,14 @@ package enum Counter: Int, CaseIterable, Sendable {
     case logLinesLost
     /// Connections that were closed because the handling of their message had ended its worker.
     case connectionsPoisoned
+    /// HTTP connections that were closed to make room for others.
+    case httpEvicted
+    /// HTTP connections that were closed because they did not read their answers.
+    case httpUnread
+    /// Requests whose bodies were refused as too many bytes were under way.
+    case bodiesRefused
+    /// Connections that were closed because too many bytes of unfinished messages were held.
+    case partialMessagesRefused
 }
 
 /// A value for each ``Counter``, the connections that ended by close code, and how long things took.

@@ -76,8 +76,8 @@ package struct TokenPolicy: Equatable, Sendable {
         guard let expiry = claims.expiresAt else { throw .noExpiry }
         guard now < expiry + leeway else { throw .expired }
         if let notBefore = claims.notBefore, now < notBefore - leeway { throw .notYetValid }
-        if let issuer, claims.issuer != issuer { throw .issuer }
-        if let audience, !claims.audiences.contains(audience) { throw .audience }
+        if let issuer, claims.issuer?.isExactly(issuer) != true { throw .issuer }
+        if let audience, !claims.audiences.contains(where: { $0.isExactly(audience) }) { throw .audience }
         guard let subject = claims.subject, (1...256).contains(subject.utf8.count) else { throw .subject }
         for room in (claims.threads ?? []) + (claims.jobs ?? []) where !(1...256).contains(room.utf8.count) {
             throw .claims

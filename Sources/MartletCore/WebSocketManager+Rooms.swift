@@ -23,6 +23,16 @@ extension WebSocketManager {
         store.unbind(.thread(thread), user: user)
     }
 
+    /// True where a user is bound to a thread.
+    package func isBound(user: String, toThread thread: String) -> Bool {
+        store.rooms.rooms(ofUser: user).contains(.thread(thread))
+    }
+
+    /// All connections of a user leave a room that they are in themselves; returns those that were in it.
+    package func leave(_ room: Room, user: String) -> [WebSocketConnection] {
+        store.connections(ofUser: user).filter { store.leave(room, $0.id) }
+    }
+
     /// The rooms that a connection is in, its user's included.
     package func rooms(of id: ConnectionID) -> [Room] {
         guard let connection = store[id] else { return [] }
@@ -108,13 +118,15 @@ package enum JobName: Equatable, Sendable, CustomStringConvertible {
 
     /// The id, where it can be used: a number becomes its decimal text.
     ///
-    /// Text that is empty, over 256 bytes, or looks like the printed form of an object is a caller's mistake.
+    /// Text that is empty, over 256 bytes, or the printed form of an object is a caller's mistake; anything else is an id.
     package var usable: String? {
         switch self {
         case .number(let number): return String(number)
         case .other: return nil
         case .text(let text):
-            let isObject = text.contains("<") || text.contains("object at")
+            // As Python prints one: <WebSocket object at 0x7f01>.
+            let isObject =
+                text.contains(" object at 0x") || (text.hasPrefix("<") && text.hasSuffix(">") && text.contains(" at 0x"))
             return text.isEmpty || text.utf8.count > 256 || isObject ? nil : text
         }
     }

@@ -80,6 +80,14 @@ package enum StreamSocket {
         _ = martlet_set_urgent_inline(socket)
     }
 
+    /// Has the kernel find out when the peer has vanished, or takes nothing of what was sent, within some seconds
+    /// (SO_KEEPALIVE, TCP_USER_TIMEOUT).
+    ///
+    /// Accepted sockets inherit it from their listener. No effect, and no error, on a Unix socket.
+    package static func findVanished(_ socket: Int32, seconds: Int) {
+        _ = martlet_find_vanished(socket, Int32(seconds))
+    }
+
     /// A blocking read or write that takes longer fails with EAGAIN.
     package static func setTimeouts(_ socket: Int32, seconds: Int) {
         _ = martlet_set_timeouts(socket, Int32(seconds))

@@ -18,7 +18,7 @@ struct ConfigurationKey: Sendable {
     /// Every key, in the order in which they are shown.
     ///
     /// An unknown one stops the start, so that no typing error goes unnoticed.
-    static let all: [ConfigurationKey] = top + client + api + auth + limits + supervision + log
+    static let all: [ConfigurationKey] = top + client + api + auth + rooms + limits + supervision + log
 
     private static let top: [ConfigurationKey] = [
         ConfigurationKey(
@@ -39,7 +39,7 @@ struct ConfigurationKey: Sendable {
         number("client.max_message_bytes", "The largest message of a client; beyond: 1009.", \.client.maxMessageBytes),
         list(
             "client.allowed_origins",
-            "Web pages that may connect: https://example.com, https://*.example.com, * (any). Empty: pages of the same host.",
+            "Web pages that may connect: https://example.com, https://*.example.com, an app's (capacitor://localhost, null), * (any). Empty: pages of the same host.",
             \.client.allowedOrigins
         ),
         flag("client.compression", "Agree on permessage-deflate with clients that offer it.", \.client.compression),
@@ -91,6 +91,11 @@ struct ConfigurationKey: Sendable {
                 configuration.api.allowedUIDs = uids
             }
         ),
+        duration(
+            "api.timeout",
+            "How long a backend may take to go on with a request, or with reading its answers.",
+            \.api.timeout
+        ),
     ]
 
     private static let auth: [ConfigurationKey] = [
@@ -122,6 +127,14 @@ struct ConfigurationKey: Sendable {
             "Let clients join any thread and job, not only those that their token names.",
             \.auth.anyRoom
         ),
+    ]
+
+    private static let rooms: [ConfigurationKey] = [
+        flag(
+            "rooms.thread_reaches_user",
+            "A message to a thread in which nobody is goes to the user of that id.",
+            \.rooms.threadReachesUser
+        )
     ]
 
     private static let limits: [ConfigurationKey] = [
@@ -157,6 +170,21 @@ struct ConfigurationKey: Sendable {
             \.limits.messagesPerSecond
         ),
         number("limits.message_burst", "Messages that one client may send at once.", \.limits.messageBurst),
+        number(
+            "limits.http_connections",
+            "HTTP connections of a worker, on each kind of listener; beyond, the longest idle one is closed.",
+            \.limits.httpConnections
+        ),
+        number(
+            "limits.body_bytes",
+            "Bodies that a worker takes in at a time, in bytes; beyond: 503 overloaded.",
+            \.limits.bodyBytes
+        ),
+        number(
+            "limits.partial_message_bytes",
+            "What a worker holds of clients' unfinished messages, in bytes; beyond: 1013.",
+            \.limits.partialMessageBytes
+        ),
     ]
 
     private static let supervision: [ConfigurationKey] = [

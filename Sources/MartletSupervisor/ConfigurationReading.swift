@@ -115,6 +115,22 @@ struct ConfigurationReading {
         "MARTLET_" + name.uppercased().replacing(".", with: "_")
     }
 
+    /// Variables that look like ours and are none: a typing error is not to go unnoticed.
+    ///
+    /// Kubernetes makes some for each service that is named like us: `MARTLET_SERVICE_HOST`, `MARTLET_PORT_8000_TCP`.
+    static func unknownVariables(in environment: [String]) -> [String] {
+        let known = Set(ConfigurationKey.all.map { variable($0.name) } + otherVariables)
+        return environment.map { String($0.prefix { $0 != "=" }) }
+            .filter { $0.hasPrefix("MARTLET_") && !known.contains($0) }
+            .filter { !$0.contains("_SERVICE_") && !$0.contains("_PORT_") && !$0.hasSuffix("_PORT") }
+            .sorted()
+    }
+
+    /// What is passed from one program of ours to the next, and what makes workers of a debug build fail.
+    private static let otherVariables = [
+        SupervisorState.variable, SupervisorState.problemVariable, "MARTLET_FAULTS",
+    ]
+
     private static func variable(_ name: String, in environment: EnvironmentVariablesProvider) -> String? {
         let parts = ["martlet"] + name.split(separator: ".").map(String.init)
         guard let result = try? environment.value(forKey: AbsoluteConfigKey(parts), type: .string),

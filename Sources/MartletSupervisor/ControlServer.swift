@@ -95,11 +95,17 @@ final class ControlServer {
     }
 
     private func read(_ peer: Peer) {
-        while case .request(let request, let number, let body) = peer.exchange.next() {
+        peer.exchange.date = date()
+        while true {
+            let event = peer.exchange.next()
+            // Whoever may open the socket may send bodies.
+            if case .bodyAnnounced = event { continue }
+            guard case .request(let request, let number, let body) = event else { break }
             do throws(HTTPProblem) {
                 try carryOut(request, peer.exchange.input, body, from: peer.descriptor) {
                     [weak self, weak peer] response in
                     guard let self, let peer, !peer.isClosed else { return }
+                    peer.exchange.date = self.date()
                     peer.exchange.respond(to: number, response)
                     self.flush(peer)
                 }
@@ -109,6 +115,8 @@ final class ControlServer {
         }
         flush(peer)
     }
+
+    private func date() -> HTTPDate { HTTPDate(unixSeconds: Clock.unixMilliseconds() / 1000) }
 
     private func carryOut(
         _ request: HTTPRequest,

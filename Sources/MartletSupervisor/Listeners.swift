@@ -82,6 +82,14 @@ struct Listeners {
         for listener in client + api { Listener.prepare(listener) }
     }
 
+    /// Has the kernel find backends that have vanished: they keep connections for hours and say nothing between requests.
+    ///
+    /// Clients have their own heartbeats. `timeout`: how long a backend may be silent within a request.
+    func watchBackends(_ timeout: Duration) {
+        let seconds = Int(clamping: timeout.components.seconds)
+        for listener in api { StreamSocket.findVanished(listener, seconds: max(6, seconds)) }
+    }
+
     /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.
     static let onlyTCP = "clients connect over TCP: put the proxy on 127.0.0.1"
 

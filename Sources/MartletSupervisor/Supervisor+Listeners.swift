@@ -1,4 +1,5 @@
 internal import Logging
+internal import MartletCore
 internal import MartletLinux
 
 // Listening sockets are shared with every worker, and shutdown(2) by one of all who hold one ends accepting for all. A
@@ -28,6 +29,7 @@ extension Supervisor {
         case .listensAgain: log.error("A listening socket was shut down, and listens again")
         case .replaced:
             log.error("A listening socket was shut down, and another one listens in its place")
+            listeners.watchBackends(configuration.api.timeout)
             holdOldListeners = true
             passNewListeners()
         case .lost(let why):

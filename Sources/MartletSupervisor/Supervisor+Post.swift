@@ -26,7 +26,7 @@ extension Supervisor {
         let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
         if let owner = owner(of: ticket) {
             if owner.isRecovering || owner.isHeld || owner.isUnconfirmed {
-                if owner.heldClients.count < Self.mostHeldClients { return owner.heldClients.append(packet) }
+                if owner.heldClients.count < mostHeldClients { return owner.heldClients.append(packet) }
             } else if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil {
                 return
             }
@@ -49,9 +49,6 @@ extension Supervisor {
         ticket.destination = UInt16(owner.shard)
         return ticket.bytes
     }
-
-    /// Clients that wait for one shard to recover.
-    private static let mostHeldClients = 1024
 
     /// Passes on a client that had to wait.
     func passOn(_ packet: DescriptorChannel.Packet, to worker: WorkerProcess) {

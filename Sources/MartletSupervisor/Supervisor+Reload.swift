@@ -29,6 +29,8 @@ extension Supervisor {
         }
         let old = (configuration, secrets)
         (configuration, secrets) = (new, newSecrets)
+        listeners.watchBackends(new.api.timeout)
+        warnOfFewDescriptors()
         log.info("Reloading")
         renew { problem in
             if let problem {

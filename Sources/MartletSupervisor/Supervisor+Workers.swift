@@ -30,6 +30,23 @@ extension Supervisor {
         }
     }
 
+    /// Says so where fewer connections fit than were configured.
+    func warnOfFewDescriptors() {
+        let budget = DescriptorBudget(limit: descriptorLimit, http: configuration.limits.httpConnections)
+        let room = budget.sockets * workers.count
+        guard room < configuration.limits.connections else { return }
+        log.warning(
+            "Fewer connections than limits.connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)",
+            metadata: [
+                "connections": "\(configuration.limits.connections)", "room": "\(room)",
+                "open_files": "\(descriptorLimit)",
+            ]
+        )
+    }
+
+    /// Clients that may wait for one shard to recover, or to take over: a quarter of the table for all.
+    var mostHeldClients: Int { max(8, min(1024, descriptorLimit / 4 / max(1, workers.count))) }
+
     /// An eighth of the table for each worker's clients under way, and no more than that in all.
     static func window(descriptorLimit: Int, workers: Int) -> Int { max(8, min(1024, descriptorLimit / 8 / workers)) }
 

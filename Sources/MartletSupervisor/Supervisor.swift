@@ -23,7 +23,9 @@ actor Supervisor {
     nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
-    var configuration: Configuration
+    var configuration: Configuration {
+        didSet { switchboard.threadReachesUser = configuration.rooms.threadReachesUser }
+    }
     /// Reads the configuration again.
     let reread: () throws -> (Configuration, SecretReading)
     var rolling: Rolling?
@@ -187,8 +189,10 @@ actor Supervisor {
             workers: workers,
             map: map,
             holdBytes: configuration.supervision.holdBytes,
-            startedAt: state?.startedAt ?? loop.now
+            startedAt: state?.startedAt ?? loop.now,
+            now: loop.now
         )
+        switchboard.threadReachesUser = configuration.rooms.threadReachesUser
         if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
         // Shards remember what the supervisors before us have asked by its number, so none is used twice.
         run = remains.map { $0.state.run + 1 } ?? max(1, switchboard.nextCorrelation >> 40)
@@ -203,8 +207,14 @@ actor Supervisor {
         try loop.register(signals.descriptor.number, token: Source.signals.token(), interest: .readable)
         try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
         try watchListeners()
+        listeners.watchBackends(configuration.api.timeout)
+        warnOfFewDescriptors()
         if configuration.isDevelopment {
             log.warning("Development mode: nobody is checked, anyone on this machine may connect and publish")
+        }
+        let unknown = ConfigurationReading.unknownVariables(in: CurrentProcess.environment)
+        if !unknown.isEmpty {
+            log.warning("Variables that mean nothing", metadata: ["names": "\(unknown.joined(separator: " "))"])
         }
         for path in secrets.exposed {
             log.warning("Every user of this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])

@@ -30,6 +30,7 @@ extension Switchboard {
         workers = new
         self.map = map
         interest = InterestTable()
+        isRemindedUntil = Clock.monotonicNanoseconds() + Self.memory
     }
 
     /// A request was routed with a map that is not in force any more.

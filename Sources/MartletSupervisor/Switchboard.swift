@@ -9,6 +9,8 @@ final class Switchboard {
     private static let mostPending = 1_000_000
     /// Answers to publishes for several shards that are remembered by their keys.
     private static let mostAnswers = 262_144
+    /// How long keys are remembered.
+    static let memory: UInt64 = 300_000_000_000
 
     var workers: [WorkerProcess]
     /// Workers that had a shard, whose own requests are still answered.
@@ -27,8 +29,14 @@ final class Switchboard {
     /// Requests that were routed with an older map, and sent to where their users are now.
     var rerouted = 0
     var holding: HeldRequests?
+    /// A message to a thread in which nobody is goes to the user of that id.
+    var threadReachesUser = false
+    /// Until then a shard may know the answer to a publish that would not go to it now: the number of shards was another
+    /// one, or another supervisor remembered.
+    var isRemindedUntil: UInt64
 
-    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64) {
+    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64, now: UInt64) {
+        isRemindedUntil = now + Self.memory
         self.workers = workers
         self.map = map
         self.holdBytes = holdBytes
@@ -163,8 +171,9 @@ final class Switchboard {
         case .sendToRoom(let room):
             if isRepeated(request, key, now) { return }
             // Alone, a shard tells nobody of its rooms.
-            let shards = workers.count == 1 ? [0] : interest.shards(of: room)
-            if shards.isEmpty { return sendToEmpty(room, request, text: text, key, now: now) }
+            let isReminded = request.key != nil && now < isRemindedUntil
+            let shards = workers.count == 1 ? [0] : isReminded ? Array(workers.indices) : interest.shards(of: room)
+            if shards.isEmpty || (isReminded && interest.shards(of: room).isEmpty && threadReachesUser) { return sendToEmpty(room, request, text: text, key, now: now) }
             send(request, text: text, key, to: shards.map { workers[$0] }, mode: .receipts, now: now)
         default:
             if isRepeated(request, key, now) { return }
@@ -180,7 +189,9 @@ final class Switchboard {
         _ key: PendingRequests.Key,
         now: UInt64
     ) {
-        guard room.kind == .thread else { return answer(.init(key: key, reply: .receipt(Delivery()))) }
+        guard room.kind == .thread, threadReachesUser else {
+            return answer(.init(key: key, reply: .receipt(Delivery())))
+        }
         let asUser = Request(.sendToUser(room.id), key: request.key)
         let owner = workers[map.shard(ofUser: room.id)]
         send(asUser, text: text, key, to: [owner], mode: .receipts, now: now)
@@ -349,7 +360,10 @@ final class Switchboard {
             // What a worker said before it died is in the ledger already.
             let fresh = node.shards.first { $0.shard == worker.shard && $0.pid == worker.pid }
             var statistics = worker.statistics(fresh: fresh)
-            if wantsUsers, statistics.connectionsByUser == nil { statistics.connectionsByUser = [:] }
+            // Of those that do not answer it is known only where they have nobody.
+            if wantsUsers, statistics.connectionsByUser == nil, statistics.connections == 0 {
+                statistics.connectionsByUser = [:]
+            }
             return statistics
         }
         let uptime = Clock.monotonicNanoseconds() - startedAt

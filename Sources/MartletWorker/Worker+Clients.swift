@@ -24,7 +24,7 @@ extension Worker {
             bytesRead: peer.bytesRead,
             leftover: Array(peer.exchange.remainder)
         )
-        ticket.deflates = accepted.deflates
+        ticket.deflate = accepted.deflate
         ticket.address = gatekeeper.address(of: peer.descriptor, request)
         return ticket
     }

@@ -9,12 +9,54 @@ extension Worker {
     /// Something came from an HTTP connection.
     func heard(_ peer: HTTPPeer, _ event: HTTPExchange.Event, _ manager: isolated WebSocketManager) {
         switch event {
+        case .request(let request, let number, _), .bodyAnnounced(let request, let number, _),
+            .streamBegan(let request, let number):
+            do throws(HTTPProblem) {
+                if contract.isDevelopment { try checkPage(peer, request) }
+            } catch {
+                return refuse(peer, request, number, error)
+            }
+        case .line, .lineTooLong, .streamEnded, .needsMore: break
+        }
+        switch event {
         case .request(let request, let number, let body): requested(peer, request, number, body, manager)
+        case .bodyAnnounced(let request, let number, _): bodyAnnounced(peer, request, number)
         case .streamBegan(let request, let number): batchBegan(peer, request, number)
         case .line(let range): batchLine(peer, range, manager)
         case .lineTooLong: batchLineTooLong(peer)
         case .streamEnded: batchEnded(peer)
         case .needsMore: if let batch = peer.batch { sendParcels(of: batch) }
+        }
+    }
+
+    /// Throws where a page of another site asks, in development.
+    ///
+    /// No page reaches a Unix socket, and what others write into `Host` there is their own affair.
+    private func checkPage(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
+        do throws(HTTPProblem) {
+            try ClientRequest.refuseForeignPages(request)
+        } catch {
+            if StreamSocket.isConnection(peer.descriptor) { throw error }
+        }
+    }
+
+    private func refuse(_ peer: HTTPPeer, _ request: HTTPRequest, _ number: Int, _ problem: HTTPProblem) {
+        var response = problem.response
+        if peer.kind == .client, request.path == contract.client.path {
+            count(refusal: problem)
+            // Another try costs another connection.
+            response.closes = true
+        }
+        door.respond(peer, number: number, response)
+    }
+
+    /// Nothing is taken of a body that nobody may send.
+    private func bodyAnnounced(_ peer: HTTPPeer, _ request: HTTPRequest, _ number: Int) {
+        do throws(HTTPProblem) {
+            try authorize(peer, request)
+            _ = try APICall.parse(request)
+        } catch {
+            door.respond(peer, number: number, error.response)
         }
     }
 
@@ -48,23 +90,18 @@ extension Worker {
             }
             try call(peer, request, number, body, manager)
         } catch {
-            var response = error.response
-            if peer.kind == .client, request.path == contract.client.path {
-                count(refusal: error)
-                // Another try costs another connection.
-                response.closes = true
-            }
-            door.respond(peer, number: number, response)
+            refuse(peer, request, number, error)
         }
     }
 
     /// Throws unless the peer may use the API.
     private func authorize(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
         if contract.isDevelopment {
-            try ClientRequest.refuseForeignPages(request)
             peer.isKnown = true
             return
         }
+        // Clients' listeners have no API.
+        guard peer.kind == .api else { throw .notFound }
         let isTrusted = peer.isTrusted ?? gatekeeper.isTrusted(peer.descriptor)
         peer.isTrusted = isTrusted
         do throws(HTTPProblem) {

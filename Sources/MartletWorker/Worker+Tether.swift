@@ -43,7 +43,9 @@ extension Worker {
         postReady(manager)
         let waiting = post.takeWaiting()
         if isPostWatched { loop.deregister(post.descriptor) }
-        post = Self.post(owning: descriptor, descriptorLimit: CurrentProcess.raiseDescriptorLimit())
+        let limit = CurrentProcess.raiseDescriptorLimit()
+        let budget = DescriptorBudget(limit: limit, http: Int(contract.limits.httpConnections))
+        post = Self.post(owning: descriptor, budget)
         isPostWritable = false
         isPostWatched = true
         try? loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)

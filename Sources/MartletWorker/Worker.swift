@@ -94,6 +94,7 @@ final class Worker {
         self.board = board
         gatekeeper = Gatekeeper(contract, board: board)
         let limit = CurrentProcess.raiseDescriptorLimit()
+        let budget = DescriptorBudget(limit: limit, http: Int(contract.limits.httpConnections))
         inheritance = contract.inherits ? Inheritance(arena: arena, limit: limit) : nil
         gathering = contract.sources > 0 ? try Gathering(contract, arena: arena, board: board, limit: limit) : nil
         loop = try EventLoop()
@@ -132,8 +133,15 @@ final class Worker {
             bound: Int(contract.linkBytes),
             tally: tally
         )
-        shard = Shard(contract: contract, sockets: sockets, board: board, link: link, tally: tally)
-        post = Self.post(owning: BirthContract.Descriptor.post, descriptorLimit: limit)
+        shard = Shard(
+            contract: contract,
+            mostSockets: budget.sockets,
+            sockets: sockets,
+            board: board,
+            link: link,
+            tally: tally
+        )
+        post = Self.post(owning: BirthContract.Descriptor.post, budget)
         tether = Tether(owning: BirthContract.Descriptor.tether)
         let first = contract.firstListener
         let clients = (0..<Int32(contract.clientListeners)).map { first + $0 }
@@ -144,9 +152,12 @@ final class Worker {
                 clientListeners: clients,
                 apiListeners: apis,
                 maxBodyBytes: Int(contract.api.maxBodyBytes),
+                bodyBytes: Int(contract.limits.bodyBytes),
                 isDevelopment: contract.isDevelopment,
                 handshakeTimeout: contract.timing.handshakeTimeout,
-                descriptorReserve: limit - max(8, min(1024, limit / 8)) - 64
+                timeout: contract.api.timeout,
+                mostPeers: budget.http,
+                descriptorReserve: limit - budget.passing - 64
             ),
             tally: tally,
             log: log
@@ -155,10 +166,8 @@ final class Worker {
         try loop.register(tether.descriptor, token: Token(.tether).rawValue, interest: .readable)
     }
 
-    /// An eighth of the table for clients under way.
-    static func post(owning descriptor: Int32, descriptorLimit limit: Int) -> DescriptorChannel {
-        let size = max(8, min(1024, limit / 8))
-        return DescriptorChannel(owning: descriptor, window: size, bound: size)
+    static func post(owning descriptor: Int32, _ budget: DescriptorBudget) -> DescriptorChannel {
+        DescriptorChannel(owning: descriptor, window: budget.passing, bound: budget.passing)
     }
 
     private func serve() {

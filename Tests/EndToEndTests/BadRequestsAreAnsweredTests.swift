@@ -85,7 +85,7 @@ import Testing
                 import socket, sys
                 host, port = sys.argv[1].split(":")
                 s = socket.create_connection((host, int(port)), 10)
-                s.sendall(b"GET /ws HTTP/1.1\\r\\nHost: x\\r\\n")
+                s.sendall(b"GET /ws HTTP/1.1\\r\\nHost: localhost\\r\\n")
                 data = b""
                 while piece := s.recv(4096): data += piece
                 print(data.decode())
@@ -104,7 +104,7 @@ import Testing
                 count = 400
                 for n in range(count):
                     path = "/v1/users/u%d/connections" % n if n % 3 else "/healthz"
-                    s.sendall(("GET %s HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % path).encode())
+                    s.sendall(("GET %s HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n" % path).encode())
                 data, bodies = b"", []
                 while len(bodies) < count:
                     data += s.recv(65536)

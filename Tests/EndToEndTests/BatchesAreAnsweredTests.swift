@@ -138,7 +138,7 @@ import Testing
                     s = socket.create_connection((host, int(port)), 60)
                     line = lambda i: '{"all":true,"message":1}' if i % 1000 == 0 else '{"user":"u%d","message":1}' % (i % 50)
                     body = "\\n".join(map(line, range(n))).encode()
-                    s.sendall(b"POST /v1/batch HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+                    s.sendall(b"POST /v1/batch HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
                     s.shutdown(socket.SHUT_WR)
                     data = b""
                     while piece := s.recv(65536): data += piece

@@ -27,7 +27,7 @@ import Testing
                 host, port = sys.argv[1].split(":")
                 s = socket.create_connection((host, int(port)), 30)
                 key = base64.b64encode(os.urandom(16)).decode()
-                s.sendall(("GET /ws?user=mute HTTP/1.1\\r\\nHost: x\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+                s.sendall(("GET /ws?user=mute HTTP/1.1\\r\\nHost: localhost\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
                            "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: %s\\r\\n\\r\\n" % key).encode())
                 print("open", flush=True)
                 data = b""

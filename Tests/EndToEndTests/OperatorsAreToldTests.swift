@@ -88,9 +88,9 @@ import Testing
                     data = b""
                     while piece := s.recv(65536): data += piece
                     return data.decode()
-                print(ask("GET /v1/stats HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n").split()[1])
+                print(ask("GET /v1/stats HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n").split()[1])
                 for body in ("1", "1", "2"):
-                    print(ask("POST /v1/broadcast HTTP/1.1\\r\\nHost: x\\r\\nIdempotency-Key: k\\r\\n"
+                    print(ask("POST /v1/broadcast HTTP/1.1\\r\\nHost: localhost\\r\\nIdempotency-Key: k\\r\\n"
                               "Content-Length: 1\\r\\n\\r\\n" + body).split()[1])
                 """
             let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, server.controlSocket])

@@ -47,7 +47,8 @@ import Testing
             #expect(try await bind("PUT", "用户1") == "{\"changed\":true}")
             let both = try await server.request("POST", "/v1/threads/t/messages", body: "1")
             #expect(try receipt(both) == .init(matched: 2, delivered: 2))
-            #expect(try await bind("DELETE", "alice") == "{\"changed\":true}")
+            #expect(try await bind("DELETE", "alice") == "{\"changed\":true,\"removed\":0}")
+            #expect(try await bind("DELETE", "alice") == "{\"changed\":false,\"removed\":0}")
             let one = try await server.request("POST", "/v1/threads/t/messages", body: "2")
             #expect(try receipt(one) == .init(matched: 1, delivered: 1))
             clients.send("a", "{\"type\":\"join_thread\",\"thread_id\":\"t\"}")
@@ -88,8 +89,29 @@ import Testing
         }
     }
 
-    @Test func `a thread that nothing is bound to is tried as a user, on whichever shard`() async throws {
-        try await TestServer.with { server in
+    @Test(arguments: [1, 2])
+    func `a message to a thread in which nobody is reaches nobody, whoever has that name`(workers: Int) async throws {
+        try await TestServer.with(workers: workers) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
+            for user in ["alice", "用户1"] {
+                let path = "/v1/threads/\(TestServer.encoded(user))/messages"
+                let sent = try await server.request("POST", path, body: "1")
+                #expect(try receipt(sent) == .init(matched: 0, delivered: 0))
+                let keyed = try await server.request("POST", path, body: "1", ["-H", "Idempotency-Key: \(user.count)"])
+                #expect(try receipt(keyed) == .init(matched: 0, delivered: 0))
+            }
+            let operators = try await server.control(["send", "--thread", "alice", "1"])
+            #expect(operators.output.contains("\"matched\":0") || operators.output.contains("0"))
+            #expect(try await server.publish("\"end\"", toUser: "alice").matched == 1)
+            #expect(try await clients.messages("a", count: 1) == ["\"end\""])
+        }
+    }
+
+    @Test(arguments: [1, 2])
+    func `where it is configured, a thread in which nobody is is tried as a user`(workers: Int) async throws {
+        let environment = ["MARTLET_ROOMS_THREAD_REACHES_USER": "true"]
+        try await TestServer.with(workers: workers, environment: environment) { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
             for user in ["alice", "用户1"] {
@@ -112,12 +134,61 @@ import Testing
             #expect(try receipt(sent) == .init(matched: 6, delivered: 6))
             let none = try await server.request("POST", "/v1/jobs/user-1/messages", body: "1")
             #expect(try receipt(none) == .init(matched: 0, delivered: 0), "a job is not tried as a user")
-            try await clients.open([("odd", server.webSocket("odd", "&job_id=%3Cobject%3E"))])
+            try await clients.open([("odd", server.webSocket("odd", "&job_id=%3CJob+object+at+0x7f01%3E"))])
             let greeting = try await clients.greeting("odd")
             let job = try #require(greeting.firstMatch(of: /"job_id":"(job_[0-9a-f]{8})"/)?.1)
             let found = try await server.request("POST", "/v1/jobs/\(job)/messages", body: "1")
             #expect(try receipt(found) == .init(matched: 1, delivered: 1))
             for user in users { #expect(try await clients.messages(user, count: 1) == ["\"done\""]) }
+            try await clients.open([("less", server.webSocket("less", "&job_id=a%3Cb"))])
+            #expect(try await clients.greeting("less").contains("\"job_id\":\"a<b\""))
+        }
+    }
+
+    @Test func `a user who is taken out of a thread is out of it, however they came in`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            // By what the first asked for, by joining, by binding, and by joining and binding.
+            for user in ["alice", "用户1"] {
+                try await clients.open([
+                    ("\(user) 1", server.webSocket(user, "&thread_id=t")), ("\(user) 2", server.webSocket(user)),
+                    ("\(user) 3", server.webSocket(user)),
+                ])
+                clients.send("\(user) 2", "{\"type\":\"join_thread\",\"thread_id\":\"t\"}")
+                _ = try await clients.messages("\(user) 2", count: 1)
+                let path = "/v1/threads/t/users/\(TestServer.encoded(user))"
+                #expect(try await server.request("PUT", path).body == "{\"changed\":true}")
+                let all = try await server.request("POST", "/v1/threads/t/messages", body: "1")
+                #expect(try receipt(all) == .init(matched: 3, delivered: 3))
+                let out = try await server.request("DELETE", path).body
+                #expect(out == "{\"changed\":true,\"removed\":2}")
+                let none = try await server.request("POST", "/v1/threads/t/messages", body: "2")
+                #expect(try receipt(none) == .init(matched: 0, delivered: 0))
+                #expect(try await server.request("DELETE", path).body == "{\"changed\":false,\"removed\":0}")
+                let left = "{\"type\":\"thread_left\",\"thread_id\":\"t\"}"
+                #expect(try await clients.messages("\(user) 1", count: 2) == ["1", left])
+                #expect(try await clients.messages("\(user) 2", count: 3).dropFirst() == ["1", left])
+            }
+            // It is so for the workers to come, too.
+            #expect(try await server.control(["restart", "--all"]).code == 0)
+            let none = try await server.request("POST", "/v1/threads/t/messages", body: "3")
+            #expect(try receipt(none) == .init(matched: 0, delivered: 0))
+        }
+    }
+
+    @Test func `who was put into a thread and wants to leave hears who can end that`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("alice", "&thread_id=t"))])
+            #expect(try await server.request("PUT", "/v1/threads/t/users/alice").status == 200)
+            for name in ["a", "b"] {
+                clients.send(name, "{\"type\":\"leave_thread\",\"thread_id\":\"t\"}")
+                #expect(try await clients.messages(name, count: 1)[0].contains("\"code\":\"bound\""))
+            }
+            let sent = try await server.request("POST", "/v1/threads/t/messages", body: "1")
+            #expect(try receipt(sent) == .init(matched: 2, delivered: 2), "as they were told")
+            let out = try await server.request("DELETE", "/v1/threads/t/users/alice").body
+            #expect(out == "{\"changed\":true,\"removed\":1}")
         }
     }
 }

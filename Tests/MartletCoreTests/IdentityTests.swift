@@ -69,6 +69,19 @@ import Testing
             (["https://*.a.com"], "https://evil.com?.a.com", "h", false),
             (["https://*.a.com:8443"], "https://x.a.com:8443", "h", true),
             (["https://*.a.com:8443"], "https://x.a.com", "h", false),
+            // One origin, however its port and its end are written.
+            ([], "https://h", "h:443", true), ([], "http://h", "h:80", true), ([], "http://h:80", "h", true),
+            ([], "https://h", "h:80", false), ([], "https://h/", "h", true), ([], "HTTPS://H:443/", "h", true),
+            ([], "https://[::1]", "[::1]:443", true), ([], "https://[::1]:1", "[::1]", false),
+            (["https://a.com:443"], "https://a.com", "h", true), (["https://a.com"], "https://a.com/", "h", true),
+            (["https://*.a.com"], "https://x.a.com:443", "h", true), (["https://a.com"], "https://a.com/x", "h", false),
+            (["https://a.com"], "https://a.com//", "h", false), ([], "https://h@evil", "h", false),
+            // Apps have origins of their own, which only their names allow.
+            (["capacitor://localhost"], "capacitor://localhost", "h", true),
+            (["tauri://localhost"], "capacitor://localhost", "h", false),
+            (["chrome-extension://abcdef"], "chrome-extension://abcdef", "h", true),
+            (["null"], "null", "h", true), (["file://"], "file://", "h", true), (["null"], "https://null", "h", false),
+            ([], "capacitor://h", "h", false), ([], "null", "null", false), ([], "file://", "", false),
         ] as [([String], String?, String, Bool)]
     )
     func `a page may connect where its origin is allowed`(
@@ -81,10 +94,16 @@ import Testing
     }
 
     @Test func `a pattern that cannot work is named`() {
-        for good in ["*", "https://a.com", "http://localhost:3000", "https://*.a.com"] {
+        for good in [
+            "*", "https://a.com", "http://localhost:3000", "https://*.a.com", "capacitor://localhost", "null", "file://",
+            "chrome-extension://abc", "https://[::1]:8443",
+        ] {
             #expect(OriginPolicy.problem(good) == nil)
         }
-        for bad in ["a.com", "https://a.com/", "https://a*.com", "https://*.*.com", "", "https://a.com/path"] {
+        for bad in [
+            "a.com", "https://a.com/", "https://a*.com", "https://*.*.com", "", "https://a.com/path", "https://", "://a",
+            "https://u@a.com", "1x://a",
+        ] {
             #expect(OriginPolicy.problem(bad) != nil)
         }
     }

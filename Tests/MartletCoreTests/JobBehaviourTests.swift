@@ -21,7 +21,7 @@ import Testing
         #expect(other.job?.wholeMatch(of: /job_[0-9a-f]{8}/) != nil)
     }
 
-    @Test(arguments: ["<WebSocket object at 0x123>", "an object at 7", "", "<"])
+    @Test(arguments: ["<WebSocket object at 0x123>", "job <WebSocket object at 0x123>", "<function f at 0x7f>", ""])
     func `manager behaviour 48: a job id that looks like an object is replaced, with a warning`(given: String) async {
         let handle = fixture.socket()
         let info = await manager.connect(toJob: .text(given), handle: handle, now: 1)
@@ -30,7 +30,9 @@ import Testing
         #expect(fixture.events.contains(.jobRenamed(given: given, inForce: job)))
         #expect(await manager.count(in: .job(job)) == 1)
         #expect(await manager.disconnect(fromJob: job, handle: handle), "leaving works with the id that was returned")
-        #expect(JobName.text("MyWebSocketJob").usable == "MyWebSocketJob", "a name is no object")
+        for name in ["MyWebSocketJob", "a<b", "<", "<b>", "an object at 7", "x at 0x1"] {
+            #expect(JobName.text(name).usable == name, "a name is no object")
+        }
     }
 
     @Test func `manager behaviour 49: a job's room is filled by its watchers and emptied with them`() async {

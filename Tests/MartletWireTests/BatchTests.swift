@@ -83,6 +83,7 @@ import Testing
         while true {
             switch exchange.next() {
             case .needsMore: return
+            case .bodyAnnounced: events.append("announced")
             case .request(let request, let number, _):
                 events.append("request \(request.path)")
                 exchange.respond(to: number, .text("ok"))

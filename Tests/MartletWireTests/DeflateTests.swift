@@ -1,3 +1,4 @@
+import Foundation
 import MartletCore
 import MartletWire
 import Testing
@@ -7,10 +8,10 @@ import Testing
 
     init() throws { deflate = try #require(MessageDeflate()) }
 
-    private func compress(_ bytes: [UInt8]) -> [UInt8]? {
+    private func compress(_ bytes: [UInt8], window: Int = 15) -> [UInt8]? {
         var target = [UInt8](repeating: 0, count: bytes.count)
         let length = bytes.withUnsafeBytes { source in
-            target.withUnsafeMutableBytes { deflate.compress(source, into: $0) }
+            target.withUnsafeMutableBytes { deflate.compress(source, window: window, into: $0) }
         }
         return length.map { Array(target[..<$0]) }
     }
@@ -70,13 +71,66 @@ import Testing
         ("permessage-deflate", true), ("permessage-deflate; client_max_window_bits", true),
         ("permessage-deflate; client_max_window_bits=10; server_no_context_takeover", true),
         ("permessage-deflate; server_max_window_bits=15", true),
-        ("permessage-deflate; server_max_window_bits=10", false),
+        ("permessage-deflate; server_max_window_bits=10", true), ("permessage-deflate; server_max_window_bits=8", true),
+        ("permessage-deflate; server_max_window_bits=\"9\"", true), ("permessage-deflate; server_max_window_bits", false),
+        ("permessage-deflate; server_max_window_bits=7", false), ("permessage-deflate; server_max_window_bits=16", false),
+        ("permessage-deflate; server_max_window_bits=09", false), ("permessage-deflate; client_max_window_bits=08", false),
         ("permessage-deflate; unknown", false), ("permessage-deflate; client_max_window_bits=99", false),
         ("permessage-deflate; server_no_context_takeover=1", false), ("x-webkit-deflate-frame", false), ("", false),
         ("permessage-deflate; client_max_window_bits; client_max_window_bits", false),
     ])
     func `an offer is taken where it can be kept`(offer: String, isTaken: Bool) {
-        #expect(DeflateExtension.accepts([offer]) == isTaken)
-        #expect(DeflateExtension.accepts([offer, "permessage-deflate"]))
+        #expect((DeflateExtension(offers: [offer]) != nil) == isTaken)
+        #expect(DeflateExtension(offers: [offer, "permessage-deflate"]) != nil)
+    }
+
+    @Test(arguments: [
+        ("permessage-deflate", 15, ""), ("permessage-deflate; client_max_window_bits=9", 15, ""),
+        ("permessage-deflate; server_max_window_bits=15", 15, "; server_max_window_bits=15"),
+        ("permessage-deflate; server_max_window_bits=8", 8, "; server_max_window_bits=8"),
+        ("permessage-deflate; server_max_window_bits=\"12\"", 12, "; server_max_window_bits=12"),
+    ])
+    func `a window that is asked for is named in the answer, and no other`(offer: String, window: Int, end: String) {
+        let agreed = DeflateExtension(offers: [offer, "permessage-deflate"])
+        let start = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+        #expect(agreed?.window == window && agreed?.answer == start + end)
+    }
+
+    @Test(arguments: 8...15)
+    func `no distance is longer than the window that was asked for`(window: Int) throws {
+        // What repeats just within the window, just outside of it, and far outside.
+        for distance in [1 << window - 300, 1 << window + 1, 40_000] where distance > 0 {
+            var generator = SystemRandomNumberGenerator()
+            let noise = (0..<distance).map { _ in UInt8.random(in: 0x61...0x7A, using: &generator) }
+            let bytes = noise + noise + noise
+            let packed = try #require(compress(bytes, window: window))
+            #expect(try SmallWindow.expand(packed, window: window) == bytes)
+        }
+    }
+}
+
+/// An inflater that remembers no more than a window, as a small client has it: Python's zlib.
+private enum SmallWindow {
+    static func expand(_ packed: [UInt8], window: Int) throws -> [UInt8] {
+        let script = """
+            import sys, zlib
+            inflater = zlib.decompressobj(-int(sys.argv[1]))
+            rest, data = sys.stdin.buffer.read() + bytes([0, 0, 255, 255]), b""
+            # A byte at a time: nothing but the window is there to be referred to.
+            while piece := inflater.decompress(rest, 1):
+                data, rest = data + piece, inflater.unconsumed_tail
+            sys.stdout.buffer.write(data)
+            """
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        process.arguments = ["-c", script, "\(window)"]
+        let (input, output) = (Pipe(), Pipe())
+        (process.standardInput, process.standardOutput) = (input, output)
+        try process.run()
+        input.fileHandleForWriting.write(Data(packed))
+        try input.fileHandleForWriting.close()
+        let data = try output.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return Array(data)
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import MartletCore
 import MartletWire
 import Testing
@@ -22,7 +23,15 @@ import Testing
     @Test(arguments: [
         ("GET / HTTP/1.1\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505), ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("GET http://x/ HTTP/1.1\r\nHost: a\r\n\r\n", 400), ("G\u{7F}T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET ftp://x/ HTTP/1.1\r\nHost: a\r\n\r\n", 400), ("GET http:/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://u@x/ HTTP/1.1\r\nHost: a\r\n\r\n", 400), ("GET http:// HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://x/ HTTP/1.1\r\n\r\n", 400), ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400), ("GET /?a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n", 400), ("GET / HTTP/1.0\r\nHost: a?\r\n\r\n", 400),
+        ("G\u{7F}T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
         ("GET / HTTP/1.1\nHost: a\n\n", 400), ("GET / HTTP/1.1\r\nHost: a\r\nA: \u{1}\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
@@ -34,6 +43,46 @@ import Testing
     ])
     func `what another server might read differently is refused`(text: String, status: Int) {
         #expect { try parse(text) } throws: { ($0 as? HTTPProblem)?.status == status }
+    }
+
+    @Test(arguments: [
+        ("http://other:81/a%20b?x=1", "other:81", "/a%20b", "x=1"), ("HTTPS://Other", "Other", "/", nil),
+        ("ws://other?x", "other", "/", "x"), ("wss://[::1]:9/ws", "[::1]:9", "/ws", nil), ("/a", "h", "/a", nil),
+        ("//a/b", "h", "//a/b", nil),
+    ] as [(String, String, String, String?)])
+    func `a target may be a whole URL, and then its host is the one that counts`(
+        target: String,
+        host: String,
+        path: String,
+        query: String?
+    ) throws {
+        let request = try parse("GET \(target) HTTP/1.1\r\nHost: h\r\n\r\n")
+        #expect(request["host"] == host && request.path == path && request.query == query)
+    }
+
+    @Test(arguments: ["", "a", "a.b:80", "a:", "127.0.0.1:1", "[::1]", "[fe80::1]:8000", "xn--a_b~c", "a%20b"])
+    func `a Host is a name or an address, and a port`(host: String) throws {
+        #expect(try parse("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")["host"] == host)
+    }
+
+    @Test func `too many fields are not too many bytes`() throws {
+        let fields = (0..<100).map { "A\($0): b\r\n" }.joined()
+        #expect {
+            try parse("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
+        } throws: {
+            ($0 as? HTTPProblem)?.code == "too_many_fields" && ($0 as? HTTPProblem)?.status == 431
+        }
+    }
+
+    @Test func `an upgrade names one protocol`() throws {
+        func upgrade(_ fields: String) throws -> String? {
+            try parse("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n").upgrade
+        }
+        #expect(try upgrade("Upgrade: WebSocket\r\n") == "websocket")
+        #expect(try upgrade("Upgrade: websocket\r\nUpgrade: websocket\r\n") == "websocket")
+        #expect(try upgrade("Upgrade: websocket\r\nUpgrade: h2c\r\n") == nil)
+        #expect(try upgrade("Upgrade: h2c, websocket\r\n") == nil)
+        #expect(try upgrade("") == nil)
     }
 
     @Test func `the end of a head is found wherever it is cut`() {
@@ -52,11 +101,15 @@ import Testing
     private func echo(_ exchange: inout HTTPExchange, _ text: String) -> Int {
         exchange.input += Array(text.utf8)
         var count = 0
-        while case .request(_, let number, let body) = exchange.next() {
-            count += 1
-            exchange.respond(to: number, HTTPResponse(200, body: Array(exchange.input[body])))
+        while true {
+            switch exchange.next() {
+            case .request(_, let number, let body):
+                count += 1
+                exchange.respond(to: number, HTTPResponse(200, body: Array(exchange.input[body])))
+            case .bodyAnnounced: continue
+            default: return count
+            }
         }
-        return count
     }
 
     @Test func `requests that come together are answered in order`() {
@@ -87,7 +140,9 @@ import Testing
         ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", "413"),
         ("nonsense\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nA: \(String(repeating: "x", count: 17000))\r\n\r\n", "431"),
-        (String(repeating: "x", count: 17000), "431"),
+        (String(repeating: "x", count: 17000), "431"), (String(repeating: "x", count: 16384), "431"),
+        ("GET / HTTP/1.1\r\nHost: h\r\nA: " + String(repeating: "x", count: 16384 - 28), "431"),
+        (String(repeating: "\r\n", count: 5), "400"), (String(repeating: "\r\n", count: 100) + post, "400"),
     ])
     func `a request that cannot be read is answered, and ends the connection`(text: String, status: String) {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
@@ -136,6 +191,116 @@ import Testing
         #expect(String(decoding: exchange.takeOutput(), as: UTF8.self) == "HTTP/1.1 100 Continue\r\n\r\n")
         expect(echo(&exchange, "abc") == 1)
     }
+
+    private static let expecting = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+
+    @Test func `a client is told to continue when what it asked before is answered`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        exchange.input = Array((Self.post + Self.expecting).utf8)
+        guard case .request(_, let first, _) = exchange.next(),
+            case .bodyAnnounced(_, let second, 3) = exchange.next(), case .needsMore = exchange.next()
+        else {
+            Issue.record("a request, and the head of another")
+            return
+        }
+        #expect(!exchange.hasOutput && second == first + 1 && exchange.isWaiting)
+        exchange.respond(to: first, .text("x"))
+        let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
+        #expect(output.hasSuffix("\r\n\r\nxHTTP/1.1 100 Continue\r\n\r\n"))
+        #expect(!exchange.isWaiting && exchange.isMidRequest && exchange.isReceivingBody)
+        expect(echo(&exchange, "abc") == 1)
+        #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasSuffix("abc") && !exchange.isOver)
+    }
+
+    @Test func `a client of HTTP 1.0, and one that has sent its body, are not told to continue`() {
+        for text in [Self.expecting.replacing("1.1", with: "1.0"), Self.expecting + "abc"] {
+            var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+            _ = echo(&exchange, text)
+            #expect(!String(decoding: exchange.takeOutput(), as: UTF8.self).contains("100 Continue"))
+        }
+    }
+
+    @Test func `a body that is announced can be refused before anything of it is taken`() {
+        for before in ["", Self.post] {
+            var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+            exchange.input = Array((before + Self.expecting).utf8)
+            var numbers: [Int] = []
+            if case .request(_, let number, _) = exchange.next() { numbers.append(number) }
+            if before.isEmpty {
+                #expect(numbers.isEmpty && exchange.isReceivingBody)
+                exchange.respond(to: 0, HTTPResponse(401))
+            } else {
+                guard case .bodyAnnounced(_, let number, _) = exchange.next() else {
+                    Issue.record("no body was announced")
+                    return
+                }
+                exchange.respond(to: number, HTTPResponse(401))
+                #expect(!exchange.hasOutput, "answers come in order")
+                exchange.respond(to: numbers[0], .text("x"))
+            }
+            let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
+            #expect(output.contains("HTTP/1.1 401 Unauthorized\r\n") && output.contains("Connection: close\r\n"))
+            #expect(!output.contains("100 Continue") && exchange.isOver && !exchange.isReceivingBody)
+        }
+    }
+
+    @Test func `a body that never comes leaves no answer owed`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        expect(echo(&exchange, Self.expecting) == 0)
+        #expect(exchange.isMidRequest && !exchange.isWaiting)
+        var late = exchange
+        late.fail(HTTPProblem(408, "request_timeout", "late"))
+        #expect(late.isOver && String(decoding: late.takeOutput(), as: UTF8.self).contains(" 408 "))
+        exchange.stopReading()
+        #expect(exchange.isOver)
+    }
+
+    @Test func `as many requests may wait as ever while one is received`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        for _ in 0..<63 { exchange.input += Array(Self.post.utf8) }
+        exchange.input += Array(Self.expecting.utf8)
+        var requests = 0
+        while case .request = exchange.next() { requests += 1 }
+        #expect(requests == 63)
+        exchange.input += Array("abc".utf8)
+        guard case .request = exchange.next() else {
+            Issue.record("the 64th request is read")
+            return
+        }
+    }
+
+    @Test func `a few blank lines before a request are skipped, however they are cut`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        var count = 0
+        for piece in ["\r\n\r", "\n", "\r\n", Self.post, "\r\n\r\n\r\n\r\n", Self.post] {
+            count += echo(&exchange, piece)
+        }
+        #expect(count == 2 && !exchange.isOver)
+    }
+
+    @Test func `a client of HTTP 1.0 that wants to stay is told that it may`() {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        expect(echo(&exchange, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n") == 1)
+        #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).contains("Connection: keep-alive\r\n"))
+        expect(echo(&exchange, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") == 1)
+        #expect(!String(decoding: exchange.takeOutput(), as: UTF8.self).contains("Connection"))
+        expect(echo(&exchange, "GET / HTTP/1.0\r\n\r\n") == 1)
+        #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).contains("Connection: close\r\n"))
+        #expect(exchange.isOver)
+    }
+
+    @Test(arguments: [
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"), (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+    ] as [(Int64, String)])
+    func `answers say what time it is`(seconds: Int64, text: String) {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
+        exchange.date = HTTPDate(unixSeconds: seconds)
+        expect(echo(&exchange, Self.post + "nonsense\r\n\r\n") == 1)
+        let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
+        #expect(output.components(separatedBy: "\r\nDate: \(text)\r\n").count == 3, "refusals, too")
+        #expect(HTTPDate(unixSeconds: 0).at(unixSeconds: seconds) == HTTPDate(unixSeconds: seconds))
+    }
 }
 
 @Suite struct APICallTests {
@@ -181,6 +346,11 @@ import Testing
         ("POST", "/v1/users//messages", 400), ("POST", "/v1/users/%FF/messages", 400),
         ("GET", "/v1/stats/shards/x", 404),
         ("POST", "/v1/users/\(String(repeating: "x", count: 257))/messages", 400), ("DELETE", "/v1/stats", 405),
+        ("POST", "/v1/threads/t/messages?exclude_user=u", 400), ("POST", "/v1/broadcast?exclude=u", 400),
+        ("POST", "/v1/broadcast/events?exclude_users=u", 400), ("POST", "/v1/users/u/messages?x", 400),
+        ("GET", "/v1/stats?by_user=1", 400), ("GET", "/v1/stats?by_user=true&by_user=false", 400),
+        ("GET", "/v1/stats/shards?by_user=true", 400), ("PUT", "/v1/threads/t/users/u?for=1h", 400),
+        ("DELETE", "/v1/connections/c?code=4001&code=4002", 400), ("POST", "/v1/batch?key=x", 400),
         ("DELETE", "/v1/users/u/connections?code=1005", 400), ("DELETE", "/v1/users/u/connections?code=x", 400),
     ])
     func `what is none of them is refused`(method: String, target: String, status: Int) {
@@ -194,6 +364,15 @@ import Testing
         #expect { try call("POST", "/v1/broadcast", "Content-Type: application/xml\r\n") } throws: {
             ($0 as? HTTPProblem)?.status == 415
         }
+        for coding in ["gzip", "br, gzip", "x"] {
+            #expect { try call("POST", "/v1/broadcast", "Content-Encoding: \(coding)\r\n") } throws: {
+                let problem = $0 as? HTTPProblem
+                return problem?.code == "unsupported_content_coding" && problem?.detail.contains(coding) == true
+                    && problem?.fields == [.init(name: "Accept-Encoding", value: "identity")]
+            }
+        }
+        #expect(throws: Never.self) { try call("POST", "/v1/broadcast", "Content-Encoding: identity\r\n") }
+        #expect(throws: Never.self) { try call("GET", "/healthz?cachebuster=1") }
         #expect(throws: Never.self) {
             try call("POST", "/v1/broadcast", "Content-Type: application/json; charset=utf-8\r\n")
         }

@@ -58,13 +58,26 @@ import Testing
     }
 
     @Test func `escapes decode, surrogate pairs too`() throws {
-        #expect(try JSONValue(Array("\"\\ud83d\\ude00\\u0041\\/\\ud800\"".utf8)) == .string("😀A/\u{FFFD}"))
+        #expect(try JSONValue(Array("\"\\ud83d\\ude00\\u0041\\/\"".utf8)) == .string("😀A/"))
+    }
+
+    @Test(arguments: ["\\ud800", "\\udbff", "\\udc00", "a\\ud800b", "\\ud83dx\\ude00", "\\ud800\\ud800"])
+    func `half of a surrogate pair is valid JSON, and no text that could be anybody's id`(text: String) throws {
+        let document = Array("{\"id\":\"\(text)\",\"ids\":[\"\(text)\"]}".utf8)
+        let value = try JSONValue(document)
+        #expect(value["id"] == .brokenString && value["id"]?.string == nil)
+        #expect(value["ids"]?.array == [.brokenString])
+        #expect(JSONMembers.text(of: "id", in: document.span) == nil)
+        let line = Array("{\"thread\":\"\(text)\",\"message\":1}".utf8)
+        #expect(throws: HTTPProblem.self) { try BatchLine(line.span) }
     }
 
     @Test(
         arguments: [
             (0, "1970-01-01T00:00:00.000Z"), (951_782_400_123, "2000-02-29T00:00:00.123Z"),
             (1_795_399_200_007, "2026-11-23T02:00:00.007Z"), (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"), (.max, "9999-12-31T23:59:59.999Z"),
+            (-1, "1970-01-01T00:00:00.000Z"),
         ] as [(Int64, String)]
     )
     func `timestamps are ISO 8601 in UTC with milliseconds`(milliseconds: Int64, text: String) {

@@ -16,6 +16,20 @@ private final class BoardFixture: @unchecked Sendable {
         board = try NodeBoard(memory, shards: shards)
     }
 
+    /// A board, and a way to change the word of one of its places.
+    static func withWords(places: Int) throws -> (BoardFixture, (_ place: Int, (UInt64) -> UInt64) -> Void) {
+        let fixture = try BoardFixture(shards: 2, places: places)
+        let words = fixture.memory.baseAddress.map { $0 + NodeBoard.byteCount(shards: 2, places: 0) }
+        return (
+            fixture,
+            { place, change in
+                guard let words else { return }
+                let old = words.load(fromByteOffset: place * 8, as: UInt64.self)
+                words.storeBytes(of: change(old), toByteOffset: place * 8, as: UInt64.self)
+            }
+        )
+    }
+
     deinit { memory.deallocate() }
 }
 
@@ -69,21 +83,61 @@ private final class BoardFixture: @unchecked Sendable {
         }
     }
 
-    @Test func `many threads that count one address agree`() async throws {
-        let fixture = try BoardFixture(shards: 8, places: 1024)
-        let admitted = await withTaskGroup(of: Int.self) { group in
-            for shard in 0..<8 {
-                group.addTask {
-                    (0..<2000).count { number in
-                        let noise = fixture.board.openAddress(UInt64(number + 2), shard: shard, limit: 100)
-                        defer { if let noise { fixture.board.closeAddress(at: noise, shard: shard) } }
-                        return fixture.board.openAddress(1, shard: shard, limit: 50) != nil
+    @Test func `many threads that count one address agree, while its neighbours come and go`() async throws {
+        for _ in 0..<30 {
+            // As many places as an address looks at: everybody wants everybody's.
+            let fixture = try BoardFixture(shards: 8, places: 32)
+            let admitted = await withTaskGroup(of: Int.self) { group in
+                for shard in 0..<8 {
+                    group.addTask {
+                        (0..<2000).count { number in
+                            let noise = fixture.board.openAddress(UInt64(number + 2), shard: shard, limit: 100)
+                            defer { if let noise { fixture.board.closeAddress(at: noise, shard: shard) } }
+                            return fixture.board.openAddress(1, shard: shard, limit: 50) != nil
+                        }
                     }
+                }
+                return await group.reduce(0, +)
+            }
+            #expect(admitted <= 50 && fixture.board.connections(from: 1) == admitted)
+        }
+    }
+
+    @Test func `no address is ever counted at the place of another one`() async throws {
+        let fixture = try BoardFixture(shards: 4, places: 32)
+        let strangers = await withTaskGroup(of: Int.self) { group in
+            for shard in 0..<4 {
+                group.addTask {
+                    var strangers = 0
+                    for number in 0..<60_000 {
+                        // Eighty addresses for 32 places.
+                        let address = UInt64((number &* 7 &+ shard &* 13) % 80 + 1)
+                        guard let place = fixture.board.openAddress(address, shard: shard, limit: 3) else { continue }
+                        let isIts = fixture.board.address(at: place) == address
+                        if !isIts || fixture.board.connections(from: address) < 1 { strangers += 1 }
+                        fixture.board.closeAddress(at: place, shard: shard)
+                    }
+                    return strangers
                 }
             }
             return await group.reduce(0, +)
         }
-        #expect(admitted <= 50 && fixture.board.connections(from: 1) == admitted)
+        #expect(strangers == 0)
+        #expect((1...80).allSatisfy { fixture.board.connections(from: UInt64($0)) == 0 }, "and nothing is left behind")
+    }
+
+    @Test func `a place that a worker left in question is used by the next one`() throws {
+        let (fixture, memory) = try BoardFixture.withWords(places: 32)
+        let place = try #require(fixture.board.openAddress(5, shard: 0, limit: 3))
+        memory(place) { $0 | 1 << 47 }
+        #expect(fixture.board.connections(from: 5) == 1, "it still counts")
+        #expect(fixture.board.openAddress(5, shard: 1, limit: 3) == place, "its own address settles it")
+        for _ in 0..<2 { fixture.board.closeAddress(at: place, shard: 0) }
+        fixture.board.restore(shard: 0, connections: 0, places: [:])
+        fixture.board.restore(shard: 1, connections: 0, places: [:])
+        memory(place) { $0 | 1 << 47 }
+        for address in UInt64(100)..<132 { #expect(fixture.board.openAddress(address, shard: 0, limit: 3) != nil) }
+        #expect(fixture.board.connections(from: 5) == 0)
     }
 
     @Test func `handshakes of all shards share one rate`() throws {

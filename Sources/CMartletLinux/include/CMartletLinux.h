@@ -63,6 +63,10 @@ int martlet_set_no_delay(int fd);
 /* SO_OOBINLINE: urgent bytes (MSG_OOB) are read where they lie in the stream; else recv(2) skips them, and ioctl(SIOCINQ)
    stops before them, so that no count of the kernel adds up (martlet_stream_positions). */
 int martlet_set_urgent_inline(int fd);
+
+/* SO_KEEPALIVE and TCP_USER_TIMEOUT: a peer that says nothing is asked after half of the time, and one that is gone, or takes
+   nothing of what was sent, is given up after all of it. -1 on a socket that is not TCP. */
+int martlet_find_vanished(int fd, int seconds);
 int martlet_set_buffer(int fd, int receive_bytes, int send_bytes);
 int martlet_socket_pair(int type, int pair[2]);
 int martlet_set_close_on_exec(int fd, int on);

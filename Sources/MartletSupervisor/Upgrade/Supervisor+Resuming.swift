@@ -86,7 +86,7 @@ extension Supervisor {
     private func answer(_ asker: Int32, _ response: HTTPResponse) {
         guard asker >= 0 else { return }
         var bytes: [UInt8] = []
-        response.write(to: &bytes, isHead: false, keepsAlive: false)
+        response.write(to: &bytes, connection: .closes, date: HTTPDate(unixSeconds: Clock.unixMilliseconds() / 1000))
         _ = StreamSocket.send(asker, bytes.span)
         closeDescriptor(asker)
     }

@@ -29,6 +29,7 @@ package struct ArenaJournal {
         static let askedAttempts = 156
         static let askedCorrelation = 160
         static let receivingSlot = 168
+        static let furtherTwins = 172  // a count, and seven frames
     }
 
     /// A client's message that was being handled.
@@ -77,6 +78,7 @@ package struct ArenaJournal {
     package func begin() {
         store(UInt32(0), Field.frame)
         store(UInt32(0), Field.twin)
+        store(UInt32(0), Field.furtherTwins)
         atomicMemoryFence(ordering: .releasing)
         store(done &+ 1, Field.begun)
     }
@@ -87,11 +89,21 @@ package struct ArenaJournal {
         atomicMemoryFence(ordering: .releasing)
     }
 
-    /// The same frame, compressed.
+    /// The same frame, compressed; there are at most eight, one for each window.
     package func note(twin: UInt32) {
-        store(twin, Field.twin)
+        if load(Field.twin) == UInt32(0) {
+            store(twin, Field.twin)
+        } else {
+            let count: UInt32 = load(Field.furtherTwins)
+            precondition(count < Self.mostFurtherTwins, "a frame has a twin for each window")
+            store(twin, Field.furtherTwins + 4 * Int(count + 1))
+            atomicMemoryFence(ordering: .releasing)
+            store(count + 1, Field.furtherTwins)
+        }
         atomicMemoryFence(ordering: .releasing)
     }
+
+    private static let mostFurtherTwins: UInt32 = 7
 
     /// The delivery is done, with everything that was recorded of it.
     package func commit() {
@@ -102,9 +114,12 @@ package struct ArenaJournal {
     /// The number of the delivery that is under way.
     package var begun: UInt64 { load(Field.begun) }
 
-    /// The frames of a delivery that was begun and is not done.
-    package var unfinished: (frame: UInt32, twin: UInt32)? {
-        begun == done &+ 1 ? (load(Field.frame), load(Field.twin)) : nil
+    /// The frames of a delivery that was begun and is not done: the plain one, and its twins.
+    package var unfinished: [UInt32]? {
+        guard begun == done &+ 1 else { return nil }
+        let count = min(load(Field.furtherTwins), Self.mostFurtherTwins)
+        let further = (0..<Int(count)).map { load(Field.furtherTwins + 4 * ($0 + 1)) as UInt32 }
+        return ([load(Field.frame), load(Field.twin)] + further).filter { $0 != 0 }
     }
 
     /// It was undone, and so are the attempts at what was asked counted.

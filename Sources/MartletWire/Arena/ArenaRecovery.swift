@@ -318,7 +318,7 @@ extension Arena {
                     : isInside(slot.queueStore.chunk, count: Int(capacity) * 8)
             else { continue }
             let last = entry(queueCount(of: slot) - 1, of: slot)
-            guard last.frame != 0, last.frame == frames.frame || last.frame == frames.twin else { continue }
+            guard frames.contains(last.frame) else { continue }
             slot.queueTail = slot.queueTail &- 1
             count += 1
         }

@@ -110,8 +110,10 @@ package struct ArenaSlot {
         package static let expiryAnnounced = Flags(rawValue: 16)
         /// permessage-deflate was agreed on.
         package static let deflates = Flags(rawValue: 32)
-        /// All that there are.
-        package static let known = Flags(rawValue: 63)
+        /// All that there are: those above, and three bits of ``ArenaSlot/deflateWindow``.
+        package static let known = Flags(rawValue: 0x1FF)
+        static let windowShift: UInt32 = 6
+        static let window = Flags(rawValue: 7 << windowShift)
     }
 
     private let base: UnsafeMutableRawPointer
@@ -154,6 +156,18 @@ package struct ArenaSlot {
     package var flags: Flags {
         get { Flags(rawValue: load(Field.flags)) }
         nonmutating set { store(newValue.rawValue, Field.flags) }
+    }
+
+    /// The window that compressed messages to the client keep to, as a power of two, 8 to 15.
+    package var deflateWindow: Int {
+        get {
+            let bits = (flags.rawValue & Flags.window.rawValue) >> Flags.windowShift
+            return MessageDeflate.largestWindow - Int(bits)
+        }
+        nonmutating set {
+            let bits = UInt32(MessageDeflate.largestWindow - newValue) << Flags.windowShift
+            flags = Flags(rawValue: flags.subtracting(.window).rawValue | bits)
+        }
     }
 
     /// What was received and is not handled yet.

@@ -44,7 +44,7 @@ package struct BirthContract: Equatable, Sendable {
     /// What a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
-    private static let version: UInt8 = 6
+    private static let version: UInt8 = 7
 
     package var shard: UInt16
     package var generation: UInt32
@@ -110,7 +110,7 @@ package struct BirthContract: Equatable, Sendable {
         self.isUnstable = isUnstable
         isDevelopment = configuration.isDevelopment
         client = Client(configuration.client)
-        api = API(configuration.api)
+        api = API(configuration)
         limits = Limits(configuration.limits)
         keys = secrets
         timing = Timing(configuration)

@@ -50,16 +50,23 @@ extension BirthContract {
     package struct API: Equatable, Sendable {
         package var maxBodyBytes: UInt32
         package var allowedUIDs: [UInt32]
+        /// In nanoseconds.
+        package var timeout: UInt64
+        package var threadReachesUser: Bool
 
-        init(_ api: Configuration.API) {
-            maxBodyBytes = UInt32(api.maxBodyBytes)
-            allowedUIDs = api.allowedUIDs
+        init(_ configuration: Configuration) {
+            maxBodyBytes = UInt32(configuration.api.maxBodyBytes)
+            allowedUIDs = configuration.api.allowedUIDs
+            timeout = configuration.api.timeout.nanoseconds
+            threadReachesUser = configuration.rooms.threadReachesUser
         }
 
         func write(to writer: inout ByteWriter) {
             writer.put(maxBodyBytes)
             writer.put(UInt32(allowedUIDs.count))
             for uid in allowedUIDs { writer.put(uid) }
+            writer.put(timeout)
+            writer.put(threadReachesUser)
         }
 
         init(_ reader: inout ByteReader) throws(WireError) {
@@ -67,6 +74,8 @@ extension BirthContract {
             var uids: [UInt32] = []
             for _ in 0..<(try reader.count(ofAtLeast: 4)) { uids.append(try reader.integer()) }
             allowedUIDs = uids
+            timeout = try reader.integer()
+            threadReachesUser = try reader.flag()
         }
     }
 
@@ -81,6 +90,9 @@ extension BirthContract {
         package var badTokensPerSecond: UInt32
         package var messagesPerSecond: UInt32
         package var messageBurst: UInt32
+        package var httpConnections: UInt32
+        package var bodyBytes: UInt64
+        package var partialMessageBytes: UInt64
 
         init(_ limits: Configuration.Limits) {
             connections = UInt32(clamping: limits.connections)
@@ -91,6 +103,9 @@ extension BirthContract {
             badTokensPerSecond = UInt32(clamping: limits.badTokensPerSecond)
             messagesPerSecond = UInt32(clamping: limits.messagesPerSecond)
             messageBurst = UInt32(clamping: limits.messageBurst)
+            httpConnections = UInt32(clamping: limits.httpConnections)
+            bodyBytes = UInt64(limits.bodyBytes)
+            partialMessageBytes = UInt64(limits.partialMessageBytes)
         }
 
         func write(to writer: inout ByteWriter) {
@@ -99,9 +114,12 @@ extension BirthContract {
             writer.put(replacesOldest)
             for number in [
                 connectionsPerAddress, handshakesPerSecond, badTokensPerSecond, messagesPerSecond, messageBurst,
+                httpConnections,
             ] {
                 writer.put(number)
             }
+            writer.put(bodyBytes)
+            writer.put(partialMessageBytes)
         }
 
         init(_ reader: inout ByteReader) throws(WireError) {
@@ -113,6 +131,9 @@ extension BirthContract {
             badTokensPerSecond = try reader.integer()
             messagesPerSecond = try reader.integer()
             messageBurst = try reader.integer()
+            httpConnections = try reader.integer()
+            bodyBytes = try reader.integer()
+            partialMessageBytes = try reader.integer()
         }
     }
 

@@ -22,12 +22,10 @@ package struct NodeBoard {
     private static let magic: UInt64 = 0x4452_414F_4254_4D31  // "1MTBOARD" as it lies in memory
     /// Rows are apart, so that workers do not slow each other down.
     private static let rowSize = 128
-    /// How far from its first place an address is looked for.
-    private static let window = 32
 
     private let base: UnsafeMutableRawPointer
-    private let shards: Int
-    private let places: Int
+    let shards: Int
+    let places: Int
 
     /// The bytes that a board needs; places for addresses only where they are counted.
     package static func byteCount(shards: Int, places: Int) -> Int {
@@ -95,7 +93,7 @@ package struct NodeBoard {
     }
 
     /// A count as far as it can be one: a worker has no more connections than an arena has slots.
-    private static func credible(_ count: Int64) -> Int { Int(min(max(count, 0), Int64(ArenaLayout.mostSlots))) }
+    static func credible(_ count: Int64) -> Int { Int(min(max(count, 0), Int64(ArenaLayout.mostSlots))) }
 
     /// A worker has died, and its connections with it.
     package func clear(shard: Int) {
@@ -138,83 +136,6 @@ package struct NodeBoard {
         return false
     }
 
-    // MARK: Addresses
-
-    /// Counts one more connection from an address; returns where, or nil where the address has as many as it may.
-    ///
-    /// * `address`: a number that stands for it, not 0.
-    /// * `limit`: the most connections, of all shards together.
-    package func openAddress(_ address: UInt64, shard: Int, limit: Int) -> Int? {
-        for _ in 0..<4 {
-            guard let place = claim(address) else { return nil }
-            let own = unsafe count(shard, place)
-            _ = unsafe own.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-            let isStillIts = unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address
-            if isStillIts, connections(from: address) <= limit { return place }
-            _ = unsafe own.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-            if isStillIts { return nil }
-            // The place was given to another address between the look and the count: once more.
-        }
-        return nil
-    }
-
-    package func closeAddress(at place: Int, shard: Int) {
-        guard place >= 0, place < places else { return }
-        _ = unsafe count(shard, place).pointee.wrappingSubtract(1, ordering: .relaxed)
-    }
-
-    /// The address that is counted at a place.
-    package func address(at place: Int) -> UInt64? {
-        guard place >= 0, place < places else { return nil }
-        return unsafe key(place).pointee.load(ordering: .sequentiallyConsistent)
-    }
-
-    /// Connections from an address, on all shards.
-    package func connections(from address: UInt64) -> Int {
-        candidates(address).reduce(0) { sum, place in
-            guard unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address else { return sum }
-            return sum + total(at: place)
-        }
-    }
-
-    /// The place of an address, or one that nobody uses any more.
-    private func claim(_ address: UInt64) -> Int? {
-        for place in candidates(address)
-        where unsafe key(place).pointee.load(ordering: .sequentiallyConsistent) == address {
-            return place
-        }
-        for place in candidates(address) {
-            let present = unsafe key(place).pointee.load(ordering: .sequentiallyConsistent)
-            guard present == 0 || total(at: place) == 0 else { continue }
-            let (exchanged, original) = unsafe key(place).pointee.compareExchange(
-                expected: present,
-                desired: address,
-                ordering: .sequentiallyConsistent
-            )
-            if original == address { return place }
-            guard exchanged else { continue }
-            if total(at: place) == 0 { return place }
-            // Somebody has counted there meanwhile.
-            _ = unsafe key(place).pointee.compareExchange(
-                expected: address,
-                desired: present,
-                ordering: .sequentiallyConsistent
-            )
-        }
-        return nil
-    }
-
-    private func candidates(_ address: UInt64) -> [Int] {
-        guard places > 0 else { return [] }
-        return (0..<min(Self.window, places)).map { Int(truncatingIfNeeded: address &+ UInt64($0)) & (places - 1) }
-    }
-
-    private func total(at place: Int) -> Int {
-        (0..<shards).reduce(0) { sum, shard in
-            sum + Self.credible(Int64(unsafe count(shard, place).pointee.load(ordering: .sequentiallyConsistent)))
-        }
-    }
-
     // MARK: Memory
 
     private func atomic64(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
@@ -226,11 +147,12 @@ package struct NodeBoard {
         return unsafe atomic64(Offset.rows + shard * Self.rowSize)
     }
 
-    private func key(_ place: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    /// Whose a place is (``AddressWord``).
+    func word(_ place: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         unsafe atomic64(Offset.rows + shards * Self.rowSize + place * 8)
     }
 
-    private func count(_ shard: Int, _ place: Int) -> UnsafeMutablePointer<Atomic<Int32>> {
+    func count(_ shard: Int, _ place: Int) -> UnsafeMutablePointer<Atomic<Int32>> {
         let start = Offset.rows + shards * Self.rowSize + places * 8
         return unsafe (base + start + (shard * places + place) * 4).assumingMemoryBound(to: Atomic<Int32>.self)
     }

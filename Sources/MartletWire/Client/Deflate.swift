@@ -20,37 +20,62 @@ package final class MessageDeflate {
     private static let level: Int32 = 3
     private static let keptOutput = 262_144
 
-    private let deflating: UnsafeMutablePointer<z_stream>
+    /// The windows that a client may ask for, as powers of two.
+    package static let smallestWindow = 8
+    package static let largestWindow = 15
+
+    /// A compressor for each window, from the smallest on; made when it is needed.
+    private var deflating: [UnsafeMutablePointer<z_stream>?]
     private let inflating: UnsafeMutablePointer<z_stream>
     private var output = UnsafeMutableRawBufferPointer.allocate(byteCount: 16384, alignment: 16)
 
     /// Nil where there is no memory for it (some 300 KiB).
     package init?() {
-        unsafe deflating = .allocate(capacity: 1)
+        unsafe deflating = Array(repeating: nil, count: Self.largestWindow - Self.smallestWindow + 1)
         unsafe inflating = .allocate(capacity: 1)
-        unsafe deflating.initialize(to: z_stream())
         unsafe inflating.initialize(to: z_stream())
         let size = unsafe Int32(MemoryLayout<z_stream>.size)
-        let version = ZLIB_VERSION
         // Negative window bits: no zlib header (RFC 1951 alone).
-        let canDeflate = unsafe deflateInit2_(
-            deflating,
+        guard unsafe inflateInit2_(inflating, -15, ZLIB_VERSION, size) == Z_OK else { return nil }
+        guard unsafe compressor(Self.largestWindow) != nil else { return nil }
+    }
+
+    /// The compressor for a window; nil where there is no memory for it.
+    private func compressor(_ window: Int) -> UnsafeMutablePointer<z_stream>? {
+        let index = window - Self.smallestWindow
+        if let known = unsafe deflating[index] { return unsafe known }
+        let made = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+        unsafe made.initialize(to: z_stream())
+        // zlib has no window of 256 bytes; what refers to nothing that came before keeps to any window.
+        let strategy = window == Self.smallestWindow ? Z_HUFFMAN_ONLY : Z_DEFAULT_STRATEGY
+        let result = unsafe deflateInit2_(
+            made,
             Self.level,
             Z_DEFLATED,
-            -15,
+            -Int32(max(window, 9)),
             8,
-            Z_DEFAULT_STRATEGY,
-            version,
-            size
+            strategy,
+            ZLIB_VERSION,
+            Int32(MemoryLayout<z_stream>.size)
         )
-        let canInflate = unsafe inflateInit2_(inflating, -15, version, size)
-        if canDeflate != Z_OK || canInflate != Z_OK { return nil }
+        guard result == Z_OK else {
+            unsafe made.deallocate()
+            return nil
+        }
+        unsafe deflating[index] = made
+        return unsafe made
     }
 
     /// Compresses a payload into `target`; returns its length, or nil where it would not be shorter than `target`.
+    ///
+    /// `window`: the power of two that no distance exceeds, ``smallestWindow`` to ``largestWindow``.
     @unsafe
-    package func compress(_ payload: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) -> Int? {
-        guard unsafe deflateReset(deflating) == Z_OK else { return nil }
+    package func compress(
+        _ payload: UnsafeRawBufferPointer,
+        window: Int = MessageDeflate.largestWindow,
+        into target: UnsafeMutableRawBufferPointer
+    ) -> Int? {
+        guard let deflating = unsafe compressor(window), unsafe deflateReset(deflating) == Z_OK else { return nil }
         unsafe deflating.pointee.next_in = UnsafeMutablePointer(
             mutating: payload.baseAddress?.assumingMemoryBound(to: UInt8.self)
         )
@@ -125,43 +150,13 @@ package final class MessageDeflate {
     }
 
     deinit {
-        unsafe deflateEnd(deflating)
+        for unsafe made in unsafe deflating {
+            guard let made = unsafe made else { continue }
+            unsafe deflateEnd(made)
+            unsafe made.deallocate()
+        }
         unsafe inflateEnd(inflating)
-        unsafe deflating.deallocate()
         unsafe inflating.deallocate()
         unsafe output.deallocate()
-    }
-}
-
-/// The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1).
-package enum DeflateExtension {
-    /// What is answered where it is agreed on.
-    package static let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-
-    /// True where one of a client's offers (`Sec-WebSocket-Extensions`) can be taken.
-    ///
-    /// One that asks for a smaller window than ours is passed over: a message is compressed once, for everybody.
-    package static func accepts(_ offers: [String]) -> Bool { offers.contains(where: isAcceptable) }
-
-    private static func isAcceptable(_ offer: String) -> Bool {
-        let parts = offer.split(separator: ";").map { HTTPSyntax.trimmed($0) }
-        guard parts.first?.lowercased() == "permessage-deflate" else { return false }
-        var seen: Set<String> = []
-        for part in parts.dropFirst() {
-            let pieces = part.split(separator: "=", maxSplits: 1).map { HTTPSyntax.trimmed($0) }
-            let name = pieces.first?.lowercased() ?? ""
-            let value = pieces.count > 1 ? pieces[1].filter { $0 != "\"" } : nil
-            guard seen.insert(name).inserted else { return false }
-            switch name {
-            case "server_no_context_takeover", "client_no_context_takeover":
-                if value != nil { return false }
-            case "client_max_window_bits":
-                if let value, !(8...15).contains(Int(value) ?? 0) { return false }
-            case "server_max_window_bits":
-                if value != "15" { return false }
-            default: return false
-            }
-        }
-        return true
     }
 }

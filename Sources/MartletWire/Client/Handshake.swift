@@ -6,13 +6,13 @@ package enum Handshake {
         package let acceptValue: String
         /// The subprotocol that was chosen, if the client offered ours.
         package let subprotocol: String?
-        /// permessage-deflate was agreed on.
-        package let deflates: Bool
+        /// What was agreed on of permessage-deflate; nil: nothing.
+        package let deflate: DeflateExtension?
 
-        package init(acceptValue: String, subprotocol: String?, deflates: Bool = false) {
+        package init(acceptValue: String, subprotocol: String?, deflate: DeflateExtension? = nil) {
             self.acceptValue = acceptValue
             self.subprotocol = subprotocol
-            self.deflates = deflates
+            self.deflate = deflate
         }
     }
 
@@ -21,14 +21,17 @@ package enum Handshake {
 
     /// Checks an upgrade request; throws the refusal.
     ///
-    /// `allowsCompression`: take an offer of permessage-deflate.
+    /// * `allowsCompression`: take an offer of permessage-deflate.
+    /// * `needsSubprotocol`: a client that offers subprotocols has to offer ours, as one that gets none of them fails the
+    ///   connection (browsers do).
     package static func check(
         _ request: HTTPRequest,
-        allowsCompression: Bool = false
+        allowsCompression: Bool = false,
+        needsSubprotocol: Bool = false
     ) throws(HTTPProblem) -> Accepted {
         guard request.method == "GET" else { throw .methodNotAllowed("GET") }
         guard request.isVersion11 else { throw HTTPProblem(505, "http_version", "upgrades need HTTP/1.1") }
-        guard request.has("websocket", in: "upgrade"), request.has("upgrade", in: "connection") else {
+        guard request.upgrade == "websocket", request.has("upgrade", in: "connection") else {
             throw HTTPProblem(426, "upgrade_required", "this path speaks WebSocket: connect with ws:// or wss://")
                 .with("Upgrade", "websocket").with("Connection", "Upgrade")
         }
@@ -41,10 +44,13 @@ package enum Handshake {
         }
         guard request.contentLength ?? 0 == 0 else { throw .badRequest("an upgrade has no body") }
         let offered = request.tokens(of: "sec-websocket-protocol")
+        if needsSubprotocol, !offered.isEmpty, !offered.contains(subprotocol) {
+            throw HTTPProblem(400, "subprotocol_missing", "offer the subprotocol 'martlet' too, beside bearer.TOKEN")
+        }
         return Accepted(
             acceptValue: acceptValue(forKey: key),
             subprotocol: offered.contains(subprotocol) ? subprotocol : nil,
-            deflates: allowsCompression && DeflateExtension.accepts(request.tokens(of: "sec-websocket-extensions"))
+            deflate: allowsCompression ? DeflateExtension(offers: request.tokens(of: "sec-websocket-extensions")) : nil
         )
     }
 
@@ -53,7 +59,7 @@ package enum Handshake {
         var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         text += "Sec-WebSocket-Accept: \(accepted.acceptValue)\r\n"
         if let subprotocol = accepted.subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
-        if accepted.deflates { text += "Sec-WebSocket-Extensions: \(DeflateExtension.answer)\r\n" }
+        if let deflate = accepted.deflate { text += "Sec-WebSocket-Extensions: \(deflate.answer)\r\n" }
         return Array((text + "\r\n").utf8)
     }
 

@@ -6,6 +6,9 @@ package enum APIAnswer {
     package static func response(to call: APICall, _ reply: CommandReply) -> HTTPResponse {
         switch (call, reply) {
         case (_, .failed(let failure)): problem(failure).response
+        // A shard that does not answer does not say whose its connections are.
+        case (.node(true), .node(let node)) where node.shards.contains { $0.connectionsByUser == nil }:
+            problem(.shardUnavailable(partial: nil)).response
         case (.node(let byUser), .node(let node)): .json(nodeText(node, byUser: byUser))
         case (.shards, .node(let node)): .json(shardsText(node.shards))
         case (.shard(let number), .node(let node)): shard(number, node)
@@ -16,7 +19,9 @@ package enum APIAnswer {
         case (_, .receipt(let delivery)): .json(text(of: delivery))
         case (_, .connections(let list)): .json(connectionsText(list))
         case (_, .closed(let count)): .json(closedText(count))
+        case (.command(.unbind), .bound(let changed)): .json(leftText(0, changed: changed))
         case (_, .bound(let isNew)): .json(boundText(isNew))
+        case (_, .left(let count)): .json(leftText(count, changed: true))
         case (_, .token(let token)): .json(tokenText(token))
         case (_, .claims(let claims)): .json(text(of: claims))
         case (_, .tokenRefused(let problem)): HTTPProblem(422, problem.code, problem.detail).response
@@ -92,6 +97,17 @@ package enum APIAnswer {
         var json = JSONWriter()
         json.beginObject()
         json.member("closed", count)
+        json.endObject()
+        return json.bytes
+    }
+
+    /// `changed`: the user was bound, or connections of the user were in the thread.
+    private static func leftText(_ count: Int, changed: Bool) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("changed")
+        json.value(changed)
+        json.member("removed", count)
         json.endObject()
         return json.bytes
     }

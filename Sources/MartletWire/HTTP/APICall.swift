@@ -32,8 +32,7 @@ package enum APICall: Equatable, Sendable {
 
     /// Reads a request; throws the answer where it is none of ours.
     ///
-    /// * `request`: the head.
-    /// * `hasBody`: whether a body came with it.
+    /// `request`: the head.
     package static func parse(_ request: HTTPRequest) throws(HTTPProblem) -> APICall {
         guard let segments = request.segments, let parameters = request.parameters else {
             throw .badRequest("the path or query is not percent-encoded UTF-8")
@@ -46,6 +45,8 @@ package enum APICall: Equatable, Sendable {
         else {
             throw .methodNotAllowed(routes.map { $0.method == "GET" ? "GET, HEAD" : $0.method }.joined(separator: ", "))
         }
+        // Probes may carry what they like.
+        if segments.first == "v1" { try check(parameters, known: route.parameters) }
         let call = try route.call()
         switch call {
         case .publish: try checkText(request, accepted: ["application/json"])
@@ -74,9 +75,49 @@ package enum APICall: Equatable, Sendable {
         }
     }
 
-    /// A method that a path knows, and what it asks for there.
-    private typealias Route = (method: String, call: () throws(HTTPProblem) -> APICall)
+    /// A method that a path knows, the parameters that it has there, and what it asks for.
+    private struct Route {
+        let method: String
+        /// By name, and whether it may be given several times.
+        var parameters: [String: Bool] = [:]
+        let call: () throws(HTTPProblem) -> APICall
+
+        init(
+            _ method: String,
+            _ parameters: [String: Bool] = [:],
+            _ call: @escaping () throws(HTTPProblem) -> APICall
+        ) {
+            self.method = method
+            self.parameters = parameters
+            self.call = call
+        }
+
+        init(_ method: String, _ parameters: [String: Bool] = [:], asks call: APICall) {
+            self.init(method, parameters) { () throws(HTTPProblem) -> APICall in call }
+        }
+    }
+
     private typealias Parameters = [(name: String, value: String)]
+
+    /// Throws where a parameter is none of these: one that is not understood may have been meant to keep a message from
+    /// somebody.
+    private static func check(_ parameters: Parameters, known: [String: Bool]) throws(HTTPProblem) {
+        var seen: Set<String> = []
+        for (name, _) in parameters {
+            guard let mayRepeat = known[name] else {
+                let names = known.keys.sorted().joined(separator: ", ")
+                let what = known.isEmpty ? "there are none here" : "there are: \(names)"
+                throw HTTPProblem(
+                    400,
+                    "unknown_parameter",
+                    "this call has no parameter '\(name.prefix(64))'; \(what)"
+                )
+            }
+            if !seen.insert(name).inserted, !mayRepeat {
+                throw HTTPProblem(400, "repeated_parameter", "give \(name) once")
+            }
+        }
+    }
 
     private static func routes(_ segments: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         if segments == ["healthz"] { return [get(.health)] }
@@ -93,31 +134,36 @@ package enum APICall: Equatable, Sendable {
             return [try publish(.sendToRoom(.job(path[1])), path[2])]
         case "connections": return try connection(path, parameters)
         case "stats": return [try statistics(path, parameters)]
-        case "batch" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .batch })]
+        case "batch" where path.count == 1: return [Route("POST", asks: .batch)]
         case "broadcast" where path.count == 1 || path.count == 2:
             let command = Command.broadcast(excluding: values("exclude_user", parameters))
-            return [try publish(command, path.count == 1 ? "messages" : path[1] == "events" ? "events" : "")]
+            let what = path.count == 1 ? "messages" : path[1] == "events" ? "events" : ""
+            return [try publish(command, what, ["exclude_user": true])]
         case "shards":
             guard path.count == 3, path[2] == "restart", let shard = Int(path[1]) else { throw .notFound }
-            return [("POST", { () throws(HTTPProblem) -> APICall in .restart(shard: shard) })]
-        case "reload" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .reload })]
-        case "upgrade" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .upgrade })]
-        case "stop" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .stop })]
-        case "scale" where path.count == 1: return [("POST", { () throws(HTTPProblem) -> APICall in .scale })]
+            return [Route("POST", asks: .restart(shard: shard))]
+        case "reload" where path.count == 1: return [Route("POST", asks: .reload)]
+        case "upgrade" where path.count == 1: return [Route("POST", asks: .upgrade)]
+        case "stop" where path.count == 1: return [Route("POST", asks: .stop)]
+        case "scale" where path.count == 1: return [Route("POST", asks: .scale)]
         case "tokens": return try tokens(path, parameters)
         default: throw .notFound
         }
     }
 
-    private static func get(_ call: APICall) -> Route {
-        ("GET", { () throws(HTTPProblem) -> APICall in call })
-    }
+    private static func get(_ call: APICall) -> Route { Route("GET", asks: call) }
 
     /// The route of `.../messages` or `.../events`.
-    private static func publish(_ command: Command, _ what: String) throws(HTTPProblem) -> Route {
+    private static func publish(
+        _ command: Command,
+        _ what: String,
+        _ parameters: [String: Bool] = [:]
+    ) throws(HTTPProblem) -> Route {
         guard what == "messages" || what == "events" else { throw .notFound }
-        return ("POST", { () throws(HTTPProblem) -> APICall in .publish(command, isEvent: what == "events") })
+        return Route("POST", parameters, asks: .publish(command, isEvent: what == "events"))
     }
+
+    private static let closingParameters = ["code": false, "reason": false]
 
     private static func user(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         guard path.count == 3 else { throw .notFound }
@@ -126,13 +172,10 @@ package enum APICall: Equatable, Sendable {
         guard path[2] == "connections" else { return [try publish(.sendToUser(user), path[2])] }
         return [
             get(.command(.listConnections(user: user))),
-            (
-                "DELETE",
-                { () throws(HTTPProblem) -> APICall in
-                    let (code, reason) = try closing(parameters)
-                    return .command(.disconnectUser(user, code: code, reason: reason))
-                }
-            ),
+            Route("DELETE", closingParameters) { () throws(HTTPProblem) -> APICall in
+                let (code, reason) = try closing(parameters)
+                return .command(.disconnectUser(user, code: code, reason: reason))
+            },
         ]
     }
 
@@ -145,8 +188,8 @@ package enum APICall: Equatable, Sendable {
         let user = path[3]
         try checkUser(user)
         return [
-            ("PUT", { () throws(HTTPProblem) -> APICall in .command(.bind(user: user, thread: thread)) }),
-            ("DELETE", { () throws(HTTPProblem) -> APICall in .command(.unbind(user: user, thread: thread)) }),
+            Route("PUT", asks: .command(.bind(user: user, thread: thread))),
+            Route("DELETE", asks: .command(.unbind(user: user, thread: thread))),
         ]
     }
 
@@ -154,27 +197,25 @@ package enum APICall: Equatable, Sendable {
     private static func tokens(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         if path.count == 2, path[1] == "check" {
             let token = values("token", parameters).last ?? ""
-            return [get(.command(.checkToken(token)))]
+            return [Route("GET", ["token": false], asks: .command(.checkToken(token)))]
         }
         guard path.count == 1 else { throw .notFound }
+        let known = ["user": false, "seconds": false, "thread": true, "job": true]
         return [
-            (
-                "POST",
-                { () throws(HTTPProblem) -> APICall in
-                    let user = values("user", parameters).last ?? ""
-                    try checkUser(user)
-                    let seconds = Int(values("seconds", parameters).last ?? "3600") ?? 0
-                    guard (1...315_360_000).contains(seconds) else {
-                        throw HTTPProblem(400, "invalid_ttl", "a token lives 1 second to 10 years")
-                    }
-                    let (threads, jobs) = (values("thread", parameters), values("job", parameters))
-                    for room in threads + jobs { try checkRoom(room) }
-                    guard threads.count + jobs.count <= TokenPolicy.mostRooms else {
-                        throw HTTPProblem(400, "invalid_room", "a token names at most \(TokenPolicy.mostRooms) rooms")
-                    }
-                    return .command(.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs))
+            Route("POST", known) { () throws(HTTPProblem) -> APICall in
+                let user = values("user", parameters).last ?? ""
+                try checkUser(user)
+                let seconds = Int(values("seconds", parameters).last ?? "3600") ?? 0
+                guard (1...315_360_000).contains(seconds) else {
+                    throw HTTPProblem(400, "invalid_ttl", "a token lives 1 second to 10 years")
                 }
-            )
+                let (threads, jobs) = (values("thread", parameters), values("job", parameters))
+                for room in threads + jobs { try checkRoom(room) }
+                guard threads.count + jobs.count <= TokenPolicy.mostRooms else {
+                    throw HTTPProblem(400, "invalid_room", "a token names at most \(TokenPolicy.mostRooms) rooms")
+                }
+                return .command(.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs))
+            }
         ]
     }
 
@@ -191,13 +232,10 @@ package enum APICall: Equatable, Sendable {
         guard path.count == 2 else { throw .notFound }
         return [
             get(.command(.describe(id))),
-            (
-                "DELETE",
-                { () throws(HTTPProblem) -> APICall in
-                    let (code, reason) = try closing(parameters)
-                    return .command(.disconnectConnection(id, code: code, reason: reason))
-                }
-            ),
+            Route("DELETE", closingParameters) { () throws(HTTPProblem) -> APICall in
+                let (code, reason) = try closing(parameters)
+                return .command(.disconnectConnection(id, code: code, reason: reason))
+            },
         ]
     }
 
@@ -219,12 +257,23 @@ package enum APICall: Equatable, Sendable {
 
     private static func statistics(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> Route {
         switch path.count {
-        case 1: return get(.node(byUser: values("by_user", parameters).last == "true"))
+        case 1:
+            return Route("GET", ["by_user": false]) { () throws(HTTPProblem) -> APICall in
+                .node(byUser: try flag("by_user", parameters))
+            }
         case 2 where path[1] == "shards": return get(.shards)
         case 3 where path[1] == "shards":
             guard let shard = Int(path[2]), shard >= 0 else { throw .notFound }
             return get(.shard(shard))
         default: throw .notFound
+        }
+    }
+
+    private static func flag(_ name: String, _ parameters: Parameters) throws(HTTPProblem) -> Bool {
+        switch values(name, parameters).last {
+        case nil, "false": return false
+        case "true": return true
+        default: throw HTTPProblem(400, "invalid_parameter", "\(name) is true or false")
         }
     }
 
@@ -243,6 +292,12 @@ package enum APICall: Equatable, Sendable {
     private static func checkText(_ request: HTTPRequest, accepted: [String]) throws(HTTPProblem) {
         if request.contentLength == nil {
             throw HTTPProblem(411, "length_required", "send a body with a Content-Length")
+        }
+        let codings = request.tokens(of: "content-encoding").filter { $0.lowercased() != "identity" }
+        guard codings.isEmpty else {
+            let names = codings.joined(separator: ", ").prefix(64)
+            throw HTTPProblem(415, "unsupported_content_coding", "the body is compressed (\(names)): send it as it is")
+                .with("Accept-Encoding", "identity")
         }
         guard let type = request["content-type"] else { return }
         let essence = HTTPSyntax.trimmed(type.prefix { $0 != ";" }).lowercased()

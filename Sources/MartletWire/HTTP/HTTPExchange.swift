@@ -19,6 +19,12 @@ package struct HTTPExchange {
     }
 
     package enum Event: Equatable, Sendable {
+        /// The head of a request whose body, so many bytes, is still to come; the whole request follows under the same
+        /// number.
+        ///
+        /// Nothing is taken of the body before the next call of ``next()``: refuse it by ``respond(to:_:)``, which ends the
+        /// connection.
+        case bodyAnnounced(HTTPRequest, number: Int, byteCount: Int)
         /// A whole request. Its body is `input[body]` until the next call of ``next()``.
         case request(HTTPRequest, number: Int, body: Range<Int>)
         /// The head of a request whose body comes as lines: ``line(_:)``s and then ``streamEnded``.
@@ -34,29 +40,66 @@ package struct HTTPExchange {
         case needsMore
     }
 
-    private struct Waiting {
+    struct Waiting {
         let isHead: Bool
-        let keepsAlive: Bool
+        var keepsAlive: Bool
         var isVersion11 = true
         var response: HTTPResponse?
+
+        init(_ request: HTTPRequest, keepsAlive: Bool) {
+            isHead = request.method == "HEAD"
+            self.keepsAlive = keepsAlive
+            isVersion11 = request.isVersion11
+        }
+
+        /// For what is no request.
+        init(_ problem: HTTPProblem) {
+            isHead = false
+            keepsAlive = false
+            response = problem.response
+        }
+
+        func connection(_ keepsAlive: Bool) -> HTTPResponse.Connection {
+            keepsAlive ? isVersion11 ? .stays : .staysAsAsked : .closes
+        }
+    }
+
+    /// How far the request that is being received has come.
+    private enum Arrival {
+        /// Its head is not complete.
+        case head
+        /// Its body is not complete, and was not announced.
+        case body(HTTPRequest, from: Int)
+        /// Its body is not complete; it waits for its answer already, as the last one.
+        case announcedBody(HTTPRequest, from: Int)
+
+        var isHead: Bool { if case .head = self { true } else { false } }
+        var isAnnounced: Bool { if case .announcedBody = self { true } else { false } }
     }
 
     /// What was received; the owner appends.
     package var input: [UInt8] = []
     /// What must be sent; the owner takes it by ``takeOutput()``.
-    package private(set) var output: [UInt8] = []
+    package internal(set) var output: [UInt8] = []
 
-    private let limits: Limits
-    private var start = 0
-    private var searchedTo = 0
-    private var head: (request: HTTPRequest, end: Int)?
-    private var waiting: [Waiting] = []
-    private var firstNumber = 0
-    private var isReadingOver = false
-    private var stream: LineStream?
+    /// What answers say of the time; the owner sets it before it calls anything that may answer.
+    package var date: HTTPDate?
+
+    let limits: Limits
+    var start = 0
+    var searchedTo = 0
+    private var arrival = Arrival.head
+    /// The client waits for our word before it sends its body.
+    private var owesContinue = false
+    /// Bytes of blank lines before the request.
+    private var blankBytes = 0
+    var waiting: [Waiting] = []
+    var firstNumber = 0
+    var isReadingOver = false
+    var stream: LineStream?
     /// The answer to a stream that has begun.
-    private var streamAnswer: (isChunked: Bool, keepsAlive: Bool)?
-    private var streamed: [UInt8] = []
+    var streamAnswer: (isChunked: Bool, keepsAlive: Bool)?
+    var streamed: [UInt8] = []
     /// The owner takes no further lines now.
     package var isPaused = false
 
@@ -68,15 +111,18 @@ package struct HTTPExchange {
     package var wantsInput: Bool {
         let have = input.count - start
         if let stream { return !stream.isComplete && !isPaused && have < limits.bodyBytes + 65536 }
-        return !isReadingOver && streamAnswer == nil && waiting.count < limits.pipelined
+        return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
             && input.count - start < limits.headBytes + limits.bodyBytes
     }
 
     /// True while a request is half received: a peer that leaves now loses it.
-    package var isMidRequest: Bool { input.count > start || head != nil || stream != nil }
+    package var isMidRequest: Bool { input.count > start || !arrival.isHead || stream != nil }
+
+    /// True while the body of a request that was announced comes in, or lines do.
+    package var isReceivingBody: Bool { arrival.isAnnounced || stream != nil }
 
     /// True while answers are owed.
-    package var isWaiting: Bool { !waiting.isEmpty || (streamAnswer != nil && (stream == nil || isPaused)) }
+    package var isWaiting: Bool { waitingCount > 0 || (streamAnswer != nil && (stream == nil || isPaused)) }
 
     /// True when everything is answered and nothing more will be: close the connection once ``output`` is sent.
     package var isOver: Bool { isReadingOver && waiting.isEmpty && streamAnswer == nil }
@@ -84,8 +130,8 @@ package struct HTTPExchange {
     /// True while the lines of a body come in.
     package var isStreaming: Bool { stream != nil }
 
-    /// Requests that wait for their answers.
-    package var waitingCount: Int { waiting.count }
+    /// Whole requests that wait for their answers.
+    package var waitingCount: Int { waiting.count - (arrival.isAnnounced ? 1 : 0) }
 
     /// True where something must be sent.
     package var hasOutput: Bool { outputCount > 0 }
@@ -103,46 +149,71 @@ package struct HTTPExchange {
         if stream != nil { return nextLine() }
         guard streamAnswer == nil else { return .needsMore }
         dropConsumed()
-        guard !isReadingOver, waiting.count < limits.pipelined else { return .needsMore }
+        guard !isReadingOver, waitingCount < limits.pipelined else { return .needsMore }
         do throws(HTTPProblem) {
             guard let (request, bodyStart) = try readHead() else { return .needsMore }
-            let length = request.contentLength ?? 0
-            if limits.takesStreams, APICall.isStream(request), request.contentLength != nil {
+            if limits.takesStreams, APICall.isStream(request), let length = request.contentLength {
                 // What was asked before is answered first, so that answers need not wait for each other.
                 guard waiting.isEmpty else { return .needsMore }
                 return beginReadingLines(request, bodyStart, length)
             }
-            guard length <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
-            guard input.count - bodyStart >= length else {
-                reserve(length)
-                return .needsMore
-            }
-            head = nil
-            start = bodyStart + length
-            searchedTo = start
-            let keepsAlive = request.keepsAlive && !endsAfterNext
-            if !keepsAlive { isReadingOver = true }
-            waiting.append(Waiting(isHead: request.method == "HEAD", keepsAlive: keepsAlive))
-            return .request(request, number: firstNumber + waiting.count - 1, body: bodyStart..<start)
+            return try readBody(request, bodyStart)
         } catch {
             fail(error)
             return .needsMore
         }
     }
 
+    private mutating func readBody(_ request: HTTPRequest, _ bodyStart: Int) throws(HTTPProblem) -> Event {
+        let length = request.contentLength ?? 0
+        guard length <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
+        guard input.count - bodyStart >= length else {
+            guard arrival.isAnnounced else {
+                arrival = .announcedBody(request, from: bodyStart)
+                waiting.append(Waiting(request, keepsAlive: request.keepsAlive))
+                return .bodyAnnounced(request, number: firstNumber + waiting.count - 1, byteCount: length)
+            }
+            writeContinue()
+            reserve(length, from: bodyStart)
+            return .needsMore
+        }
+        if arrival.isAnnounced { waiting.removeLast() }
+        endOfRequest(at: bodyStart + length)
+        let keepsAlive = request.keepsAlive && !endsAfterNext
+        if !keepsAlive { isReadingOver = true }
+        waiting.append(Waiting(request, keepsAlive: keepsAlive))
+        return .request(request, number: firstNumber + waiting.count - 1, body: bodyStart..<start)
+    }
+
+    /// What follows in the input is a body that is taken as it comes.
+    mutating func beginBody(at bodyStart: Int) {
+        arrival = .head
+        start = bodyStart
+    }
+
+    /// What follows in the input belongs to the next request.
+    mutating func endOfRequest(at end: Int) {
+        arrival = .head
+        owesContinue = false
+        blankBytes = 0
+        start = end
+        searchedTo = end
+    }
+
     /// Answers a request.
     ///
-    /// One for a stream that has not begun to be answered refuses it, and ends the connection, as its body is not read.
+    /// One whose body is still to come is refused so, and so is a stream that has not begun to be answered; that ends the
+    /// connection, as the body is not read.
     package mutating func respond(to number: Int, _ response: HTTPResponse) {
         var response = response
-        if stream != nil {
-            response.closes = true
-            stream = nil
-            start = input.count
-            isReadingOver = true
-        }
         let index = number - firstNumber
         guard waiting.indices.contains(index), waiting[index].response == nil else { return }
+        if stream != nil || (arrival.isAnnounced && index == waiting.count - 1) {
+            response.closes = true
+            stream = nil
+            endOfRequest(at: input.count)
+            isReadingOver = true
+        }
         waiting[index].response = response
         flushAnswers()
     }
@@ -157,9 +228,9 @@ package struct HTTPExchange {
             streamed = []
             return
         }
-        start = input.count
-        head = nil
-        waiting.append(Waiting(isHead: false, keepsAlive: false, response: problem.response))
+        if arrival.isAnnounced { waiting.removeLast() }
+        endOfRequest(at: input.count)
+        waiting.append(Waiting(problem))
         flushAnswers()
     }
 
@@ -169,6 +240,9 @@ package struct HTTPExchange {
     /// No further request will be read; what is owed is still answered.
     package mutating func stopReading() {
         isReadingOver = true
+        guard arrival.isAnnounced else { return }
+        waiting.removeLast()
+        arrival = .head
     }
 
     /// Takes what must be sent.
@@ -179,34 +253,48 @@ package struct HTTPExchange {
     }
 
     private mutating func readHead() throws(HTTPProblem) -> (HTTPRequest, Int)? {
-        if let head { return head }
-        // Blank lines before a request are skipped (RFC 9112, 2.2).
-        while input.count - start >= 2, input[start] == 0x0D, input[start + 1] == 0x0A { start += 2 }
+        switch arrival {
+        case .body(let request, let end), .announcedBody(let request, let end): return (request, end)
+        case .head: break
+        }
+        try skipBlankLines()
         guard let end = HTTPHeadParser.endOfHead(input, from: start, searchedTo: searchedTo) else {
             searchedTo = input.count
-            if input.count - start > limits.headBytes { throw .headTooLarge }
+            if input.count - start >= limits.headBytes { throw .headTooLarge }
             return nil
         }
         guard end - start <= limits.headBytes else { throw .headTooLarge }
         let request = try HTTPHeadParser.request(input[start..<end])
-        let isTaken =
-            request.contentLength ?? 0 <= limits.bodyBytes || (limits.takesStreams && APICall.isStream(request))
-        if request.expectsContinue, isTaken, waiting.isEmpty {
-            output.append(contentsOf: "HTTP/1.1 100 Continue\r\n\r\n".utf8)
-        }
-        head = (request, end)
+        arrival = .body(request, from: end)
+        owesContinue = request.expectsContinue && request.isVersion11
         return (request, end)
     }
 
+    /// A few blank lines before a request are skipped (RFC 9112, 2.2).
+    private mutating func skipBlankLines() throws(HTTPProblem) {
+        while input.count - start >= 2, input[start] == 0x0D, input[start + 1] == 0x0A {
+            start += 2
+            blankBytes += 2
+            if blankBytes > 8 { throw .badRequest("blank lines instead of a request") }
+        }
+    }
+
+    /// Tells a client that waits for it to send its body, once nothing before it is owed.
+    mutating func writeContinue() {
+        guard owesContinue, waitingCount == 0 else { return }
+        owesContinue = false
+        output.append(contentsOf: "HTTP/1.1 100 Continue\r\n\r\n".utf8)
+    }
+
     /// Makes room for a body as it comes, doubling, so that it is copied a few times and not at each piece.
-    private mutating func reserve(_ length: Int) {
+    private mutating func reserve(_ length: Int, from bodyStart: Int) {
         guard input.capacity < input.count + 16384 else { return }
-        let whole = start + limits.headBytes + length
-        input.reserveCapacity(min(whole, max(2 * input.capacity, input.count + 262_144)))
+        let whole = bodyStart + length
+        input.reserveCapacity(max(input.count, min(whole, max(2 * input.capacity, input.count + 262_144))))
     }
 
     private mutating func dropConsumed() {
-        guard start > 0, head == nil else { return }
+        guard start > 0, arrival.isHead else { return }
         if start == input.count {
             input.removeAll(keepingCapacity: input.capacity <= 65536)
         } else {
@@ -220,134 +308,20 @@ package struct HTTPExchange {
         var done = 0
         while done < waiting.count, let response = waiting[done].response {
             let keepsAlive = waiting[done].keepsAlive && !response.closes
-            response.write(to: &output, isHead: waiting[done].isHead, keepsAlive: keepsAlive)
+            let connection = waiting[done].connection(keepsAlive)
+            response.write(to: &output, isHead: waiting[done].isHead, connection: connection, date: date)
             done += 1
             if !keepsAlive {
                 isReadingOver = true
                 firstNumber += waiting.count
                 waiting.removeAll()
+                arrival = .head
                 return
             }
         }
         waiting.removeFirst(done)
         firstNumber += done
-    }
-}
-
-// MARK: - Streams
-
-extension HTTPExchange {
-    /// Where the reading of a body of lines is.
-    private struct LineStream {
-        /// Bytes of the body that are not in the input's handled part yet.
-        var remaining: Int
-        /// From where the next line's end is searched, as an index into the input.
-        var searchedTo: Int
-        /// The present line is too long and is skipped up to its end.
-        var isSkipping = false
-
-        var isComplete: Bool { remaining == 0 }
-    }
-
-    private mutating func beginReadingLines(_ request: HTTPRequest, _ bodyStart: Int, _ length: Int) -> Event {
-        head = nil
-        start = bodyStart
-        stream = LineStream(remaining: length, searchedTo: bodyStart)
-        let keepsAlive = request.keepsAlive && !endsAfterNext
-        if !keepsAlive { isReadingOver = true }
-        waiting.append(Waiting(isHead: false, keepsAlive: keepsAlive, isVersion11: request.isVersion11))
-        return .streamBegan(request, number: firstNumber)
-    }
-
-    private mutating func nextLine() -> Event {
-        guard var stream, !isPaused else { return .needsMore }
-        if start > 262_144 || start == input.count {
-            stream.searchedTo -= start
-            input.removeFirst(start)
-            start = 0
-        }
-        defer { if self.stream != nil { self.stream = stream } }
-        if stream.remaining == 0 {
-            if stream.isSkipping {
-                stream.isSkipping = false
-                return .lineTooLong
-            }
-            self.stream = nil
-            searchedTo = start
-            return .streamEnded
-        }
-        let end = min(input.count, start + stream.remaining)
-        let found = unsafe input.withUnsafeBufferPointer { buffer in
-            unsafe buffer[stream.searchedTo..<end].firstIndex(of: 0x0A)
-        }
-        if let found { return line(&stream, start..<found, consumed: found + 1 - start) }
-        if end - start == stream.remaining { return line(&stream, start..<end, consumed: end - start) }
-        stream.searchedTo = end
-        if end - start > limits.bodyBytes {
-            stream.isSkipping = true
-            stream.remaining -= end - start
-            start = end
-        }
-        return .needsMore
-    }
-
-    private mutating func line(_ stream: inout LineStream, _ range: Range<Int>, consumed: Int) -> Event {
-        stream.remaining -= consumed
-        start += consumed
-        stream.searchedTo = start
-        let isTooLong = stream.isSkipping || range.count > limits.bodyBytes
-        stream.isSkipping = false
-        if isTooLong { return .lineTooLong }
-        let hasReturn = !range.isEmpty && input[range.upperBound - 1] == 0x0D
-        return .line(hasReturn ? range.lowerBound..<range.upperBound - 1 : range)
-    }
-
-    /// Begins to answer a stream, before anything is known of its end.
-    package mutating func beginStream(_ response: HTTPResponse) {
-        guard let first = waiting.first else { return }
-        waiting.removeFirst()
-        firstNumber += 1
-        streamAnswer = (first.isVersion11, first.keepsAlive && first.isVersion11)
-        response.writeStreamHead(to: &output, isChunked: first.isVersion11, keepsAlive: first.keepsAlive)
-    }
-
-    /// More of the answer to a stream; it leaves with ``takeOutput()``.
-    ///
-    /// Nothing, where the answer was cut short meanwhile.
-    package mutating func stream(_ bytes: [UInt8]) {
-        if streamAnswer != nil { streamed += bytes }
-    }
-
-    /// No further line is handed over; what was is still answered.
-    package mutating func stopStream() {
-        guard stream != nil else { return }
-        stream = nil
-        start = input.count
-        isReadingOver = true
-    }
-
-    /// Ends an answer that is not whole, so that nobody takes it for one: without its last chunk.
-    package mutating func cutStream() {
-        flushStreamed()
-        streamAnswer = nil
-        isReadingOver = true
-    }
-
-    /// The answer to the stream is complete.
-    package mutating func endStream() {
-        guard let answer = streamAnswer else { return }
-        flushStreamed()
-        if answer.isChunked { output.append(contentsOf: "0\r\n\r\n".utf8) }
-        streamAnswer = nil
-        if !answer.keepsAlive { isReadingOver = true }
-    }
-
-    /// Wraps what was streamed since into one chunk (RFC 9112, 7.1).
-    private mutating func flushStreamed() {
-        guard !streamed.isEmpty, let answer = streamAnswer else { return }
-        if answer.isChunked { output.append(contentsOf: "\(String(streamed.count, radix: 16))\r\n".utf8) }
-        output += streamed
-        if answer.isChunked { output.append(contentsOf: "\r\n".utf8) }
-        streamed.removeAll(keepingCapacity: true)
+        // What was owed before a body that was announced is written now.
+        if arrival.isAnnounced { writeContinue() }
     }
 }

@@ -11,9 +11,13 @@ package enum HTTPHeadParser {
         var lines = try lines(of: bytes)[...]
         guard let first = lines.popFirst() else { throw .badRequest("the request is empty") }
         let (method, target, isVersion11) = try requestLine(first)
-        let fields = try self.fields(lines)
+        var fields = try self.fields(lines)
         try check(fields, isVersion11: isVersion11)
-        let (path, query) = split(target)
+        let (authority, path, query) = try split(target)
+        if let authority {
+            // What the target says is believed, not what the field does (RFC 9112, 3.2.2).
+            fields = fields.filter { $0.name != "host" } + [.init(name: "host", value: authority)]
+        }
         return HTTPRequest(
             method: method,
             path: path,
@@ -80,9 +84,8 @@ package enum HTTPHeadParser {
         guard parts.count == 3, !parts[0].isEmpty, parts[0].allSatisfy(HTTPSyntax.isToken) else {
             throw .badRequest("the request line is malformed")
         }
-        guard let first = parts[1].first, first == UInt8(ascii: "/"), parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F })
-        else {
-            throw .badRequest("the target must be a path, percent-encoded")
+        guard parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "#") }) else {
+            throw .badRequest("the target must be a path, percent-encoded, without a fragment")
         }
         let version = String(decoding: parts[2], as: UTF8.self)
         guard version == "HTTP/1.1" || version == "HTTP/1.0" else {
@@ -93,7 +96,7 @@ package enum HTTPHeadParser {
     }
 
     private static func fields(_ lines: ArraySlice<ArraySlice<UInt8>>) throws(HTTPProblem) -> [HTTPRequest.Field] {
-        guard lines.count <= mostFields else { throw .headTooLarge }
+        guard lines.count <= mostFields else { throw .tooManyFields(limit: mostFields) }
         var fields: [HTTPRequest.Field] = []
         fields.reserveCapacity(lines.count)
         for line in lines {
@@ -115,8 +118,11 @@ package enum HTTPHeadParser {
     }
 
     private static func check(_ fields: [HTTPRequest.Field], isVersion11: Bool) throws(HTTPProblem) {
-        let hosts = fields.count { $0.name == "host" }
-        if hosts > 1 || (isVersion11 && hosts == 0) { throw .badRequest("exactly one Host field is needed") }
+        let hosts = fields.filter { $0.name == "host" }
+        if hosts.count > 1 || (isVersion11 && hosts.isEmpty) { throw .badRequest("exactly one Host field is needed") }
+        if let host = hosts.first, !HTTPSyntax.isAuthority(host.value) {
+            throw .badRequest("Host must be a name or an address, and a port where there is one")
+        }
         if fields.contains(where: { $0.name == "transfer-encoding" }) {
             throw HTTPProblem(411, "length_required", "send the body with a Content-Length, not in chunks")
         }
@@ -131,8 +137,28 @@ package enum HTTPHeadParser {
         return length
     }
 
-    private static func split(_ target: String) -> (path: String, query: String?) {
-        guard let mark = target.firstIndex(of: "?") else { return (target, nil) }
+    /// What a target names: the authority where it is in absolute form (RFC 9112, 3.2.2), the path, and the query.
+    private static func split(
+        _ target: String
+    ) throws(HTTPProblem) -> (authority: String?, path: String, query: String?) {
+        if target.hasPrefix("/") {
+            let (path, query) = splitQuery(target[...])
+            return (nil, path, query)
+        }
+        let scheme = target.prefix { $0 != ":" }
+        guard ["http", "https", "ws", "wss"].contains(scheme.lowercased()), target.dropFirst(scheme.count).hasPrefix("://")
+        else { throw .badRequest("the target must be a path, or the URL of one") }
+        let rest = target.dropFirst(scheme.count + 3)
+        let authority = rest.prefix { $0 != "/" && $0 != "?" }
+        guard !authority.isEmpty, HTTPSyntax.isAuthority(String(authority)) else {
+            throw .badRequest("the target's authority must be a name or an address, and a port where there is one")
+        }
+        let (path, query) = splitQuery(rest.dropFirst(authority.count))
+        return (String(authority), path.isEmpty ? "/" : path, query)
+    }
+
+    private static func splitQuery(_ target: Substring) -> (path: String, query: String?) {
+        guard let mark = target.firstIndex(of: "?") else { return (String(target), nil) }
         return (String(target[..<mark]), String(target[target.index(after: mark)...]))
     }
 }

@@ -1,3 +1,5 @@
+internal import MartletCore
+
 /// The head of an HTTP/1.1 request (RFC 9112), as far as Martlet reads it.
 package struct HTTPRequest: Equatable, Sendable {
     package struct Field: Equatable, Sendable {
@@ -42,6 +44,12 @@ package struct HTTPRequest: Equatable, Sendable {
         isVersion11 ? !has("close", in: "connection") : has("keep-alive", in: "connection")
     }
 
+    /// The protocol to which the client wants to change, in lower case; nil where it names none, or several.
+    package var upgrade: String? {
+        let names = Set(tokens(of: "upgrade").map { $0.lowercased() })
+        return names.count == 1 ? names.first : nil
+    }
+
     package var expectsContinue: Bool { self["expect"]?.lowercased() == "100-continue" }
 
     /// The path's segments, decoded; nil where one is not UTF-8 or badly encoded.
@@ -70,9 +78,18 @@ package struct HTTPRequest: Equatable, Sendable {
         return result
     }
 
-    /// The first parameter of that name.
+    /// The parameter of that name; nil where there is none, or more than one.
     package func parameter(_ name: String) -> String? {
-        parameters?.first { $0.name == name }?.value
+        guard let values = parameters?.filter({ $0.name.isExactly(name) }), values.count == 1 else { return nil }
+        return values.first?.value
+    }
+
+    /// Throws where one of these parameters is given more than once: then nobody can know which one is meant.
+    package func checkSingle(_ names: [String]) throws(HTTPProblem) {
+        guard let parameters else { throw .badRequest("the query is not percent-encoded UTF-8") }
+        for name in names where parameters.count(where: { $0.name.isExactly(name) }) > 1 {
+            throw HTTPProblem(400, "repeated_parameter", "give \(name) once")
+        }
     }
 }
 
@@ -85,6 +102,40 @@ package enum HTTPSyntax {
             UInt8(ascii: "0")...UInt8(ascii: "9"):
             true
         default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+    }
+
+    /// True for what a Host field may hold (RFC 9110, 7.2): a name or an address, with or without a port; or nothing.
+    package static func isAuthority(_ text: String) -> Bool {
+        let bytes = text.utf8[...]
+        var host = bytes
+        if bytes.first == UInt8(ascii: "[") {
+            guard let end = bytes.firstIndex(of: UInt8(ascii: "]")) else { return false }
+            host = bytes[bytes.index(after: bytes.startIndex)..<end]
+            guard !host.isEmpty, host.allSatisfy({ isHostByte($0) || $0 == UInt8(ascii: ":") }) else { return false }
+            return isPort(bytes[bytes.index(after: end)...])
+        }
+        if let colon = bytes.firstIndex(of: UInt8(ascii: ":")) {
+            host = bytes[..<colon]
+            guard isPort(bytes[colon...]) else { return false }
+        }
+        return host.allSatisfy(isHostByte)
+    }
+
+    /// True for nothing, or a colon and at most five digits.
+    private static func isPort(_ bytes: Substring.UTF8View) -> Bool {
+        guard let first = bytes.first else { return true }
+        let digits = bytes.dropFirst()
+        return first == UInt8(ascii: ":") && digits.count <= 5 && digits.allSatisfy { (0x30...0x39).contains($0) }
+    }
+
+    /// RFC 3986, 3.2.2: unreserved characters, sub-delimiters, and what is percent-encoded.
+    private static func isHostByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "-._~%!$&'()*+,;=".utf8.contains(byte)
         }
     }
 

@@ -28,23 +28,56 @@ package struct HTTPResponse: Equatable, Sendable {
     /// Writes the response behind what `output` holds.
     ///
     /// * `isHead`: it answers a HEAD request: everything but the body.
-    /// * `keepsAlive`: another request may follow on the connection.
-    package func write(to output: inout [UInt8], isHead: Bool, keepsAlive: Bool) {
-        output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
-        for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
+    /// * `connection`: what it says of the connection.
+    /// * `date`: when it is written (``HTTPDate``); nil: it does not say.
+    package func write(
+        to output: inout [UInt8],
+        isHead: Bool = false,
+        connection: Connection,
+        date: HTTPDate? = nil
+    ) {
+        writeStart(to: &output, date)
         output.append(contentsOf: "Content-Length: \(body.count)\r\n".utf8)
-        if !keepsAlive { output.append(contentsOf: "Connection: close\r\n".utf8) }
+        output.append(contentsOf: connection.field.utf8)
         output.append(contentsOf: "\r\n".utf8)
         if !isHead { output.append(contentsOf: body) }
     }
 
     /// Writes the head of a response whose body follows in pieces, in chunks where the peer speaks HTTP/1.1.
-    package func writeStreamHead(to output: inout [UInt8], isChunked: Bool, keepsAlive: Bool) {
-        output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
-        for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
+    package func writeStreamHead(
+        to output: inout [UInt8],
+        isChunked: Bool,
+        connection: Connection,
+        date: HTTPDate? = nil
+    ) {
+        writeStart(to: &output, date)
         if isChunked { output.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8) }
-        if !keepsAlive || !isChunked { output.append(contentsOf: "Connection: close\r\n".utf8) }
+        output.append(contentsOf: connection.field.utf8)
         output.append(contentsOf: "\r\n".utf8)
+    }
+
+    private func writeStart(to output: inout [UInt8], _ date: HTTPDate?) {
+        output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
+        if let date { output.append(contentsOf: date.field) }
+        for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
+    }
+
+    /// What becomes of the connection after an answer (RFC 9112, 9.3).
+    package enum Connection: Equatable, Sendable {
+        /// It ends.
+        case closes
+        /// It stays, as it does in HTTP/1.1 where nothing is said.
+        case stays
+        /// It stays, which a client of HTTP/1.0 has asked for and has to be told.
+        case staysAsAsked
+
+        fileprivate var field: String {
+            switch self {
+            case .closes: "Connection: close\r\n"
+            case .stays: ""
+            case .staysAsAsked: "Connection: keep-alive\r\n"
+            }
+        }
     }
 
     package static func phrase(_ status: Int) -> String {
@@ -98,6 +131,10 @@ package struct HTTPProblem: Error, Equatable, Sendable {
     package static func badRequest(_ detail: String) -> HTTPProblem { HTTPProblem(400, "malformed", detail) }
 
     package static let headTooLarge = HTTPProblem(431, "head_too_large", "the request's head is larger than 16 KiB")
+
+    package static func tooManyFields(limit: Int) -> HTTPProblem {
+        HTTPProblem(431, "too_many_fields", "the request has more than \(limit) header fields")
+    }
 
     package static let notFound = HTTPProblem(404, "not_found", "nothing is served under this path")
 

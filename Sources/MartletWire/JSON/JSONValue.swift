@@ -1,3 +1,5 @@
+internal import MartletCore
+
 /// A decoded JSON value, for small documents of ours: a client's command, an answer that `martletctl` prints.
 ///
 /// Never used for what backends publish; that is only checked (``JSONScanner``).
@@ -6,6 +8,8 @@ package enum JSONValue: Equatable, Sendable {
     case bool(Bool)
     case number(Double)
     case string(String)
+    /// A text with half of a surrogate pair (RFC 8259, 8.2), which no `String` can hold: two of them would look the same.
+    case brokenString
     case array([JSONValue])
     /// Members in the order of the text.
     case object([Member])
@@ -29,7 +33,7 @@ package enum JSONValue: Equatable, Sendable {
     /// A member of an object; nil for anything else.
     package subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
-        return members.last { $0.key == key }?.value
+        return members.last { $0.key.isExactly(key) }?.value
     }
 
     package var string: String? {
@@ -61,13 +65,18 @@ package enum JSONValue: Equatable, Sendable {
 /// Builds a tree from text that a ``JSONScanner`` has accepted, so that it need not check again.
 private struct JSONDecoder {
     private var offset = 0
+    /// The last string had half of a surrogate pair.
+    private var isBroken = false
 
     mutating func value(_ text: Span<UInt8>) -> JSONValue {
         skip(text)
         switch text[offset] {
         case UInt8(ascii: "{"): return object(text)
         case UInt8(ascii: "["): return array(text)
-        case UInt8(ascii: "\""): return .string(string(text))
+        case UInt8(ascii: "\""):
+            isBroken = false
+            let string = string(text)
+            return isBroken ? .brokenString : .string(string)
         case UInt8(ascii: "t"):
             offset += 4
             return .bool(true)
@@ -163,6 +172,7 @@ private struct JSONDecoder {
                     offset = saved
                 }
             }
+            if Unicode.Scalar(scalar) == nil { isBroken = true }
             bytes.append(contentsOf: String(Character(Unicode.Scalar(scalar) ?? "\u{FFFD}")).utf8)
         default: bytes.append(kind)
         }

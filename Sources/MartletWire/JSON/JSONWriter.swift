@@ -113,31 +113,3 @@ package struct JSONWriter {
         }
     }
 }
-
-/// Instants as text.
-package enum Timestamp {
-    /// ISO 8601 in UTC with milliseconds: `2026-11-22T22:57:30.278Z`.
-    ///
-    /// `unixMilliseconds`: since 1970, not negative.
-    package static func text(unixMilliseconds: Int64) -> String {
-        let milliseconds = max(0, unixMilliseconds)
-        let (days, inDay) = (milliseconds / 86_400_000, milliseconds % 86_400_000)
-        // Days to a date of the proleptic Gregorian calendar, counting years from March.
-        let shifted = days + 719_468
-        let era = shifted / 146_097
-        let dayOfEra = shifted % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shiftedMonth = (5 * dayOfYear + 2) / 153
-        let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
-        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        func padded(_ value: Int64, _ width: Int) -> String {
-            let digits = String(value)
-            return String(repeating: "0", count: max(0, width - digits.count)) + digits
-        }
-        let time = [inDay / 3_600_000, inDay / 60_000 % 60, inDay / 1000 % 60].map { padded($0, 2) }
-        return "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T\(time.joined(separator: ":"))"
-            + ".\(padded(inDay % 1000, 3))Z"
-    }
-}

@@ -25,8 +25,8 @@ package struct AdoptionTicket: Equatable, Sendable {
     /// The value of `Sec-WebSocket-Accept`, and the subprotocol chosen.
     package var acceptValue: String
     package var subprotocol: String?
-    /// permessage-deflate was agreed on.
-    package var deflates = false
+    /// What was agreed on of permessage-deflate; nil: nothing.
+    package var deflate: DeflateExtension?
     /// Bytes of the client's stream that were read so far, `leftover` included.
     package var bytesRead: UInt64
     /// What the client sent behind its head already.
@@ -67,7 +67,8 @@ package struct AdoptionTicket: Equatable, Sendable {
         writer.put(address)
         writer.put(acceptValue)
         writer.put(subprotocol)
-        writer.put(deflates)
+        // One byte: nothing, agreed, or agreed with the window that was asked for.
+        writer.put(deflate.map { UInt8($0.askedWindow ?? 1) } ?? 0)
         writer.put(bytesRead)
         writer.put(leftover)
         return writer.bytes
@@ -85,7 +86,12 @@ package struct AdoptionTicket: Equatable, Sendable {
         address = try reader.integer()
         acceptValue = try reader.text(limit: 64)
         subprotocol = try reader.optionalText(limit: 64)
-        deflates = try reader.flag()
+        switch try reader.integer(UInt8.self) {
+        case 0: deflate = nil
+        case 1: deflate = DeflateExtension()
+        case let window where (8...15).contains(window): deflate = DeflateExtension(askedWindow: Int(window))
+        default: throw .unknownValue
+        }
         bytesRead = try reader.integer()
         leftover = try reader.raw(limit: Self.largestLeftover)
         try reader.finish()

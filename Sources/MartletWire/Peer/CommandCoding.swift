@@ -12,6 +12,7 @@ package enum CommandCoding {
         case receipt = 1
         case connections, closed, shard, node, shardUnavailable, overloaded, messageTooLarge, unknownConnection
         case malformed, bound, token, claims, tokenRefused, batch, keyReused, tooManyRooms, cannotSign, poisonous
+        case left
     }
 
     /// Set in the first byte of a request that has a key.
@@ -141,6 +142,9 @@ package enum CommandCoding {
         case .bound(let isNew):
             writer.put(ReplyTag.bound.rawValue)
             writer.put(isNew)
+        case .left(let count):
+            writer.put(ReplyTag.left.rawValue)
+            writer.put(UInt32(clamping: count))
         case .token(let token):
             writer.put(ReplyTag.token.rawValue)
             writer.put(token)
@@ -198,6 +202,7 @@ package enum CommandCoding {
             return .connections(list)
         case .closed: return .closed(Int(try reader.integer(UInt32.self)))
         case .bound: return .bound(try reader.flag())
+        case .left: return .left(Int(try reader.integer(UInt32.self)))
         case .token: return .token(try reader.text())
         case .claims: return .claims(try reader.claims())
         case .tokenRefused:

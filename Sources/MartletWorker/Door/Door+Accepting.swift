@@ -78,6 +78,7 @@ extension Door {
     }
 
     private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onEvent: OnEvent) {
+        guard makeRoom(kind) else { return refuse(descriptor, Self.full) }
         generation &+= 1
         let index = vacant.popLast() ?? peers.count
         let servesAPI = kind == .api || settings.isDevelopment
@@ -94,11 +95,30 @@ extension Door {
             now: loop.now
         )
         if index == peers.count { peers.append(peer) } else { peers[index] = peer }
-        count += 1
+        counts[kind, default: 0] += 1
         // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
         readable(peer, onEvent)
         guard peer.descriptor >= 0 else { return }
         watch(peer)
         if deadline(of: peer) != nil { setSweep() }
+    }
+
+    private static let full = HTTPProblem(503, "full", "the server has as many connections of HTTP as it may")
+        .with("Retry-After", "1")
+
+    /// Makes room for one more of a kind; false where everybody is busy.
+    ///
+    /// Whoever has waited longest without anything under way goes; whoever comes with a whole request is not kept out by
+    /// those who send none.
+    private func makeRoom(_ kind: HTTPPeer.Kind) -> Bool {
+        if counts[kind, default: 0] < settings.mostPeers { return true }
+        var longest: HTTPPeer?
+        for case let peer? in peers where peer.kind == kind && peer.isIdle {
+            if peer.lastReceived < longest?.lastReceived ?? .max { longest = peer }
+        }
+        tally.counters[.httpEvicted] += 1
+        guard let longest else { return false }
+        close(longest)
+        return true
     }
 }

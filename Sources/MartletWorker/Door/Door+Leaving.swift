@@ -24,7 +24,8 @@ extension Door {
         peer.interest = []
         peers[peer.index] = nil
         vacant.append(peer.index)
-        count -= 1
+        counts[peer.kind, default: 0] -= 1
+        endBody(peer)
     }
 
     /// Gives back what a storm of connections needed, once all are gone.
@@ -39,7 +40,7 @@ extension Door {
     /// Refuses a socket that came back, or came from elsewhere, with an answer of HTTP; the socket is closed.
     func refuse(_ descriptor: Int32, _ problem: HTTPProblem) {
         var bytes: [UInt8] = []
-        problem.response.write(to: &bytes, isHead: false, keepsAlive: false)
+        problem.response.write(to: &bytes, connection: .closes, date: dateNow())
         _ = StreamSocket.send(descriptor, bytes.span)
         StreamSocket.shutdownWriting(descriptor)
         closeDescriptor(descriptor)

@@ -12,8 +12,15 @@ final class Door {
         var clientListeners: [Int32]
         var apiListeners: [Int32]
         var maxBodyBytes: Int
+        /// Bytes of bodies that all peers together may send at a time.
+        var bodyBytes: Int
         var isDevelopment: Bool
+        /// How long a stranger may take with a request, and between two.
         var handshakeTimeout: UInt64
+        /// How long a peer may take to go on with a body, or with reading its answers.
+        var timeout: UInt64
+        /// Connections on each kind of listener.
+        var mostPeers: Int
         /// Descriptor numbers from here on are left to clients that other workers pass on.
         var descriptorReserve: Int
     }
@@ -25,8 +32,6 @@ final class Door {
     private static let streamReceiveSize = 65536
     /// With so many bytes of answers unread, a peer is not asked for more.
     private static let mostUnsent = 262_144
-    /// How long a peer may say nothing between requests, or within the body of one.
-    private static let idlePatience: UInt64 = 75_000_000_000
     /// How long a peer that was answered for the last time gets to read that and leave.
     private static let lingering: UInt64 = 2_000_000_000
 
@@ -48,8 +53,12 @@ final class Door {
     var later: [HTTPPeer] = []
     private var isSweepSet = false
 
-    /// Peers that are connected now.
-    var count = 0
+    /// Peers that are connected now, by kind.
+    var counts: [HTTPPeer.Kind: Int] = [.client: 0, .api: 0]
+    var count: Int { counts.values.reduce(0, +) }
+    /// Bytes of bodies that are under way.
+    var bodyBytes = 0
+    private var date = HTTPDate(unixSeconds: 0)
     let tally: Tally
 
     init(loop: EventLoop, settings: Settings, tally: Tally, log: Logger) {
@@ -63,15 +72,14 @@ final class Door {
 
     /// When a peer's patience with us, or ours with it, is over; nil while it owes us nothing.
     func deadline(of peer: HTTPPeer) -> UInt64? {
+        if peer.unsentCount > 0 { return peer.lastTaken + settings.timeout }
         if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
         if peer.isLingering { return peer.lastReceived + Self.lingering }
-        switch peer.kind {
-        case .client where peer.exchange.isStreaming: return peer.lastReceived + Self.idlePatience
-        case .client where peer.exchange.isMidRequest || !peer.hasAsked:
-            return peer.since + settings.handshakeTimeout
-        case .client: return peer.lastReceived + Self.idlePatience
-        case .api: return peer.exchange.isMidRequest ? peer.lastReceived + Self.idlePatience : nil
-        }
+        if peer.exchange.isReceivingBody { return peer.lastReceived + settings.timeout }
+        if peer.exchange.isMidRequest || !peer.hasAsked { return peer.since + settings.handshakeTimeout }
+        // Backends keep their connections; the kernel finds those that have vanished.
+        if peer.kind == .api { return peer.isKnown ? nil : peer.lastReceived + settings.timeout }
+        return peer.lastReceived + settings.handshakeTimeout
     }
 
     /// Looks again soon, for as long as somebody has a deadline.
@@ -93,9 +101,14 @@ final class Door {
             // Whoever was put off waits for us.
             if unsafe deadline > loop.now || peer.isPutOff {
                 isNeeded = true
+            } else if peer.unsentCount > 0 {
+                // Where something lies unread on our side, too, the kernel resets the connection.
+                tally.counters[.httpUnread] += 1
+                close(peer)
             } else if peer.exchange.isMidRequest, !peer.isLingering, !peer.exchange.isOver {
                 tally.counters[.handshakeTimeouts] += 1
                 peer.batch = nil
+                setDate(peer)
                 peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
                 markDirty(peer)
             } else {
@@ -169,6 +182,7 @@ final class Door {
     }
 
     private func read(_ peer: HTTPPeer, _ onEvent: OnEvent) {
+        setDate(peer)
         while peer.descriptor >= 0 {
             // Who does not read its answers gets no further ones, whatever it has sent already.
             if peer.unsentCount + peer.exchange.outputCount > 2 * Self.mostUnsent { return markDirty(peer) }
@@ -179,7 +193,8 @@ final class Door {
             let event = peer.exchange.next()
             if event != .needsMore {
                 peer.hasAsked = true
-                onEvent(peer, event)
+                if beginBody(peer, event) { onEvent(peer, event) }
+                if peer.bodyBytes > 0, !peer.exchange.isReceivingBody { endBody(peer) }
                 continue
             }
             break
@@ -200,6 +215,7 @@ final class Door {
     /// Answers a request, whenever the answer is known; a peer that is gone by then gets none.
     func respond(_ peer: HTTPPeer, number: Int, _ response: HTTPResponse) {
         guard peer.descriptor >= 0 else { return }
+        setDate(peer)
         peer.exchange.respond(to: number, response)
         markDirty(peer)
     }
@@ -231,16 +247,20 @@ final class Door {
     }
 
     private func flush(_ peer: HTTPPeer) {
+        if peer.unsentCount == 0 { peer.lastTaken = unsafe loop.now }
         peer.unsent += peer.exchange.takeOutput()
         while peer.unsentStart < peer.unsent.count {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span.extracting(peer.unsentStart...)) {
-            case .moved(let count): peer.unsentStart += count
+            case .moved(let count):
+                peer.unsentStart += count
+                peer.lastTaken = unsafe loop.now
             case .wouldBlock, .ended:
                 if peer.unsentStart > 1 << 20 {
                     peer.unsent.removeFirst(peer.unsentStart)
                     peer.unsentStart = 0
                 }
                 watch(peer)
+                setSweep()
                 return
             case .failed:
                 close(peer)
@@ -250,6 +270,14 @@ final class Door {
         peer.unsent.removeAll(keepingCapacity: peer.unsent.capacity <= 65536)
         peer.unsentStart = 0
         settle(peer)
+    }
+
+    /// Has the peer's answers say what time it is.
+    private func setDate(_ peer: HTTPPeer) { peer.exchange.date = dateNow() }
+
+    func dateNow() -> HTTPDate {
+        date = date.at(unixSeconds: Clock.unixMilliseconds() / 1000)
+        return date
     }
 
     // MARK: Handing over

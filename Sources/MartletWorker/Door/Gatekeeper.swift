@@ -54,7 +54,7 @@ struct Gatekeeper {
     /// An address whose tokens are refused again and again has to wait before the next one is looked at.
     func bearer(of request: HTTPRequest, from socket: Int32) throws(HTTPProblem) -> Bearer {
         let token = try self.token(of: request)
-        guard request.parameters != nil else { throw .badRequest("the query is not percent-encoded UTF-8") }
+        try request.checkSingle(["thread_id", "job_id", "user"])
         var bearer: Bearer
         if let token {
             let address = number(of: networkAddress(of: socket, request, isSure: true))
@@ -86,8 +86,8 @@ struct Gatekeeper {
         return bearer
     }
 
-    /// No token ends later, in Unix milliseconds.
-    static let latestExpiry: Int64 = 9_000_000_000_000_000
+    /// No token ends later, in Unix milliseconds: the last second that can be told.
+    static let latestExpiry = Timestamp.latest / 1000 * 1000
 
     /// What a token says, if it is ours, and valid now.
     func claims(of token: String) throws(TokenProblem) -> TokenClaims {
@@ -166,21 +166,31 @@ struct Gatekeeper {
 
     /// Throws where a page of this origin may not connect.
     func checkOrigin(_ request: HTTPRequest) throws(HTTPProblem) {
-        if contract.isDevelopment { return try ClientRequest.refuseForeignPages(request) }
+        // In development that is checked of every request.
+        if contract.isDevelopment { return }
         guard origins.allows(request["origin"], host: request["host"]) else {
             throw HTTPProblem(403, "origin_not_allowed", "pages of this origin may not connect: client.allowed_origins")
         }
     }
 
     private func token(of request: HTTPRequest) throws(HTTPProblem) -> String? {
-        if let authorization = request["authorization"] {
-            guard authorization.lowercased().hasPrefix("bearer ") else { throw Self.unauthorized(.malformed) }
-            return HTTPSyntax.trimmed(authorization.dropFirst(7))
-        }
+        // Another scheme, of a site that is protected itself, says nothing about our tokens.
+        if let token = Self.bearerToken(request) { return token }
         if let offered = request.tokens(of: "sec-websocket-protocol").first(where: { $0.hasPrefix("bearer.") }) {
             return String(offered.dropFirst(7))
         }
-        return contract.client.tokenInQuery ? request.parameter("token") : nil
+        guard contract.client.tokenInQuery else { return nil }
+        try request.checkSingle(["token"])
+        return request.parameter("token")
+    }
+
+    /// What `Authorization: Bearer` says (RFC 6750, 2.1); nil where there is none, or of another scheme.
+    private static func bearerToken(_ request: HTTPRequest) -> String? {
+        for field in request.fields where field.name == "authorization" {
+            let scheme = field.value.prefix { $0 != " " && $0 != "\t" }
+            if scheme.lowercased() == "bearer" { return HTTPSyntax.trimmed(field.value.dropFirst(scheme.count)) }
+        }
+        return nil
     }
 
     private func addRooms(of request: HTTPRequest, to bearer: inout Bearer) throws(HTTPProblem) {
@@ -224,12 +234,11 @@ struct Gatekeeper {
     /// Throws unless a backend may ask this.
     func checkBackend(_ request: HTTPRequest, isTrusted: Bool) throws(HTTPProblem) {
         if isTrusted || contract.isDevelopment { return }
-        guard let authorization = request["authorization"], authorization.lowercased().hasPrefix("bearer ") else {
+        guard let key = Self.bearerToken(request) else {
             throw HTTPProblem(401, "key_missing", "send an API key: Authorization: Bearer")
                 .with("WWW-Authenticate", "Bearer")
         }
-        let offered = Array(HTTPSyntax.trimmed(authorization.dropFirst(7)).utf8)
-        guard Self.isOne(of: apiKeys, offered) else {
+        guard Self.isOne(of: apiKeys, Array(key.utf8)) else {
             throw HTTPProblem(401, "key_wrong", "this API key is not one of this server's")
                 .with("WWW-Authenticate", "Bearer error=\"invalid_token\"")
         }

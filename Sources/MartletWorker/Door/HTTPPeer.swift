@@ -19,6 +19,10 @@ final class HTTPPeer {
     /// When it came, or when its present request began to arrive (monotonic nanoseconds).
     var since: UInt64
     var lastReceived: UInt64
+    /// When it took something of its answers last, or since when something waits for it (monotonic nanoseconds).
+    var lastTaken: UInt64
+    /// Bytes of its request's body that count against what all may send.
+    var bodyBytes = 0
     /// The batch that it is sending.
     var batch: Batch?
     /// Whether it needs no API key; nil before that was asked.
@@ -52,10 +56,13 @@ final class HTTPPeer {
         exchange = HTTPExchange(limits: limits)
         since = now
         lastReceived = now
+        lastTaken = now
     }
 
     var token: UInt64 { Token(.peer, index: index, generation: generation).rawValue }
     var unsentCount: Int { unsent.count - unsentStart }
+    /// Nothing is under way between us: it may be let go of where others need its place.
+    var isIdle: Bool { !exchange.isWaiting && !exchange.isReceivingBody && !owesBytes && batch == nil }
     /// Answers are on their way to it.
     var owesBytes: Bool { unsentCount > 0 || exchange.hasOutput }
 }

@@ -100,7 +100,7 @@ struct KeyRing: Sendable {
         if candidates.contains(where: { $0.id == nil }), token.algorithm.hasPrefix("HS") {
             chosen = candidates
         } else if let id = token.keyID {
-            let named = candidates.filter { $0.id == id }
+            let named = candidates.filter { $0.id?.isExactly(id) == true }
             // A single key without an id is meant for all tokens of its algorithm.
             let isLone = candidates.count == 1 && candidates[0].id == nil
             chosen = named.isEmpty && isLone ? candidates : named

@@ -21,12 +21,14 @@ enum ClientRequest {
         isDevelopment: Bool
     ) throws(HTTPProblem) {
         switch request.path {
-        case client.path: self = .messages(try Handshake.check(request, allowsCompression: client.compression))
+        case client.path:
+            self = .messages(
+                try Handshake.check(request, allowsCompression: client.compression, needsSubprotocol: true)
+            )
         case "/healthz":
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
             self = .answer(APIAnswer.healthy)
         case "/echo" where isDevelopment:
-            try Self.refuseForeignPages(request)
             self = .echo(try Handshake.check(request, allowsCompression: client.compression))
         case "/" where isDevelopment:
             guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
@@ -41,15 +43,18 @@ enum ClientRequest {
 
     /// In development nobody is checked, so a page of another site must not be able to use a browser on this machine to
     /// listen or to publish: pages of this machine may.
+    ///
+    /// A page whose own name was made to lead to this machine (DNS rebinding) sends no foreign `Origin` with what it reads;
+    /// its name is in `Host`.
     static func refuseForeignPages(_ request: HTTPRequest) throws(HTTPProblem) {
-        guard let origin = request["origin"] else { return }
-        let host =
-            origin.hasPrefix("http://") ? origin.dropFirst(7) : origin.hasPrefix("https://") ? origin.dropFirst(8) : ""
-        guard isLoopback(host), isLoopback(request["host"].map { $0[...] } ?? "") else {
+        let authority = request["origin"].map { origin in
+            ["http://", "https://"].first { origin.hasPrefix($0) }.map { origin.dropFirst($0.count) } ?? ""
+        }
+        guard authority.map(isLoopback) ?? true, request["host"].map({ isLoopback($0[...]) }) ?? true else {
             throw HTTPProblem(
                 403,
                 "origin_not_allowed",
-                "pages of other sites may not use a server in development mode"
+                "a server in development mode is used by this machine alone: as localhost or 127.0.0.1"
             )
         }
     }

@@ -96,11 +96,14 @@ final class AnswerRecord {
     }
 
     /// Copies from another shard's arena what is ours now; nothing is changed there.
-    func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) {
+    ///
+    /// Of an answer for several users each shard knows its own part. The first of the new shards (`isFirst`) remembers the sum
+    /// of all parts, the others remember that they have nothing to add: however many shards there are, the sum stays.
+    func gather(from source: Arena, isFirst: Bool, isOurs: (_ slot: Int) -> Bool) {
         let done = source.journal.done
-        // An answer for several users may be known to several shards: one of them is enough.
+        var replaced: Set<ArenaTable.Place> = []
         func wants(_ head: KeyedAnswer.Head) -> Bool {
-            head.delivery <= done && (head.slot.map { isOurs($0) } ?? (inherited[head.hash] == nil))
+            head.delivery <= done && (head.slot.map { isOurs($0) } ?? (isFirst || inherited[head.hash] == nil))
         }
         unsafe ForeignTable(.answers, in: source).forEach(
             prefix: KeyedAnswer.Head.byteCount,
@@ -109,13 +112,35 @@ final class AnswerRecord {
             // What was checked counts, not what was there a moment before.
             guard var head = unsafe record.withUnsafeBytes({ unsafe KeyedAnswer.Head($0) }), wants(head) else { return }
             head.delivery = 0
+            let copied = head.slot == nil ? part(of: record, head, isFirst: isFirst, &replaced) : record
+            guard let copied else { return }
             var writer = ByteWriter()
             head.write(to: &writer)
-            guard let copy = table.insert(writer.bytes + record.dropFirst(KeyedAnswer.Head.byteCount)) else { return }
+            guard let copy = table.insert(writer.bytes + copied.dropFirst(KeyedAnswer.Head.byteCount)) else { return }
             due.append(Due(expiry: head.expiry, hash: head.hash, place: copy))
             inherited[head.hash] = copy
         }
+        for place in replaced { table.remove(place) }
+        due.removeAll { replaced.contains($0.place) }
         due.sort()
+    }
+
+    /// What we remember of an answer for several users, with what we know of it already; nil: nothing more.
+    private func part(
+        of record: [UInt8],
+        _ head: KeyedAnswer.Head,
+        isFirst: Bool,
+        _ replaced: inout Set<ArenaTable.Place>
+    ) -> [UInt8]? {
+        guard let answer = KeyedAnswer(record), case .receipt(var sum) = answer.reply else { return nil }
+        if !isFirst { return KeyedAnswer(head, name: answer.name, reply: .receipt(Delivery())).bytes }
+        if let place = inherited[head.hash], let known = table.record(at: place).flatMap(KeyedAnswer.init),
+            known.name.isExactly(answer.name), case .receipt(let delivery) = known.reply
+        {
+            sum.merge(delivery)
+            replaced.insert(place)
+        }
+        return KeyedAnswer(head, name: answer.name, reply: .receipt(sum)).bytes
     }
 
     private func forgetInherited(_ now: UInt64) {

@@ -80,7 +80,7 @@ final class Gathering {
         while let (source, sockets) = waiting.popLast() {
             do {
                 try take(sockets, from: source)
-                bindings += try record.gather(from: source) { map.shard(ofSlot: $0) == shard }
+                bindings += try record.gather(from: source, isFirst: shard == 0) { map.shard(ofSlot: $0) == shard }
             } catch {
                 outcome.problem = "\(error)"
             }

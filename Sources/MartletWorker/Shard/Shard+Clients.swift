@@ -52,7 +52,9 @@ extension Shard {
         _ ticket: AdoptionTicket,
         _ manager: isolated WebSocketManager
     ) throws(HTTPProblem) -> Int? {
-        guard board.openConnection(shard: number, limit: Int(contract.limits.connections)) else { throw Self.full }
+        guard sockets.count < mostSockets,
+            board.openConnection(shard: number, limit: Int(contract.limits.connections))
+        else { throw Self.full }
         var place: Int?
         if ticket.address != 0 {
             let limit = Int(contract.limits.connectionsPerAddress)
@@ -207,14 +209,7 @@ extension Shard {
         switch ClientMessage(payload) {
         case .ping: sockets.queue(.text, ServerMessage.pong(now: Clock.unixMilliseconds()).span, to: slot)
         case .join(let room): join(room, slot, manager)
-        case .leave(let room):
-            let wasThere = manager.leave(room, connection: sockets.locals[slot].id)
-            if wasThere {
-                keepRooms(slot, manager)
-                say(ServerMessage.room(room, isJoined: false), to: slot)
-            } else {
-                complain("not_in_\(room.kind.name)", "this connection is not in the \(room.kind.name)", to: slot)
-            }
+        case .leave(let room): leave(room, slot, manager)
         case .authenticate(let token): authenticate(token, slot, manager)
         case .unsupported(let type): handle(payload, type, slot, manager)
         case .incomplete(let what): complain("malformed", what, to: slot)
@@ -273,6 +268,23 @@ extension Shard {
         case .tooMany: complain("too_many_rooms", "a connection may be in 256 rooms", to: slot)
         case .unknown: return
         }
+    }
+
+    private func leave(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
+        let id = sockets.locals[slot].id
+        if room.kind == .thread, let user = manager.connection(id)?.user, manager.isBound(user: user, toThread: room.id) {
+            complain("bound", "the backend has put this user into the thread: it alone can end that", to: slot)
+        } else if manager.leave(room, connection: id) {
+            tellOfLeaving(room, slot, manager)
+        } else {
+            complain("not_in_\(room.kind.name)", "this connection is not in the \(room.kind.name)", to: slot)
+        }
+    }
+
+    /// A connection is out of a room, and hears so.
+    func tellOfLeaving(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
+        keepRooms(slot, manager)
+        say(ServerMessage.room(room, isJoined: false), to: slot)
     }
 
     /// The slot says which rooms its connection is in, for a successor.

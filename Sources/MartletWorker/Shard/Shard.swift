@@ -29,9 +29,20 @@ final class Shard {
     /// Connections whose output waits until the switchboard knows of the rooms that they joined.
     private var held: [(told: UInt64, slot: Int, generation: UInt32, since: UInt64)] = []
 
-    init(contract: BirthContract, sockets: SocketTable, board: NodeBoard, link: Link, tally: Tally) {
+    /// Clients that the worker after us can take over, however many the node may have.
+    let mostSockets: Int
+
+    init(
+        contract: BirthContract,
+        mostSockets: Int,
+        sockets: SocketTable,
+        board: NodeBoard,
+        link: Link,
+        tally: Tally
+    ) {
         number = Int(contract.shard)
         self.contract = contract
+        self.mostSockets = mostSockets
         self.sockets = sockets
         self.board = board
         self.link = link
@@ -150,8 +161,11 @@ final class Shard {
             case .unbind(let user, let thread):
                 let changed = manager.unbind(user: user, fromThread: thread)
                 if changed { record.unbind(user: user, thread: thread) }
+                // However they came in: whoever is told that a user is out of it relies on that.
+                let left = manager.leave(.thread(thread), user: user)
+                for connection in left { tellOfLeaving(.thread(thread), connection.handle, manager) }
                 announceRooms(on: manager)
-                return .bound(changed)
+                return left.isEmpty ? .bound(changed) : .left(left.count)
             case .statistics, .batch, .makeToken, .checkToken: return .failed(.malformed)
             }
         } catch {
@@ -165,7 +179,9 @@ final class Shard {
         to room: Room,
         on manager: isolated WebSocketManager
     ) throws(SendFailure) -> Delivery {
-        guard room.kind == .thread, contract.shardCount == 1 else { return try manager.send(text, toRoom: room) }
+        guard room.kind == .thread, contract.shardCount == 1, contract.api.threadReachesUser else {
+            return try manager.send(text, toRoom: room)
+        }
         return try manager.send(text, toThread: room.id)
     }
 

@@ -165,8 +165,12 @@ final class ShardRecord {
     /// Takes over what another shard has recorded of users that are ours now; nothing is changed there.
     ///
     /// Returns their bindings; throws where there is no memory for them.
-    func gather(from source: Arena, isOurs: (_ slot: Int) -> Bool) throws -> [(user: String, thread: String)] {
-        answers.gather(from: source, isOurs: isOurs)
+    func gather(
+        from source: Arena,
+        isFirst: Bool,
+        isOurs: (_ slot: Int) -> Bool
+    ) throws -> [(user: String, thread: String)] {
+        answers.gather(from: source, isFirst: isFirst, isOurs: isOurs)
         var restored: [(user: String, thread: String)] = []
         var isFull = false
         unsafe ForeignTable(.bindings, in: source).forEach { bytes in

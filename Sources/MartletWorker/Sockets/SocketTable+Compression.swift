@@ -4,23 +4,25 @@ internal import MartletWire
 // permessage-deflate (RFC 7692): a frame is compressed once, for all the connections that agreed on it.
 
 extension SocketTable {
-    /// The compressed form of a frame; the frame itself where it is short, or would not become shorter.
-    func compressed(_ frame: PreparedFrame) -> PreparedFrame {
+    /// The compressed form of a frame, under a window; the frame itself where it is short, or would not become shorter.
+    func compressed(_ frame: PreparedFrame, window: Int) -> PreparedFrame {
         guard Int(frame.byteCount) >= limits.compressionMinBytes else { return frame }
-        if let known = twins.first(where: { $0.frame == frame.reference }) { return known.twin }
-        let twin = compress(frame)
-        twins.append((frame.reference, twin))
+        if let known = twins.first(where: { $0.frame == frame.reference && $0.window == window }) { return known.twin }
+        let twin = compress(frame, window: window)
+        twins.append((frame.reference, window, twin))
         if twin.reference != frame.reference { arena.journal.note(twin: twin.reference) }
         return twin
     }
 
     func releaseTwin(of frame: PreparedFrame) {
-        guard !twins.isEmpty, let index = twins.firstIndex(where: { $0.frame == frame.reference }) else { return }
-        let twin = twins.remove(at: index).twin
-        if twin.reference != frame.reference { arena.release(twin.reference) }
+        guard !twins.isEmpty else { return }
+        for twin in twins where twin.frame == frame.reference && twin.twin.reference != frame.reference {
+            arena.release(twin.twin.reference)
+        }
+        twins.removeAll { $0.frame == frame.reference }
     }
 
-    private func compress(_ frame: PreparedFrame) -> PreparedFrame {
+    private func compress(_ frame: PreparedFrame, window: Int) -> PreparedFrame {
         let bytes = unsafe UnsafeRawBufferPointer(arena.frameBytes(frame.reference))
         guard let opcode = unsafe Opcode(rawValue: bytes[0] & 0x0F), !opcode.isControl, let deflate else {
             return frame
@@ -31,7 +33,7 @@ extension SocketTable {
         let target = unsafe UnsafeMutableRawBufferPointer(
             rebasing: compressing.room(for: payload.count)[..<payload.count]
         )
-        guard let length = unsafe deflate.compress(payload, into: target) else { return frame }
+        guard let length = unsafe deflate.compress(payload, window: window, into: target) else { return frame }
         let twinHead = FrameEncoder.headLength(payloadLength: length)
         guard let twin = arena.makeFrame(twinHead + length) else { return frame }
         let room = unsafe arena.frameBytes(twin)

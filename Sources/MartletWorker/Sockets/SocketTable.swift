@@ -62,8 +62,8 @@ final class SocketTable: Transport {
     lazy var deflate = MessageDeflate()
     /// Where messages are compressed.
     var compressing = Scratch()
-    /// The compressed forms of frames that are being sent now, by their references.
-    var twins: [(frame: UInt32, twin: PreparedFrame)] = []
+    /// The compressed forms of frames that are being sent now, by their references and windows.
+    var twins: [(frame: UInt32, window: Int, twin: PreparedFrame)] = []
     /// Reused for every write of several frames.
     var gather = Gather()
 
@@ -115,7 +115,10 @@ final class SocketTable: Transport {
         slot.sentPosition = stream.written
         slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: stream.written))
         if ticket.service == .echo { slot.flags.insert(.echo) }
-        if ticket.deflates { slot.flags.insert(.deflates) }
+        if let deflate = ticket.deflate {
+            slot.flags.insert(.deflates)
+            slot.deflateWindow = deflate.window
+        }
         slot.expiresAt = ticket.bearer.expiresAt
         slot.lastReceived = unsafe loop.now
         slot.addressPlace = Int32(place ?? -1)
@@ -124,7 +127,7 @@ final class SocketTable: Transport {
         let accepted = Handshake.Accepted(
             acceptValue: ticket.acceptValue,
             subprotocol: ticket.subprotocol,
-            deflates: ticket.deflates
+            deflate: ticket.deflate
         )
         let answer = Handshake.answer(accepted)
         guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
@@ -269,7 +272,7 @@ final class SocketTable: Transport {
 
     func send(_ plain: PreparedFrame, to handle: Int) -> SendFailure? {
         let slot = arena.slot(handle)
-        let frame = slot.flags.contains(.deflates) ? compressed(plain) : plain
+        let frame = slot.flags.contains(.deflates) ? compressed(plain, window: slot.deflateWindow) : plain
         guard slot.state == .open, !locals[handle].isGone else { return .closed }
         let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
         // Small frames take more memory than their bytes, and the bound is one of memory.

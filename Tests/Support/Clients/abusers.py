@@ -14,7 +14,7 @@ s = socket.socket()
 if mode == "slow": s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 s.connect((host, int(port)))
 key = base64.b64encode(os.urandom(16)).decode()
-s.sendall((f"GET /ws?user={user} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+s.sendall((f"GET /ws?user={user} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
 stream = s.makefile("rb")
 while stream.readline() not in (b"\r\n", b""): pass

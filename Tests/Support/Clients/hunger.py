@@ -16,7 +16,7 @@ done = threading.Event()
 def connect(user):
     s = socket.create_connection((host, int(port)), 30)
     key = base64.b64encode(os.urandom(16)).decode()
-    s.sendall((f"GET /ws?user={user} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    s.sendall((f"GET /ws?user={user} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
                "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n").encode())
     stream = s.makefile("rb")
@@ -63,7 +63,7 @@ def hungry_requests():
     global answers
     with socket.create_connection((host, int(port)), 10) as s:
         s.setblocking(False)
-        data, sent = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 400, 0
+        data, sent = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400, 0
         while not done.is_set():
             readable, writable, _ = select.select([s], [s], [], 0.1)
             try:

@@ -8,7 +8,7 @@ import collections, json, socket, sys, threading, time
 host, port = sys.argv[1].split(":")
 end = time.monotonic() + float(sys.argv[2])
 token, address = (sys.argv[3:] + ["", ""])[:2]
-head = ("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+head = ("GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
 if token:
     head += f"Authorization: Bearer {token}\r\n"

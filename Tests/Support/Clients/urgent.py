@@ -12,7 +12,7 @@ s = socket.socket()
 s.connect((host, int(port)))
 s.settimeout(20)
 key = base64.b64encode(os.urandom(16)).decode()
-s.sendall((f"GET {sys.argv[2]} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+s.sendall((f"GET {sys.argv[2]} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
 data = b""
 while b"\r\n\r\n" not in data:

@@ -1,0 +1,48 @@
+/// Instants as text.
+package enum Timestamp {
+    /// ISO 8601 in UTC with milliseconds: `2026-11-22T22:57:30.278Z`.
+    ///
+    /// `unixMilliseconds`: since 1970; what is before it, or behind the year 9999, is moved to there, as the form has four
+    /// digits for a year.
+    package static func text(unixMilliseconds: Int64) -> String {
+        let milliseconds = min(max(0, unixMilliseconds), latest)
+        let inDay = milliseconds % 86_400_000
+        let date = CivilDate(daysSinceEpoch: milliseconds / 86_400_000)
+        let time = [inDay / 3_600_000, inDay / 60_000 % 60, inDay / 1000 % 60].map { $0.padded(2) }
+        return "\(date.year.padded(4))-\(date.month.padded(2))-\(date.day.padded(2))T\(time.joined(separator: ":"))"
+            + ".\((inDay % 1000).padded(3))Z"
+    }
+
+    /// The last instant that the form can tell, in Unix milliseconds: the end of the year 9999.
+    package static let latest: Int64 = 253_402_300_799_999
+}
+
+/// A date of the proleptic Gregorian calendar.
+struct CivilDate {
+    let year: Int64
+    /// From 1 to 12.
+    let month: Int64
+    let day: Int64
+
+    /// `daysSinceEpoch`: days since 1970-01-01, not negative.
+    init(daysSinceEpoch days: Int64) {
+        // Years are counted from March, so that the day that some years have more is their last.
+        let shifted = days + 719_468
+        let era = shifted / 146_097
+        let dayOfEra = shifted % 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+        month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    }
+}
+
+extension Int64 {
+    /// In decimal, with zeros in front up to a width.
+    func padded(_ width: Int) -> String {
+        let digits = String(self)
+        return String(repeating: "0", count: Swift.max(0, width - digits.count)) + digits
+    }
+}
