@@ -126,7 +126,8 @@ package enum JobName: Equatable, Sendable, CustomStringConvertible {
         case .text(let text):
             // As Python prints one: <WebSocket object at 0x7f01>.
             let isObject =
-                text.contains(" object at 0x") || (text.hasPrefix("<") && text.hasSuffix(">") && text.contains(" at 0x"))
+                text.contains(" object at 0x")
+                || (text.hasPrefix("<") && text.hasSuffix(">") && text.contains(" at 0x"))
             return text.isEmpty || text.utf8.count > 256 || isObject ? nil : text
         }
     }

@@ -6,6 +6,8 @@ final class Publisher: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// What it says in `Host`.
+    private let authority: String
     private var context: ChannelHandlerContext?
     private var received = ByteBuffer()
     private var waiting: [(Int, String) -> Void] = []
@@ -15,10 +17,15 @@ final class Publisher: ChannelInboundHandler {
     private(set) var isEnding = false
     private var reserved = ByteBuffer()
 
+    private init(authority: String) { self.authority = authority }
+
     /// Connects; succeeds with a publisher that belongs to `loop`.
     static func connect(host: String, port: Int, on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<Publisher>> {
         loop.flatSubmit {
-            let publisher = NIOLoopBound(Publisher(), eventLoop: loop)
+            let publisher = NIOLoopBound(
+                Publisher(authority: "\(host.contains(":") ? "[\(host)]" : host):\(port)"),
+                eventLoop: loop
+            )
             return ClientBootstrap(group: loop)
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
@@ -62,7 +69,7 @@ final class Publisher: ChannelInboundHandler {
         }
         waiting.append(onAnswer)
         var bytes = context.channel.allocator.buffer(capacity: 256 + (body?.readableBytes ?? 0))
-        bytes.writeString("\(method) \(path) HTTP/1.1\r\nHost: martlet\r\n\(fields)")
+        bytes.writeString("\(method) \(path) HTTP/1.1\r\nHost: \(authority)\r\n\(fields)")
         if let body {
             bytes.writeString("Content-Type: application/json\r\nContent-Length: \(body.readableBytes)\r\n\r\n")
             bytes.writeImmutableBuffer(body)

@@ -39,7 +39,7 @@ struct ConfigurationKey: Sendable {
         number("client.max_message_bytes", "The largest message of a client; beyond: 1009.", \.client.maxMessageBytes),
         list(
             "client.allowed_origins",
-            "Web pages that may connect: https://example.com, https://*.example.com, an app's (capacitor://localhost, null), * (any). Empty: pages of the same host.",
+            "Pages that may connect: https://a.com, https://*.a.com, an app's origin, null, * (any). Empty: of the same host.",
             \.client.allowedOrigins
         ),
         flag("client.compression", "Agree on permessage-deflate with clients that offer it.", \.client.compression),

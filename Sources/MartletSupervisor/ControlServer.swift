@@ -11,11 +11,14 @@ final class ControlServer {
         var exchange: HTTPExchange
         var unsent: [UInt8] = []
         var isClosed = false
+        /// When something was moved between us last (monotonic nanoseconds).
+        var lastMoved: UInt64
         /// It has ended its side.
         var hasEnded = false
 
-        init(index: Int, descriptor: Int32, bodyBytes: Int) {
+        init(index: Int, descriptor: Int32, bodyBytes: Int, now: UInt64) {
             self.index = index
+            lastMoved = now
             self.descriptor = descriptor
             exchange = HTTPExchange(limits: .init(bodyBytes: bodyBytes))
         }
@@ -31,6 +34,8 @@ final class ControlServer {
     }
 
     private static let mostPeers = 64
+    /// How long an operator may take to go on with a request, or with reading an answer.
+    private static let patience: UInt64 = 60_000_000_000
 
     private let loop: EventLoop
     private let switchboard: Switchboard
@@ -56,7 +61,7 @@ final class ControlServer {
             do throws(SystemCallError) { accepted = try Listener.accept(listener) } catch { return false }
             guard let descriptor = accepted else { return true }
             nextIndex += 1
-            let peer = Peer(index: nextIndex, descriptor: descriptor, bodyBytes: bodyBytes)
+            let peer = unsafe Peer(index: nextIndex, descriptor: descriptor, bodyBytes: bodyBytes, now: loop.now)
             guard peers.count < Self.mostPeers,
                 (try? loop.register(descriptor, token: token(nextIndex), interest: .readable)) != nil
             else {
@@ -84,7 +89,16 @@ final class ControlServer {
             peer.hasEnded = true
             watch(peer)
         case .ended, .failed: close(peer)
-        case .moved: read(peer)
+        case .moved:
+            peer.lastMoved = unsafe loop.now
+            read(peer)
+        }
+    }
+
+    /// Closes those who have begun to ask, or been answered, and do not go on; called now and then.
+    func expire(now: UInt64) {
+        for peer in peers.values where now > peer.lastMoved + Self.patience {
+            if !peer.unsent.isEmpty || (peer.exchange.isMidRequest && !peer.exchange.isWaiting) { close(peer) }
         }
     }
 
@@ -192,7 +206,9 @@ final class ControlServer {
         peer.unsent += peer.exchange.takeOutput()
         while !peer.unsent.isEmpty {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span) {
-            case .moved(let count): peer.unsent.removeFirst(count)
+            case .moved(let count):
+                peer.unsent.removeFirst(count)
+                peer.lastMoved = unsafe loop.now
             case .wouldBlock:
                 watch(peer)
                 return

@@ -282,6 +282,7 @@ actor Supervisor {
     private func housekeeping() {
         let now = unsafe loop.now
         switchboard.expire(now: now)
+        control.expire(now: now)
         for (order, respond) in control.takeOrders() {
             switch order {
             case .restart(let shard): restart(workers[shard], answering: respond)

@@ -46,34 +46,6 @@ final class Switchboard {
 
     var nextDeadline: UInt64? { [pending.nextDeadline, holding?.nextDeadline].compactMap { $0 }.min() }
 
-    // MARK: Rooms
-
-    /// A shard says which of its rooms have members.
-    func note(_ changes: RoomChanges, from worker: WorkerProcess, correlation: UInt64) {
-        for change in changes.changes { interest.note(change, shard: worker.shard) }
-        // More pieces of the same are on their way.
-        if correlation == 0 { return }
-        let header = PeerHeader(
-            kind: .roomsNoted,
-            source: PeerAddress.supervisor,
-            destination: UInt16(worker.shard),
-            correlation: correlation,
-            payloadLength: 0
-        )
-        worker.stream?.append(header, [])
-    }
-
-    /// A worker that took over a shard says all of its rooms, in pieces, of which so many are still to come.
-    ///
-    /// Until the last one is here the rooms of the worker before stay: nobody's publish falls between two pieces.
-    func noteAll(_ changes: RoomChanges, from worker: WorkerProcess, missing: UInt64) {
-        worker.roomsToldSoFar += changes.changes
-        if missing > 0 { return }
-        interest.forget(shard: worker.shard)
-        for change in worker.roomsToldSoFar { interest.note(change, shard: worker.shard) }
-        worker.roomsToldSoFar = []
-    }
-
     // MARK: Requests
 
     /// A worker asks something of another shard, or of several.
@@ -170,31 +142,13 @@ final class Switchboard {
             }
         case .sendToRoom(let room):
             if isRepeated(request, key, now) { return }
-            // Alone, a shard tells nobody of its rooms.
-            let isReminded = request.key != nil && now < isRemindedUntil
-            let shards = workers.count == 1 ? [0] : isReminded ? Array(workers.indices) : interest.shards(of: room)
-            if shards.isEmpty || (isReminded && interest.shards(of: room).isEmpty && threadReachesUser) { return sendToEmpty(room, request, text: text, key, now: now) }
+            let shards = shards(of: room, request, now)
+            if shards.isEmpty { return sendToEmpty(room, request, text: text, key, now: now) }
             send(request, text: text, key, to: shards.map { workers[$0] }, mode: .receipts, now: now)
         default:
             if isRepeated(request, key, now) { return }
             send(request, text: text, key, to: workers, mode: .receipts, now: now)
         }
-    }
-
-    /// Nothing is bound to the room: a thread's id is tried as a user's; a job has no watchers.
-    private func sendToEmpty(
-        _ room: Room,
-        _ request: Request,
-        text: Span<UInt8>,
-        _ key: PendingRequests.Key,
-        now: UInt64
-    ) {
-        guard room.kind == .thread, threadReachesUser else {
-            return answer(.init(key: key, reply: .receipt(Delivery())))
-        }
-        let asUser = Request(.sendToUser(room.id), key: request.key)
-        let owner = workers[map.shard(ofUser: room.id)]
-        send(asUser, text: text, key, to: [owner], mode: .receipts, now: now)
     }
 
     /// True where a request with this key was answered before, or is under way: then it is, or will be, answered.

@@ -13,6 +13,7 @@ extension Worker {
         sockets.unwatchAll()
         link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager))))
         Fault.at(.frozen)
+        if let slot = Fault.damagedSlot { sockets.arena.slot(slot).identity = 0 }
         link.send(.frozen)
     }
 

@@ -104,6 +104,7 @@ final class Worker {
             limits: .init(
                 messageBytes: Int(contract.client.maxMessageBytes),
                 queueBytes: Int(contract.client.queueBytes),
+                partialBytes: Int(contract.limits.partialMessageBytes),
                 compressionMinBytes: Int(contract.client.compressionMinBytes)
             ),
             tally: tally

@@ -5,7 +5,10 @@ import Testing
 /// An answer says what is so: the same however many shards there are, and nothing that was asked is left out silently.
 @Suite(.serialized) struct AnswersAreHonestTests {
     @Test(arguments: [(1, 2), (2, 1), (2, 3), (1, 3)])
-    func `a key gets the first answer again, whatever the number of shards is by then`(before: Int, after: Int)
+    func `a key gets the first answer again, whatever the number of shards is by then`(
+        before: Int,
+        after: Int
+    )
         async throws
     {
         try await TestServer.with(workers: before) { server in
@@ -29,7 +32,9 @@ import Testing
             for number in paths.indices { #expect(try await publish(number) == first[number], "\(paths[number])") }
             #expect(try await server.control(["scale", "\(before)"]).code == 0)
             for number in paths.indices { #expect(try await publish(number) == first[number], "\(paths[number])") }
-            for user in users.dropFirst(2) { #expect(try await clients.messages(user, count: 4) == ["0", "1", "2", "4"]) }
+            for user in users.dropFirst(2) {
+                #expect(try await clients.messages(user, count: 4) == ["0", "1", "2", "4"])
+            }
             #expect(await clients.messages("late").isEmpty)
         }
     }
@@ -63,7 +68,9 @@ import Testing
         }
     }
 
-    @Test func `a parameter that is not known, or is given twice, is refused before anything is delivered`() async throws {
+    @Test func `a parameter that is not known, or is given twice, is refused before anything is delivered`()
+        async throws
+    {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice", "&thread_id=t"))])
@@ -91,7 +98,8 @@ import Testing
 
     @Test func `a variable of ours that means nothing is named once, those of others are not`() async throws {
         let environment = [
-            "MARTLET_CLIENT_LISTN": "127.0.0.1:1", "MARTLET_SERVICE_HOST": "10.0.0.1", "MARTLET_PORT": "tcp://10.0.0.1:80",
+            "MARTLET_CLIENT_LISTN": "127.0.0.1:1", "MARTLET_SERVICE_HOST": "10.0.0.1",
+            "MARTLET_PORT": "tcp://10.0.0.1:80",
             "MARTLET_API_PORT_8001_TCP_ADDR": "10.0.0.1", "MARTLET_API_SERVICE_PORT_HTTP": "8001",
         ]
         try await TestServer.with(environment: environment) { server in

@@ -52,6 +52,49 @@ import Testing
         }
     }
 
+    private static let windows = """
+        import asyncio, sys
+        from websockets.asyncio.client import connect
+        from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+        async def one(url, bits):
+            asked = ClientPerMessageDeflateFactory(server_max_window_bits=bits, compress_settings={"memLevel": 5})
+            async with connect(url + f"&user=w{bits}", max_size=None, compression=None, extensions=[asked]) as ws:
+                agreed = ws.protocol.extensions[0]
+                await ws.recv()
+                print("agreed", bits, agreed.remote_max_window_bits, flush=True)
+                print("heard", bits, hash(await ws.recv()), hash(await ws.recv()), flush=True)
+        async def main():
+            await asyncio.gather(*(one(sys.argv[1], bits) for bits in (9, 10, 12, 15, None)))
+        asyncio.run(main())
+        """
+
+    @Test func `a client with a small window gets what it can expand, and the others what they always got`()
+        async throws
+    {
+        try await TestServer.with { server in
+            let url = "ws://\(server.client)/ws?x=1"
+            let client = try Subprocess(WebSocketClients.python, ["-c", Self.windows, url])
+            try await client.lines.wait("five agreements") { $0.count { $0.text.hasPrefix("agreed") } == 5 }
+            // What repeats further away than small windows reach.
+            let piece = (0..<30_000).map { String(($0 &* 2_654_435_761) % 97, radix: 36) }.joined()
+            for text in [piece + piece, String(repeating: "é", count: 3000)] {
+                let file = server.folder + "/body.json"
+                try "\"\(text)\"".write(toFile: file, atomically: true, encoding: .utf8)
+                let sent = try await server.request("POST", "/v1/broadcast", body: "@\(file)")
+                #expect(try sent.decoded(TestServer.Receipt.self) == .init(matched: 5, delivered: 5))
+                // Those who have gone through a restart know their windows still.
+                #expect(try await server.control(["restart", "--all"]).code == 0)
+            }
+            #expect(try await client.waitForEnd() == 0)
+            let lines = await client.lines.events.map(\.text)
+            for bits in ["9 9", "10 10", "12 12", "15 15", "None 15"] {
+                #expect(lines.contains("agreed \(bits)"), "\(lines)")
+            }
+            let heard = lines.filter { $0.hasPrefix("heard") }.map { $0.split(separator: " ").dropFirst(2) }
+            #expect(heard.count == 5 && Set(heard).count == 1, "the same for all")
+        }
+    }
+
     @Test func `where it is switched off nobody gets it`() async throws {
         try await TestServer.with(environment: ["MARTLET_CLIENT_COMPRESSION": "false"]) { server in
             let answer = try await server.curl([

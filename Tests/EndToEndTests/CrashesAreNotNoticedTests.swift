@@ -60,6 +60,60 @@ import Testing
         }
     }
 
+    @Test(arguments: [128, 256, 1024])
+    func `clients take no descriptors that backends, others on their way, or the next worker need`(
+        _ openFiles: Int
+    )
+        async throws
+    {
+        try await TestServer.with(openFiles: openFiles) { server in
+            #expect(
+                await server.log().contains {
+                    $0.contains("limits.connections") && $0.contains("open_files=\(openFiles)")
+                }
+            )
+            let clients = try WebSocketClients()
+            let users = (0..<openFiles * 2).map { "user-\($0)" }
+            let answers = try await clients.attemptAll(users.map { ($0, server.webSocket($0)) })
+            let opened = Set(answers.filter { $0.ev == "open" }.map(\.name))
+            let refused = answers.filter { $0.ev == "refused" }
+            #expect(opened.count >= openFiles / 8 && !refused.isEmpty)
+            let isTold = refused.allSatisfy { $0.status == 503 && $0.body?.contains("\"code\":\"full\"") == true }
+            #expect(isTold, "\(refused.filter { $0.status != 503 }.prefix(3))")
+            // Backends are served, on both shards.
+            for user in users.prefix(40) {
+                let isOpen = opened.contains(user)
+                #expect(try await server.publish("1", toUser: user).matched == (isOpen ? 1 : 0))
+            }
+            for shard in try await server.statistics().shards { kill(shard.pid, SIGKILL) }
+            try await server.waitForStatistics("all shards back") { statistics in
+                statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == 2 }
+            }
+            let restart = try await server.control(["restart", "--all"])
+            #expect(restart.code == 0, "\(restart.error)")
+            for user in opened {
+                #expect(try await server.publish("2", toUser: user) == .init(matched: 1, delivered: 1))
+            }
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+    }
+
+    @Test func `a connection that cannot be taken over is told to come again`() async throws {
+        let faults = Faults()
+        try faults.plan("damage slot 1 0")
+        try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("bob"))])
+            #expect(try await server.control(["restart", "--all"]).code == 0)
+            #expect(try await clients.closeCode("a") == 1012)
+            #expect(try await server.publish("1", toUser: "bob") == .init(matched: 1, delivered: 1))
+            #expect(try await server.publish("1", toUser: "alice") == .init(matched: 0, delivered: 0))
+            let metrics = try await server.request("GET", "/metrics").body
+            #expect(metrics.contains("martlet_closes_total{code=\"1012\"} 1"))
+        }
+        faults.remove()
+    }
+
     @Test func `rooms, bindings, metadata and remembered answers outlive a worker`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()

@@ -120,7 +120,8 @@ import Testing
     @Test func `a client listener lets go of those who ask nothing, or only once, and so does the API of strangers`()
         async throws
     {
-        try await Self.withServer(["MARTLET_CLIENT_HANDSHAKE_TIMEOUT": "200ms"]) { server in
+        let environment = ["MARTLET_CLIENT_HANDSHAKE_TIMEOUT": "200ms", "MARTLET_API_TIMEOUT": "200ms"]
+        try await Self.withServer(environment) { server in
             for arguments in [
                 ["silent", server.client, "20", "30"], ["silent", server.client, "20", "30", "asking"],
                 ["silent", server.api, "20", "30"],

@@ -125,6 +125,12 @@ import Testing
                     #expect(answer.ev == "open", "\(name): \(answer.body ?? "")")
                     let user = name.contains("other user") ? "bob" : name.contains("non-ASCII") ? "用户1" : "alice"
                     #expect(try await clients.greeting(name).contains("\"user_id\":\"\(user)\""))
+                    if name == "good in nanoseconds" {
+                        let id =
+                            try await clients.greeting(name).firstMatch(of: /"connection_id":"([0-9a-z]+)"/)?.1 ?? ""
+                        let shown = try await server.request("GET", "/v1/connections/\(id)", key).body
+                        #expect(shown.contains("\"expires_at\":\"9999-12-31T23:59:59.000Z\""), "\(shown)")
+                    }
                 } else {
                     let code = name.dropFirst(4).prefix { $0 != " " }
                     #expect(answer.status == 401 && answer.body?.contains("\"code\":\"\(code)\"") == true, "\(name)")
@@ -152,6 +158,22 @@ import Testing
                 protocols: ["martlet", "bearer.\(token)"]
             )
             #expect(browser.ev == "open" && browser.protocol == "martlet")
+            // A site that is protected by a password itself has the browser send that along.
+            let protected = try await clients.attempt(
+                "protected",
+                "ws://\(server.client)/ws",
+                protocols: ["martlet", "bearer.\(token)"],
+                headers: ["Authorization": "Basic YTpi"]
+            )
+            #expect(protected.ev == "open")
+            let basic = try await clients.attempt(
+                "basic",
+                "ws://\(server.client)/ws",
+                headers: ["Authorization": "Basic YTpi"]
+            )
+            #expect(basic.status == 401 && basic.body?.contains("token_missing") == true)
+            let alone = try await clients.attempt("alone", "ws://\(server.client)/ws", protocols: ["bearer.\(token)"])
+            #expect(alone.status == 400 && alone.body?.contains("subprotocol_missing") == true)
             #expect(try await clients.attempt("query", "ws://\(server.client)/ws?token=\(token)").ev == "open")
         }
         try await Self.withServer { server, tokens in

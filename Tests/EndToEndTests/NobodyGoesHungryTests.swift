@@ -11,11 +11,11 @@ import Testing
     }
 
     /// One worker, which is replaced when it does not say for a second that it lives.
-    private func report(_ mode: String) async throws -> Report {
+    private func report(_ mode: String, _ more: [String: String] = [:]) async throws -> Report {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
             "MARTLET_LIMITS_MESSAGES_PER_SECOND": "20", "MARTLET_LIMITS_MESSAGE_BURST": "20",
-        ]
+        ].merging(more) { $1 }
         nonisolated(unsafe) var report: Report?
         try await TestServer.with(workers: 1, environment: environment) { server in
             let run = try await Subprocess.run(
@@ -35,6 +35,50 @@ import Testing
         let report = try await report("bombs")
         // Who is served no faster than the rate is not over it, so a slow build closes nobody.
         #expect(Set(report.codes.keys).isSubset(of: ["4429"]) && report.pongs > 5, "\(report)")
+    }
+
+    @Test(arguments: ["pongs", "fragments"])
+    func `clients who send without an end what no message comes of are over their rate`(mode: String) async throws {
+        let report = try await report(mode)
+        // Who is closed while it sends may find its connection reset.
+        let ended = report.codes["4429", default: 0] + report.codes["reset", default: 0]
+        #expect(ended == 8 && report.codes["4429", default: 0] > 0 && report.pongs > 10, "\(report)")
+    }
+
+    @Test func `clients who join and leave, with all that they are in`() async throws {
+        let report = try await report("joins", ["MARTLET_LIMITS_MESSAGES_PER_SECOND": "0"])
+        #expect(report.answers > 16 * 250 && report.pongs > 5, "\(report)")
+    }
+
+    @Test func `a join counts by what it costs: all that the connection is in is copied for it`() async throws {
+        let environment = ["MARTLET_LIMITS_MESSAGES_PER_SECOND": "1", "MARTLET_LIMITS_MESSAGE_BURST": "400"]
+        try await TestServer.with(workers: 1, environment: environment) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("few", server.webSocket("few")), ("many", server.webSocket("many"))])
+            func join(_ name: String, _ room: String) {
+                clients.send(name, "{\"type\":\"join_thread\",\"thread_id\":\"\(room)\"}")
+            }
+            for number in 0..<120 { join("many", "\(number)" + String(repeating: "x", count: 250)) }
+            let joined = try await clients.messages("many", count: 120)
+            #expect(joined.allSatisfy { $0.contains("thread_joined") })
+            // 31 KB by now, read and written: each counts twice.
+            for number in 0..<300 {
+                join("few", "\(number % 2)")
+                join("many", "y\(number % 2)")
+            }
+            let few = try await clients.messages("few", count: 300)
+            #expect(few.allSatisfy { $0.contains("thread_joined") })
+            let many = try await clients.messages("many", count: 420).suffix(300)
+            let refused = many.count { $0.contains("rate_limited") }
+            #expect((120...240).contains(refused), "280 were left, at two each: \(refused)")
+        }
+    }
+
+    @Test func `clients who say nearly all of a large message and then nothing are bounded together`() async throws {
+        let report = try await report("partial", ["MARTLET_LIMITS_PARTIAL_MESSAGE_BYTES": "16777216"])
+        // Each has up to 2 MiB for its 900 KB.
+        let refused = report.codes["1013", default: 0] + report.codes["reset", default: 0]
+        #expect((40...58).contains(refused) && report.codes["1013", default: 0] > 0 && report.pongs > 10, "\(report)")
     }
 
     @Test func `strangers who send requests without an end`() async throws {

@@ -42,7 +42,7 @@ import Testing
     }
 
     private func restart(_ server: TestServer, _ count: Int) async throws {
-        let url = "http://x/v1/shards/{0,1}/restart?[1-\(count / 2)]"
+        let url = "http://x/v1/shards/{0,1}/restart#[1-\(count / 2)]"
         let run = try await Subprocess.run(
             "/usr/bin/curl",
             ["-s", "--unix-socket", server.controlSocket, "-X", "POST", url]

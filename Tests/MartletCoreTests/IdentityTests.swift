@@ -54,6 +54,23 @@ import Testing
     }
 }
 
+@Suite struct TokenTextIsExactTests {
+    @Test func `an issuer and an audience are compared byte for byte`() throws {
+        var claims = TokenClaims()
+        claims.subject = "u"
+        claims.expiresAt = 100
+        // The same to look at: é as one character, and as two.
+        (claims.issuer, claims.audiences) = ("caf\u{E9}", ["caf\u{E9}"])
+        try TokenPolicy(issuer: "caf\u{E9}", audience: "caf\u{E9}", leeway: 0).check(claims, now: 0)
+        #expect(throws: TokenProblem.issuer) {
+            try TokenPolicy(issuer: "cafe\u{301}", audience: nil, leeway: 0).check(claims, now: 0)
+        }
+        #expect(throws: TokenProblem.audience) {
+            try TokenPolicy(issuer: nil, audience: "cafe\u{301}", leeway: 0).check(claims, now: 0)
+        }
+    }
+}
+
 @Suite struct OriginPolicyTests {
     @Test(
         arguments: [
@@ -95,13 +112,15 @@ import Testing
 
     @Test func `a pattern that cannot work is named`() {
         for good in [
-            "*", "https://a.com", "http://localhost:3000", "https://*.a.com", "capacitor://localhost", "null", "file://",
+            "*", "https://a.com", "http://localhost:3000", "https://*.a.com", "capacitor://localhost", "null",
+            "file://",
             "chrome-extension://abc", "https://[::1]:8443",
         ] {
             #expect(OriginPolicy.problem(good) == nil)
         }
         for bad in [
-            "a.com", "https://a.com/", "https://a*.com", "https://*.*.com", "", "https://a.com/path", "https://", "://a",
+            "a.com", "https://a.com/", "https://a*.com", "https://*.*.com", "", "https://a.com/path", "https://",
+            "://a",
             "https://u@a.com", "1x://a",
         ] {
             #expect(OriginPolicy.problem(bad) != nil)

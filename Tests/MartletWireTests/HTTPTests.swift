@@ -45,11 +45,13 @@ import Testing
         #expect { try parse(text) } throws: { ($0 as? HTTPProblem)?.status == status }
     }
 
-    @Test(arguments: [
-        ("http://other:81/a%20b?x=1", "other:81", "/a%20b", "x=1"), ("HTTPS://Other", "Other", "/", nil),
-        ("ws://other?x", "other", "/", "x"), ("wss://[::1]:9/ws", "[::1]:9", "/ws", nil), ("/a", "h", "/a", nil),
-        ("//a/b", "h", "//a/b", nil),
-    ] as [(String, String, String, String?)])
+    @Test(
+        arguments: [
+            ("http://other:81/a%20b?x=1", "other:81", "/a%20b", "x=1"), ("HTTPS://Other", "Other", "/", nil),
+            ("ws://other?x", "other", "/", "x"), ("wss://[::1]:9/ws", "[::1]:9", "/ws", nil), ("/a", "h", "/a", nil),
+            ("//a/b", "h", "//a/b", nil),
+        ] as [(String, String, String, String?)]
+    )
     func `a target may be a whole URL, and then its host is the one that counts`(
         target: String,
         host: String,
@@ -289,10 +291,12 @@ import Testing
         #expect(exchange.isOver)
     }
 
-    @Test(arguments: [
-        (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
-        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"), (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"), (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        ] as [(Int64, String)]
+    )
     func `answers say what time it is`(seconds: Int64, text: String) {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         exchange.date = HTTPDate(unixSeconds: seconds)

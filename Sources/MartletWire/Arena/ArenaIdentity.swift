@@ -40,10 +40,13 @@ extension Arena {
 
     /// Writes a slot's identity, in place of an older one; cookie, generation and connected-at must be set before.
     ///
-    /// Its length and checksum lie before it in its chunk, so that one store puts it in force. False when there is no
-    /// memory.
+    /// False when there is no memory.
     package func setIdentity(_ identity: ArenaIdentity, of slot: ArenaSlot) -> Bool {
-        let bytes = identity.bytes
+        replaceIdentity(of: slot, by: identity.bytes)
+    }
+
+    /// Its length and checksum lie before it in its chunk, so that one store puts it in force.
+    private func replaceIdentity(of slot: ArenaSlot, by bytes: [UInt8]) -> Bool {
         guard bytes.count <= Self.largestIdentity, let chunk = allocate(8 + bytes.count) else { return false }
         let target = unsafe self.bytes(of: chunk, count: 8 + bytes.count)
         unsafe target.storeBytes(of: UInt32(bytes.count), as: UInt32.self)
@@ -54,6 +57,66 @@ extension Arena {
         slot.identity = chunk
         if old != 0 { free(old) }
         return true
+    }
+
+    /// Bytes of a slot's identity.
+    package func identityByteCount(of slot: ArenaSlot) -> Int {
+        slot.identity == 0 ? 0 : unsafe Int(bytes(of: slot.identity, count: 8).load(as: UInt32.self))
+    }
+
+    /// Who holds a slot of ours, without its rooms, of which there may be many more bytes.
+    package func bearer(of slot: ArenaSlot) throws(WireError) -> Bearer {
+        var reader = ByteReader(ownIdentity(of: slot))
+        _ = try reader.text(limit: 256)
+        return try reader.bearer()
+    }
+
+    /// Adds a room to a slot's identity; false when there is no memory.
+    ///
+    /// What is there already is copied as it is: however many rooms a connection is in, one more costs a copy.
+    package func addRoom(_ room: Room, to slot: ArenaSlot) -> Bool {
+        var bytes = ownIdentity(of: slot)
+        guard let (place, count) = try? rooms(in: bytes) else { return false }
+        var writer = ByteWriter()
+        writer.put(room)
+        bytes += writer.bytes
+        Self.store(count + 1, &bytes, at: place)
+        return replaceIdentity(of: slot, by: bytes)
+    }
+
+    /// Takes a room out of a slot's identity, where it is there; false when there is no memory.
+    package func removeRoom(_ room: Room, from slot: ArenaSlot) -> Bool {
+        var bytes = ownIdentity(of: slot)
+        guard let (place, count) = try? rooms(in: bytes) else { return false }
+        var writer = ByteWriter()
+        writer.put(room)
+        var reader = ByteReader(bytes, in: place + 4..<bytes.count)
+        for _ in 0..<count {
+            let start = reader.position
+            guard (try? reader.skipRoom()) != nil else { return false }
+            guard bytes[start..<reader.position].elementsEqual(writer.bytes) else { continue }
+            bytes.removeSubrange(start..<reader.position)
+            Self.store(count - 1, &bytes, at: place)
+            return replaceIdentity(of: slot, by: bytes)
+        }
+        return true
+    }
+
+    private func ownIdentity(of slot: ArenaSlot) -> [UInt8] {
+        let count = identityByteCount(of: slot)
+        return unsafe Array(bytes(of: slot.identity, count: 8 + count)[8...])
+    }
+
+    /// Where the number of rooms lies, and what it is.
+    private func rooms(in identity: [UInt8]) throws(WireError) -> (place: Int, count: UInt32) {
+        var reader = ByteReader(identity)
+        _ = try reader.text(limit: 256)
+        _ = try reader.bearer()
+        return (reader.position, try reader.integer())
+    }
+
+    private static func store(_ number: UInt32, _ bytes: inout [UInt8], at place: Int) {
+        for index in 0..<4 { bytes[place + index] = UInt8(truncatingIfNeeded: number >> UInt32(8 * index)) }
     }
 
     /// Reads a slot's identity, trusting nothing in it.

@@ -111,6 +111,9 @@ package struct ByteReader {
         return count
     }
 
+    /// Passes over a text.
+    mutating func skipText(limit: Int = 65536) throws(WireError) { _ = try field(limit: limit) }
+
     /// Throws where something is left.
     package func finish() throws(WireError) {
         if remaining != 0 { throw .trailingBytes }

@@ -150,7 +150,7 @@ package final class MessageDeflate {
     }
 
     deinit {
-        for unsafe made in unsafe deflating {
+        for unsafemade in unsafe deflating {
             guard let made = unsafe made else { continue }
             unsafe deflateEnd(made)
             unsafe made.deallocate()

@@ -61,6 +61,7 @@ package struct DeflateExtension: Equatable, Sendable {
     }
 
     private static func unquoted(_ value: String) -> String {
-        value.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"") ? String(value.dropFirst().dropLast()) : value
+        value.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
+            ? String(value.dropFirst().dropLast()) : value
     }
 }

@@ -1,3 +1,5 @@
+package import MartletCore
+
 /// What a WebSocket frame carries (RFC 6455, section 5.2).
 package enum Opcode: UInt8, Sendable {
     case continuation = 0
@@ -109,6 +111,12 @@ package enum FrameEncoder {
                 unsafe target[2 + index] = UInt8(truncatingIfNeeded: payloadLength >> (56 - 8 * index))
             }
         }
+    }
+
+    /// A whole close frame, as it is sent.
+    package static func closeFrame(_ reason: CloseReason) -> [UInt8] {
+        let payload = closePayload(code: reason.code, reason: reason.advice)
+        return [0x80 | Opcode.close.rawValue, UInt8(payload.count)] + payload
     }
 
     /// The payload of a close frame; the advice is cut to what fits.

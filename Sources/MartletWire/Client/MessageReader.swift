@@ -33,8 +33,15 @@ package struct MessageReader: Equatable, Sendable {
     private var utf8 = UTF8Validator()
     /// The message that was reported and not yet taken.
     private var isComplete = false
+    /// Fragments, whole or not the last of their message, that were read since this was taken; it is not kept.
+    package private(set) var fragments = 0
 
     package init() {}
+
+    package mutating func takeFragments() -> Int {
+        defer { fragments = 0 }
+        return fragments
+    }
 
     /// Bytes in front that are handled for good.
     package var consumed: Int { messageOpcode == nil ? offset : messageStart }
@@ -101,7 +108,10 @@ package struct MessageReader: Equatable, Sendable {
             guard acceptMasked(piece, mask) else { return .failed(.invalidText) }
             if header.isFinal, !utf8.isAtBoundary { return .failed(.invalidText) }
         }
-        guard header.isFinal else { return nil }
+        guard header.isFinal else {
+            fragments += 1
+            return nil
+        }
         isComplete = true
         return .message(messageOpcode ?? .text, byteCount: messageLength)
     }

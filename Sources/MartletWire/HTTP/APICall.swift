@@ -97,13 +97,13 @@ package enum APICall: Equatable, Sendable {
         }
     }
 
-    private typealias Parameters = [(name: String, value: String)]
+    private typealias Parameters = [HTTPRequest.Parameter]
 
     /// Throws where a parameter is none of these: one that is not understood may have been meant to keep a message from
     /// somebody.
     private static func check(_ parameters: Parameters, known: [String: Bool]) throws(HTTPProblem) {
         var seen: Set<String> = []
-        for (name, _) in parameters {
+        for name in parameters.map(\.name) {
             guard let mayRepeat = known[name] else {
                 let names = known.keys.sorted().joined(separator: ", ")
                 let what = known.isEmpty ? "there are none here" : "there are: \(names)"

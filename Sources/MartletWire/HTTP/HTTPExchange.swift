@@ -297,11 +297,14 @@ package struct HTTPExchange {
         guard start > 0, arrival.isHead else { return }
         if start == input.count {
             input.removeAll(keepingCapacity: input.capacity <= 65536)
-        } else {
+        } else if start > 65536 || start > input.count / 2 {
+            // Not after each of many small requests: the rest would be moved again and again.
             input.removeFirst(start)
+        } else {
+            return
         }
+        searchedTo = max(0, searchedTo - start)
         start = 0
-        searchedTo = 0
     }
 
     private mutating func flushAnswers() {

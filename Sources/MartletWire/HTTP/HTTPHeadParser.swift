@@ -146,7 +146,8 @@ package enum HTTPHeadParser {
             return (nil, path, query)
         }
         let scheme = target.prefix { $0 != ":" }
-        guard ["http", "https", "ws", "wss"].contains(scheme.lowercased()), target.dropFirst(scheme.count).hasPrefix("://")
+        guard ["http", "https", "ws", "wss"].contains(scheme.lowercased()),
+            target.dropFirst(scheme.count).hasPrefix("://")
         else { throw .badRequest("the target must be a path, or the URL of one") }
         let rest = target.dropFirst(scheme.count + 3)
         let authority = rest.prefix { $0 != "/" && $0 != "?" }

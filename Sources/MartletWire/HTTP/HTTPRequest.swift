@@ -13,14 +13,39 @@ package struct HTTPRequest: Equatable, Sendable {
         }
     }
 
+    /// A parameter of the query, decoded.
+    package struct Parameter: Equatable, Sendable {
+        package let name: String
+        package let value: String
+    }
+
     package let method: String
     /// The path as it was sent, still percent-encoded.
     package let path: String
     /// What follows `?`, still encoded; nil where there is none.
     package let query: String?
+    /// The query's parameters in order; nil where it is badly encoded.
+    package let parameters: [Parameter]?
     package let isVersion11: Bool
     package let fields: [Field]
     package let contentLength: Int?
+
+    init(
+        method: String,
+        path: String,
+        query: String?,
+        isVersion11: Bool,
+        fields: [Field],
+        contentLength: Int?
+    ) {
+        self.method = method
+        self.path = path
+        self.query = query
+        parameters = Self.parameters(query)
+        self.isVersion11 = isVersion11
+        self.fields = fields
+        self.contentLength = contentLength
+    }
 
     /// The value of a field; where it was sent several times, the values joined by commas (RFC 9110, 5.3).
     package subscript(name: String) -> String? {
@@ -64,16 +89,15 @@ package struct HTTPRequest: Equatable, Sendable {
         return segments
     }
 
-    /// The query's parameters in order; nil where it is badly encoded.
-    package var parameters: [(name: String, value: String)]? {
+    private static func parameters(_ query: String?) -> [Parameter]? {
         guard let query else { return [] }
-        var result: [(String, String)] = []
+        var result: [Parameter] = []
         for part in query.split(separator: "&") {
             let pieces = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = HTTPSyntax.percentDecoded(pieces[0], plusIsSpace: true),
                 let value = HTTPSyntax.percentDecoded(pieces.count > 1 ? pieces[1] : "", plusIsSpace: true)
             else { return nil }
-            result.append((name, value))
+            result.append(Parameter(name: name, value: value))
         }
         return result
     }

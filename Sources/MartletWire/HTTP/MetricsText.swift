@@ -93,7 +93,10 @@ package enum MetricsText {
             .connectionsPoisoned, "martlet_connections_poisoned_total",
             "Connections closed because the handling of their message ended its worker."
         ),
-        (.httpEvicted, "martlet_http_evicted_total", "Connections of HTTP that made room for others."),
+        (
+            .httpEvicted, "martlet_http_evicted_total",
+            "Connections of HTTP that were closed, or refused, for want of room."
+        ),
         (.httpUnread, "martlet_http_unread_total", "Connections of HTTP whose peer did not read its answers."),
         (.bodiesRefused, "martlet_bodies_refused_total", "Requests refused as too many bodies were under way."),
         (

@@ -68,6 +68,12 @@ extension ByteReader {
         return Room(kind, try text(limit: 256))
     }
 
+    /// Passes over a room.
+    mutating func skipRoom() throws(WireError) {
+        _ = try integer(UInt8.self)
+        try skipText(limit: 256)
+    }
+
     package mutating func texts(limit: Int = 65536) throws(WireError) -> [String] {
         var texts: [String] = []
         for _ in 0..<(try count(ofAtLeast: 4)) { texts.append(try text(limit: limit)) }

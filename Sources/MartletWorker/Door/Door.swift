@@ -76,10 +76,13 @@ final class Door {
         if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
         if peer.isLingering { return peer.lastReceived + Self.lingering }
         if peer.exchange.isReceivingBody { return peer.lastReceived + settings.timeout }
-        if peer.exchange.isMidRequest || !peer.hasAsked { return peer.since + settings.handshakeTimeout }
+        let isWithinHead = peer.exchange.isMidRequest || !peer.hasAsked
+        switch peer.kind {
+        case .client: return (isWithinHead ? peer.since : peer.lastReceived) + settings.handshakeTimeout
         // Backends keep their connections; the kernel finds those that have vanished.
-        if peer.kind == .api { return peer.isKnown ? nil : peer.lastReceived + settings.timeout }
-        return peer.lastReceived + settings.handshakeTimeout
+        case .api where peer.isKnown: return isWithinHead ? peer.lastReceived + settings.timeout : nil
+        case .api: return (isWithinHead ? peer.since : peer.lastReceived) + settings.timeout
+        }
     }
 
     /// Looks again soon, for as long as somebody has a deadline.

@@ -62,7 +62,9 @@ final class HTTPPeer {
     var token: UInt64 { Token(.peer, index: index, generation: generation).rawValue }
     var unsentCount: Int { unsent.count - unsentStart }
     /// Nothing is under way between us: it may be let go of where others need its place.
-    var isIdle: Bool { !exchange.isWaiting && !exchange.isReceivingBody && !owesBytes && batch == nil }
+    var isIdle: Bool {
+        !exchange.isWaiting && !exchange.isReceivingBody && !owesBytes && !isPutOff && batch == nil
+    }
     /// Answers are on their way to it.
     var owesBytes: Bool { unsentCount > 0 || exchange.hasOutput }
 }

@@ -34,7 +34,7 @@ final class Gathering {
     /// Connections of ours that were over before they could be taken.
     private(set) var over = 0
     /// Sockets of ours whose slots make no sense: they are closed once the shards are ours.
-    private(set) var refused: [Int32] = []
+    private(set) var refused: [(descriptor: Int32, isQuiet: Bool)] = []
 
     /// `limit`: the most descriptors that this process may have.
     init(_ contract: BirthContract, arena: Arena, board: NodeBoard, limit: Int) throws {
@@ -135,7 +135,7 @@ final class Gathering {
                 copy = try copies.copy(slot, positions, place: place)
             } catch {
                 // One connection that cannot go on keeps nobody else from going on.
-                refused.append(descriptor)
+                refused.append((descriptor, source.isQuiet(slot, positions)))
                 continue
             }
             guard let copy else { throw TakeOverProblem("the shared memory is full") }

@@ -14,6 +14,8 @@ final class Inheritance {
     private(set) var sockets: [Int: (descriptor: Int32, positions: StreamPositions)] = [:]
     /// Slots whose connections were over before anybody took them.
     private(set) var over: Set<Int> = []
+    /// Slots to whose clients nothing is on its way: all that was written is recorded, and nothing waits.
+    private(set) var quiet: Set<Int> = []
     /// Sockets that belong to no slot: backends', and clients' whose upgrade was not answered.
     private(set) var strangers: [Int32] = []
 
@@ -41,6 +43,7 @@ final class Inheritance {
                 if stream.isOver { over.insert(occupied.slot) }
                 let positions = StreamPositions(written: stream.written, read: stream.read)
                 sockets[occupied.slot] = (descriptor, positions)
+                if arena.isQuiet(occupied.slot, positions) { quiet.insert(occupied.slot) }
                 if (try? arena.check(occupied.slot, positions)) != nil {
                     found.kept += 1
                 } else if !stream.isOver {

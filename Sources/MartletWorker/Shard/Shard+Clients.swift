@@ -182,7 +182,7 @@ extension Shard {
         on manager: isolated WebSocketManager
     ) -> Bool {
         if sockets.arena.slot(slot).flags.contains(.echo) { return true }
-        guard isWithinRate(slot, manager) else { return false }
+        guard isWithinRate(slot, isTold: opcode != .continuation && opcode != .pong) else { return false }
         if opcode != .binary { return true }
         manager.received(byteCount: byteCount)
         close(slot, .unsupportedData)
@@ -227,8 +227,9 @@ extension Shard {
         sockets.close(slot, code: reason.code, reason: reason.advice)
     }
 
-    /// False where the client says more than it may: then it has been told, or closed.
-    private func isWithinRate(_ index: Int, _ manager: isolated WebSocketManager) -> Bool {
+    /// False where the client says more than it may: then it has been told (where it `isTold` of what it can leave out), or
+    /// closed.
+    private func isWithinRate(_ index: Int, isTold: Bool) -> Bool {
         guard let messageLimit else { return true }
         let slot = sockets.arena.slot(index)
         var (state, strikes) = (slot.rateState, slot.strikes)
@@ -237,7 +238,7 @@ extension Shard {
         slot.strikes = strikes
         switch verdict {
         case .pass: return true
-        case .refuse(let wait): say(ServerMessage.rateLimited(waitMilliseconds: wait), to: index)
+        case .refuse(let wait): if isTold { say(ServerMessage.rateLimited(waitMilliseconds: wait), to: index) }
         case .close: close(index, .tooManyMessages)
         }
         tally.counters[.messagesRateLimited] += 1
@@ -253,16 +254,25 @@ extension Shard {
         slot.rateState = state
     }
 
+    /// What is done for few bytes of a client, and costs as if there were many: all that it is and is in is copied.
+    private func chargeIdentity(_ index: Int) {
+        charge(index, 2 * sockets.arena.identityByteCount(of: sockets.arena.slot(index)))
+    }
+
     private func join(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
-        guard let identity = try? sockets.arena.identity(ofSlot: slot), let gatekeeper else {
+        chargeIdentity(slot)
+        guard let bearer = try? sockets.arena.bearer(of: sockets.arena.slot(slot)), let gatekeeper else {
             return close(slot, .internalError)
         }
-        guard gatekeeper.mayJoin(room, identity.bearer) else {
+        guard gatekeeper.mayJoin(room, bearer) else {
             return complain("forbidden", "the token does not name this \(room.kind.name)", to: slot)
         }
-        switch manager.join(room, connection: sockets.locals[slot].id) {
+        let entry = manager.join(room, connection: sockets.locals[slot].id)
+        switch entry {
         case .joined, .alreadyThere:
-            keepRooms(slot, manager)
+            if entry == .joined, !sockets.arena.addRoom(room, to: sockets.arena.slot(slot)) {
+                return close(slot, .tryAgainLater)
+            }
             joined(slot, on: manager)
             say(ServerMessage.room(room, isJoined: true), to: slot)
         case .tooMany: complain("too_many_rooms", "a connection may be in 256 rooms", to: slot)
@@ -271,19 +281,21 @@ extension Shard {
     }
 
     private func leave(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
+        chargeIdentity(slot)
         let id = sockets.locals[slot].id
-        if room.kind == .thread, let user = manager.connection(id)?.user, manager.isBound(user: user, toThread: room.id) {
+        if room.kind == .thread, let user = manager.connection(id)?.user, manager.isBound(user: user, toThread: room.id)
+        {
             complain("bound", "the backend has put this user into the thread: it alone can end that", to: slot)
         } else if manager.leave(room, connection: id) {
-            tellOfLeaving(room, slot, manager)
+            tellOfLeaving(room, slot)
         } else {
             complain("not_in_\(room.kind.name)", "this connection is not in the \(room.kind.name)", to: slot)
         }
     }
 
     /// A connection is out of a room, and hears so.
-    func tellOfLeaving(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
-        keepRooms(slot, manager)
+    func tellOfLeaving(_ room: Room, _ slot: Int) {
+        if !sockets.arena.removeRoom(room, from: sockets.arena.slot(slot)) { return close(slot, .tryAgainLater) }
         say(ServerMessage.room(room, isJoined: false), to: slot)
     }
 
@@ -308,6 +320,7 @@ extension Shard {
     /// A client renews its token: it may stay, and is in the rooms that the new one names.
     private func authenticate(_ token: String, _ index: Int, _ manager: isolated WebSocketManager) {
         let slot = sockets.arena.slot(index)
+        chargeIdentity(index)
         guard var identity = try? sockets.arena.identity(ofSlot: index), let gatekeeper else {
             return close(index, .internalError)
         }

@@ -8,10 +8,14 @@ extension Shard {
     /// How long before its end a client is told that its token expires.
     private static let expiryWarning: Int64 = 30000
 
-    /// A new connection is pinged from now on, and closed when its token ends.
-    func watchHealth(of index: Int) {
+    /// A connection is pinged from now on, and closed when its token ends.
+    ///
+    /// `share`: the part of the interval, from 0 to 1, after which it is pinged first; it does not fall from call to call in a
+    /// turn.
+    func watchHealth(of index: Int, share: Double = 1) {
         let generation = sockets.locals[index].generation
-        pings.append(index, generation, deadline: unsafe sockets.loop.now + contract.timing.heartbeatInterval)
+        let wait = UInt64(Double(contract.timing.heartbeatInterval) * share)
+        pings.append(index, generation, deadline: unsafe sockets.loop.now + wait)
         setHealthTimer()
         watchExpiry(of: index)
     }

@@ -17,9 +17,9 @@ extension Shard {
         self.gatekeeper = gatekeeper
         let recovery = sockets.arena.recover(inheritance.sockets.mapValues(\.positions))
         var places: [Int: Int] = [:]
-        for index in recovery.slots {
+        for (number, index) in recovery.slots.enumerated() {
             guard let descriptor = inheritance.sockets[index]?.descriptor else { continue }
-            restore(index, descriptor, manager)
+            restore(index, descriptor, share: Self.share(number, of: recovery.slots.count), manager)
             let place = Int(sockets.arena.slot(index).addressPlace)
             if place >= 0 { places[place, default: 0] += 1 }
         }
@@ -41,12 +41,11 @@ extension Shard {
         on manager: isolated WebSocketManager
     ) -> Adoption {
         self.gatekeeper = gatekeeper
-        for (index, descriptor) in gathering.taken { restore(index, descriptor, manager) }
-        for _ in 0..<gathering.over { tally.counters.closed(with: CloseLabel.abnormal) }
-        for descriptor in gathering.refused {
-            closeDescriptor(descriptor)
-            tally.counters.closed(with: CloseReason.internalError.code)
+        for (number, (index, descriptor)) in gathering.taken.enumerated() {
+            restore(index, descriptor, share: Self.share(number, of: gathering.taken.count), manager)
         }
+        for _ in 0..<gathering.over { tally.counters.closed(with: CloseLabel.abnormal) }
+        for (descriptor, isQuiet) in gathering.refused { sendAway(descriptor, isQuiet: isQuiet) }
         goOn(with: gathering.taken.map(\.slot), gathering.bindings, interrupted: nil, on: manager)
         var outcome = Adoption()
         outcome.kept = gathering.taken.count
@@ -70,7 +69,15 @@ extension Shard {
         }
     }
 
-    private func restore(_ index: Int, _ descriptor: Int32, _ manager: isolated WebSocketManager) {
+    /// Who is taken over is pinged one after the other, not all at once.
+    private static func share(_ number: Int, of count: Int) -> Double { Double(number + 1) / Double(count) }
+
+    private func restore(
+        _ index: Int,
+        _ descriptor: Int32,
+        share: Double,
+        _ manager: isolated WebSocketManager
+    ) {
         guard let identity = try? sockets.arena.identity(ofSlot: index) else { return }
         let slot = sockets.arena.slot(index)
         let id = ConnectionID(identity.connection)
@@ -92,18 +99,32 @@ extension Shard {
         if slot.pingSentAt > now { slot.pingSentAt = 0 }
         if slot.lastReceived > now { slot.lastReceived = now }
         slot.expiresAt = min(max(slot.expiresAt, 0), Gatekeeper.latestExpiry)
-        watchHealth(of: index)
+        watchHealth(of: index, share: share)
         if slot.pingSentAt != 0 { expectPong(of: index, sentAt: slot.pingSentAt) }
     }
 
-    /// Sockets whose slots make no sense, and those of no slot, are closed; their kernel's end of file tells the peers.
+    /// Sockets whose slots make no sense, and those of no slot, are closed.
     private func closeRefused(_ recovery: Arena.Recovery, _ inheritance: Inheritance) {
         for index in recovery.refused {
-            if let descriptor = inheritance.sockets[index]?.descriptor { closeDescriptor(descriptor) }
-            let isOver = inheritance.over.contains(index)
-            tally.counters.closed(with: isOver ? CloseLabel.abnormal : CloseReason.internalError.code)
+            let descriptor = inheritance.sockets[index]?.descriptor
+            if inheritance.over.contains(index) {
+                descriptor.map(closeDescriptor)
+                tally.counters.closed(with: CloseLabel.abnormal)
+            } else if let descriptor {
+                sendAway(descriptor, isQuiet: inheritance.quiet.contains(index))
+            }
         }
         for descriptor in inheritance.strangers { closeDescriptor(descriptor) }
+    }
+
+    /// Closes a connection that could not be kept.
+    ///
+    /// `isQuiet`: no frame to it was half sent, so that it can be told to reconnect.
+    private func sendAway(_ descriptor: Int32, isQuiet: Bool) {
+        let reason = CloseReason.serviceRestart
+        if isQuiet { _ = StreamSocket.send(descriptor, FrameEncoder.closeFrame(reason).span) }
+        closeDescriptor(descriptor)
+        tally.counters.closed(with: isQuiet ? reason.code : CloseLabel.abnormal)
     }
 
     /// A client whose message ends its worker again and again is closed, and the message is not handled.

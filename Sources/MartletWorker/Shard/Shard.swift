@@ -163,7 +163,7 @@ final class Shard {
                 if changed { record.unbind(user: user, thread: thread) }
                 // However they came in: whoever is told that a user is out of it relies on that.
                 let left = manager.leave(.thread(thread), user: user)
-                for connection in left { tellOfLeaving(.thread(thread), connection.handle, manager) }
+                for connection in left { tellOfLeaving(.thread(thread), connection.handle) }
                 announceRooms(on: manager)
                 return left.isEmpty ? .bound(changed) : .left(left.count)
             case .statistics, .batch, .makeToken, .checkToken: return .failed(.malformed)

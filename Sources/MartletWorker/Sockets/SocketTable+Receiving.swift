@@ -5,6 +5,9 @@ internal import MartletWire
 extension SocketTable {
     /// Asked of each message of an open connection before anything is done for it, with its length on the wire: false
     /// where it is not handled.
+    ///
+    /// So it is of pings, of pongs that nobody has asked for, and, as `continuation`, of so many fragments of a message
+    /// (``SocketTable/fragmentsPerEvent``).
     typealias Judge = (Opcode, Int) -> Bool
     /// Called with each message that is handled, whole, expanded and unmasked; valid during the call.
     typealias Deliver = (Opcode, Span<UInt8>) -> Void
@@ -106,6 +109,9 @@ extension SocketTable {
 
     // MARK: Reading messages
 
+    /// So many fragments count as a message.
+    static let fragmentsPerEvent = 64
+
     private func read(
         _ index: Int,
         _ slot: ArenaSlot,
@@ -124,6 +130,7 @@ extension SocketTable {
         while !isOver, !locals[index].isGone {
             var before = reader
             let event = reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates))
+            if reader.fragments > 0 { judgeFragments(index, slot, reader.takeFragments(), judge) }
             if case .needsMore(let expected) = event {
                 keep(index, slot, &reader, buffer, expected, bytes)
                 return
@@ -198,7 +205,8 @@ extension SocketTable {
             }
         case .ping(let payload):
             if slot.state == .open, judge(.ping, payload.count) { deliver(.ping, payload.span) }
-        case .pong(let payload): receivedPong(slot, payload)
+        case .pong(let payload):
+            if !receivedPong(slot, payload), slot.state == .open { _ = judge(.pong, payload.count) }
         case .close(let code):
             receivedClose(index, slot, code)
             return true
@@ -209,16 +217,26 @@ extension SocketTable {
         return false
     }
 
-    /// A pong with our last ping's payload tells how long both were on their way.
-    private func receivedPong(_ slot: ArenaSlot, _ payload: [UInt8]) {
+    /// Fragments cost us as messages do, though they say less.
+    private func judgeFragments(_ index: Int, _ slot: ArenaSlot, _ count: Int, _ judge: Judge) {
+        locals[index].fragments += count
+        while locals[index].fragments >= Self.fragmentsPerEvent {
+            locals[index].fragments -= Self.fragmentsPerEvent
+            if slot.state == .open { _ = judge(.continuation, Self.fragmentsPerEvent) }
+        }
+    }
+
+    /// A pong with our last ping's payload tells how long both were on their way; false where it is another one.
+    private func receivedPong(_ slot: ArenaSlot, _ payload: [UInt8]) -> Bool {
         let sentAt = slot.pingSentAt
         guard sentAt != 0, payload.count == 8, payload.reversed().reduce(0, { $0 << 8 | UInt64($1) }) == sentAt else {
-            return
+            return false
         }
         let roundTrip = unsafe loop.now - sentAt
         slot.pingSentAt = 0
         slot.roundTrip = UInt32(clamping: max(1, roundTrip / 1000))
         tally.counters[Timing.roundTrip].observe(roundTrip)
+        return true
     }
 
     private func receivedClose(_ index: Int, _ slot: ArenaSlot, _ code: UInt16?) {
@@ -312,6 +330,10 @@ extension SocketTable {
         length: Int,
         _ fill: (UnsafeMutableRawBufferPointer) -> Void
     ) {
+        let more = Self.counted(capacity) - Self.counted(Int(buffer.capacity))
+        guard more <= 0 || partialBytes + more <= limits.partialBytes else {
+            return refusePartial(index, slot)
+        }
         guard let made = unsafe arena.makeReceiveChunk(capacity, filled: length, fill) else {
             markGone(index)
             return
@@ -322,8 +344,20 @@ extension SocketTable {
             length: UInt32(length),
             position: buffer.position
         )
+        partialBytes += Self.counted(Int(made.capacity))
         free(buffer)
     }
+
+    /// There is no room for what this client has begun to say.
+    private func refusePartial(_ index: Int, _ slot: ArenaSlot) {
+        tally.counters[.partialMessagesRefused] += 1
+        fail(index, slot, .tryAgainLater)
+        freeReceiveChunk(slot)
+        slot.reader = MessageReader()
+    }
+
+    /// What a receive chunk counts of what all may hold: a few bytes of everybody are nobody's fault.
+    static func counted(_ capacity: Int) -> Int { capacity > 16384 ? capacity : 0 }
 
     private func freeReceiveChunk(_ slot: ArenaSlot) {
         let buffer = slot.received
@@ -333,6 +367,8 @@ extension SocketTable {
     }
 
     private func free(_ buffer: ArenaSlot.ReceiveBuffer) {
-        if buffer.chunk != 0, buffer.chunk != ArenaSlot.ReceiveBuffer.landing { arena.free(buffer.chunk) }
+        guard buffer.chunk != 0, buffer.chunk != ArenaSlot.ReceiveBuffer.landing else { return }
+        partialBytes -= Self.counted(Int(buffer.capacity))
+        arena.free(buffer.chunk)
     }
 }

@@ -22,6 +22,8 @@ final class SocketTable: Transport {
         var isHeld = false
         /// Waits in the list of slots whose turn to be read is later.
         var isPutOff = false
+        /// Fragments since the last that counted as a message.
+        var fragments = 0
         /// When the end of its token is looked at next, in Unix milliseconds; max: it is far.
         var expiryEntry = UInt64.max
     }
@@ -29,6 +31,8 @@ final class SocketTable: Transport {
     struct Limits {
         var messageBytes: Int
         var queueBytes: Int
+        /// What is held of messages whose ends have not come, of all connections.
+        var partialBytes = Int.max
         /// Shorter messages are not compressed.
         var compressionMinBytes = Int.max
         /// How long a peer gets to answer our close frame.
@@ -55,6 +59,8 @@ final class SocketTable: Transport {
     var later = LaterQueue()
     /// Bytes in all queues.
     var queuedBytes = 0
+    /// Bytes of all receive chunks that count (``counted(_:)``).
+    var partialBytes = 0
     let tally: Tally
     /// Where messages are unmasked; grows to the largest and shrinks again.
     var scratch = Scratch()
@@ -156,6 +162,7 @@ final class SocketTable: Transport {
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
         queuedBytes += Int(slot.queuedBytes)
+        partialBytes += Self.counted(Int(slot.received.capacity))
         guard watch(descriptor, index, slot) else { return markGone(index) }
         if slot.state == .closing {
             unsafe closing.append(index, slot.generation, deadline: loop.now + limits.closeTimeout)
@@ -222,6 +229,7 @@ final class SocketTable: Transport {
     func release(_ index: Int) {
         let slot = arena.slot(index)
         queuedBytes -= Int(slot.queuedBytes)
+        partialBytes -= Self.counted(Int(slot.received.capacity))
         if slot.state == .open { tally.counters[.messagesDropped] += arena.queueCount(of: slot) }
         let descriptor = locals[index].descriptor
         loop.deregister(descriptor)
@@ -293,106 +301,5 @@ final class SocketTable: Transport {
         if code == CloseReason.tooSlow.code { dropQueue(of: slot) }
         slot.closeCode = code
         beginClosing(handle, slot, payload: FrameEncoder.closePayload(code: code, reason: reason))
-    }
-
-    // MARK: Queueing
-
-    /// Frames a message once, in the arena.
-    func prepare(_ opcode: Opcode, _ payload: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
-        let headLength = FrameEncoder.headLength(payloadLength: payload.count)
-        guard let frame = arena.makeFrame(headLength + payload.count) else { throw .outOfMemory }
-        let target = unsafe arena.frameBytes(frame)
-        unsafe FrameEncoder.writeHead(opcode, payloadLength: payload.count, to: target)
-        unsafe payload.withUnsafeBytes { source in
-            unsafe UnsafeMutableRawBufferPointer(rebasing: target[headLength...]).copyMemory(from: source)
-        }
-        return PreparedFrame(reference: frame, byteCount: UInt32(headLength + payload.count))
-    }
-
-    /// Queues one frame for one socket; a socket that cannot take it is closed.
-    func queue(_ opcode: Opcode, _ payload: Span<UInt8>, to handle: Int) {
-        guard let frame = try? prepare(opcode, payload) else {
-            markGone(handle)
-            return
-        }
-        defer { release(frame) }
-        switch send(frame, to: handle) {
-        case nil, .closed: break
-        case .queueFull: close(handle, code: CloseReason.tooSlow.code, reason: CloseReason.tooSlow.advice)
-        default: close(handle, code: CloseReason.internalError.code, reason: CloseReason.internalError.advice)
-        }
-    }
-
-    /// Starts the closing handshake with this payload behind what is queued.
-    func beginClosing(_ handle: Int, _ slot: ArenaSlot, payload: [UInt8]) {
-        slot.state = .closing
-        slot.flags.insert(.closeQueued)
-        unsafe closing.append(handle, locals[handle].generation, deadline: loop.now + limits.closeTimeout)
-        guard let frame = try? prepare(.close, payload.span) else {
-            markGone(handle)
-            return
-        }
-        defer { release(frame) }
-        guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else {
-            markGone(handle)
-            return
-        }
-        queuedBytes += Int(frame.byteCount)
-        markDirty(handle)
-    }
-
-    /// A text message's frame.
-    private static func frame(_ payload: [UInt8]) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: FrameEncoder.headLength(payloadLength: payload.count))
-        unsafe bytes.withUnsafeMutableBytes {
-            unsafe FrameEncoder.writeHead(.text, payloadLength: payload.count, to: $0)
-        }
-        return bytes + payload
-    }
-
-    private func queue(raw bytes: [UInt8], to handle: Int) -> Bool {
-        guard let frame = arena.makeFrame(bytes.count) else { return false }
-        unsafe arena.frameBytes(frame).copyBytes(from: bytes)
-        let slot = arena.slot(handle)
-        let isQueued = arena.append(frame, byteCount: UInt32(bytes.count), to: slot)
-        arena.release(frame)
-        guard isQueued else { return false }
-        queuedBytes += bytes.count
-        markDirty(handle)
-        return true
-    }
-
-    /// Throws queued frames away, all but one that was begun.
-    private func dropQueue(of slot: ArenaSlot) {
-        let begun = slot.sentPosition > slot.headPosition ? 1 : 0
-        for entry in arena.truncate(slot, keeping: begun) {
-            queuedBytes -= Int(entry.byteCount)
-            arena.release(entry.frame)
-            tally.counters[.messagesDropped] += 1
-        }
-    }
-
-    /// Keeps what is queued until ``unhold(_:)``; what comes in is heard.
-    func hold(_ slot: Int) { locals[slot].isHeld = true }
-
-    func unhold(_ slot: Int) {
-        guard locals[slot].isHeld else { return }
-        locals[slot].isHeld = false
-        markDirty(slot)
-    }
-
-    func markDirty(_ slot: Int) {
-        if locals[slot].isDirty { return }
-        locals[slot].isDirty = true
-        dirty.append(slot)
-    }
-}
-
-extension SocketTable {
-    /// Closes every socket, those that no manager knows (echoes) included.
-    func closeAll(_ reason: CloseReason) {
-        for handle in locals.indices where locals[handle].descriptor >= 0 {
-            close(handle, code: reason.code, reason: reason.advice)
-        }
     }
 }

@@ -2,6 +2,10 @@
 
 hunger.py HOST:PORT bombs     64 connections of one user send frames of 1 KB that expand to 1 MiB, 130 each
 hunger.py HOST:PORT requests  32 connections send small requests without an end, for 3 seconds
+hunger.py HOST:PORT pongs     8 connections send pongs that nobody has asked for, without an end
+hunger.py HOST:PORT fragments 8 connections send empty fragments of a message, without an end
+hunger.py HOST:PORT joins     16 connections are in 250 rooms with long names, and leave and join one more
+hunger.py HOST:PORT partial   64 connections send all but the end of a large message, and stay
 Prints {"codes": {close code: count}, "answers": of the hungry, "pongs": of the victim, "longest_ms"}.
 """
 import base64, collections, json, os, select, socket, struct, subprocess, sys, threading, time, zlib
@@ -44,7 +48,9 @@ def bomb():
 def hungry_socket(s, stream):
     """Reads until the end of the connection."""
     try:
+        global answers
         for opcode, payload in frames(stream):
+            answers += opcode == 1 and b'"thread_' in payload
             if opcode == 8:
                 codes[struct.unpack(">H", payload[:2])[0]] += 1
                 return
@@ -55,6 +61,30 @@ def hungry_socket(s, stream):
 def send(s, data):
     try:
         s.sendall(data)
+    except OSError:
+        pass
+
+
+def text(message):
+    data = json.dumps(message).encode()
+    return b"\x81\xfe" + struct.pack(">H", len(data)) + b"\0\0\0\0" + data
+
+
+def flood(s):
+    """Sends without an end, as far as the server lets it."""
+    if mode == "joins":
+        for number in range(250):
+            send(s, text({"type": "join_thread", "thread_id": f"{number:03}" + "x" * 250}))
+        room = "y" * 250
+        many = (text({"type": "join_thread", "thread_id": room}) + text({"type": "leave_thread", "thread_id": room})) * 20
+    elif mode == "pongs":
+        many = b"\x8a\x80\0\0\0\0" * 2000
+    else:
+        many = b"\x00\x80\0\0\0\0" * 2000
+        send(s, b"\x01\x80\0\0\0\0")
+    try:
+        while not done.is_set():
+            s.sendall(many)
     except OSError:
         pass
 
@@ -85,6 +115,15 @@ def starve():
         hungry = [connect("hungry") for _ in range(64)]
         threads = [threading.Thread(target=hungry_socket, args=pair) for pair in hungry]
         threads += [threading.Thread(target=send, args=(s, payload)) for s, _ in hungry]
+    elif mode in ("pongs", "fragments", "joins"):
+        hungry = [connect("hungry") for _ in range(16 if mode == "joins" else 8)]
+        threads = [threading.Thread(target=hungry_socket, args=pair) for pair in hungry]
+        threads += [threading.Thread(target=flood, args=(s,)) for s, _ in hungry]
+    elif mode == "partial":
+        hungry = [connect("hungry") for _ in range(64)]
+        threads = [threading.Thread(target=hungry_socket, args=pair) for pair in hungry]
+        head = b"\x81\xff" + struct.pack(">Q", 1000000) + b"\0\0\0\0"
+        threads += [threading.Thread(target=send, args=(s, head + b"x" * 900000)) for s, _ in hungry]
     else:
         threads = [threading.Thread(target=hungry_requests) for _ in range(32)]
     print("begin", flush=True)

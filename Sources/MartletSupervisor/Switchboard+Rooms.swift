@@ -1,0 +1,57 @@
+internal import MartletCore
+internal import MartletWire
+
+// Rooms have members on several shards, and the switchboard knows on which.
+
+extension Switchboard {
+    /// A shard says which of its rooms have members.
+    func note(_ changes: RoomChanges, from worker: WorkerProcess, correlation: UInt64) {
+        for change in changes.changes { interest.note(change, shard: worker.shard) }
+        // More pieces of the same are on their way.
+        if correlation == 0 { return }
+        let header = PeerHeader(
+            kind: .roomsNoted,
+            source: PeerAddress.supervisor,
+            destination: UInt16(worker.shard),
+            correlation: correlation,
+            payloadLength: 0
+        )
+        worker.stream?.append(header, [])
+    }
+
+    /// A worker that took over a shard says all of its rooms, in pieces, of which so many are still to come.
+    ///
+    /// Until the last one is here the rooms of the worker before stay: nobody's publish falls between two pieces.
+    func noteAll(_ changes: RoomChanges, from worker: WorkerProcess, missing: UInt64) {
+        worker.roomsToldSoFar += changes.changes
+        if missing > 0 { return }
+        interest.forget(shard: worker.shard)
+        for change in worker.roomsToldSoFar { interest.note(change, shard: worker.shard) }
+        worker.roomsToldSoFar = []
+    }
+
+    /// The shards that a publish to a room concerns: those where it has members, and those that may know its answer already.
+    func shards(of room: Room, _ request: Request, _ now: UInt64) -> [Int] {
+        // Alone, a shard tells nobody of its rooms.
+        if workers.count == 1 { return [0] }
+        let members = interest.shards(of: room)
+        if request.key == nil || now >= isRemindedUntil || (members.isEmpty && threadReachesUser) { return members }
+        return Array(workers.indices)
+    }
+
+    /// Nothing is bound to the room: a thread's id is tried as a user's; a job has no watchers.
+    func sendToEmpty(
+        _ room: Room,
+        _ request: Request,
+        text: Span<UInt8>,
+        _ key: PendingRequests.Key,
+        now: UInt64
+    ) {
+        guard room.kind == .thread, threadReachesUser else {
+            return answer(.init(key: key, reply: .receipt(Delivery())))
+        }
+        let asUser = Request(.sendToUser(room.id), key: request.key)
+        let owner = workers[map.shard(ofUser: room.id)]
+        send(asUser, text: text, key, to: [owner], mode: .receipts, now: now)
+    }
+}

@@ -1,0 +1,104 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// What waits to be sent, and the ends of connections.
+
+extension SocketTable {
+    /// Frames a message once, in the arena.
+    func prepare(_ opcode: Opcode, _ payload: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
+        let headLength = FrameEncoder.headLength(payloadLength: payload.count)
+        guard let frame = arena.makeFrame(headLength + payload.count) else { throw .outOfMemory }
+        let target = unsafe arena.frameBytes(frame)
+        unsafe FrameEncoder.writeHead(opcode, payloadLength: payload.count, to: target)
+        unsafe payload.withUnsafeBytes { source in
+            unsafe UnsafeMutableRawBufferPointer(rebasing: target[headLength...]).copyMemory(from: source)
+        }
+        return PreparedFrame(reference: frame, byteCount: UInt32(headLength + payload.count))
+    }
+
+    /// Queues one frame for one socket; a socket that cannot take it is closed.
+    func queue(_ opcode: Opcode, _ payload: Span<UInt8>, to handle: Int) {
+        guard let frame = try? prepare(opcode, payload) else {
+            markGone(handle)
+            return
+        }
+        defer { release(frame) }
+        switch send(frame, to: handle) {
+        case nil, .closed: break
+        case .queueFull: close(handle, code: CloseReason.tooSlow.code, reason: CloseReason.tooSlow.advice)
+        default: close(handle, code: CloseReason.internalError.code, reason: CloseReason.internalError.advice)
+        }
+    }
+
+    /// Starts the closing handshake with this payload behind what is queued.
+    func beginClosing(_ handle: Int, _ slot: ArenaSlot, payload: [UInt8]) {
+        slot.state = .closing
+        slot.flags.insert(.closeQueued)
+        unsafe closing.append(handle, locals[handle].generation, deadline: loop.now + limits.closeTimeout)
+        guard let frame = try? prepare(.close, payload.span) else {
+            markGone(handle)
+            return
+        }
+        defer { release(frame) }
+        guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else {
+            markGone(handle)
+            return
+        }
+        queuedBytes += Int(frame.byteCount)
+        markDirty(handle)
+    }
+
+    /// A text message's frame.
+    static func frame(_ payload: [UInt8]) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: FrameEncoder.headLength(payloadLength: payload.count))
+        unsafe bytes.withUnsafeMutableBytes {
+            unsafe FrameEncoder.writeHead(.text, payloadLength: payload.count, to: $0)
+        }
+        return bytes + payload
+    }
+
+    func queue(raw bytes: [UInt8], to handle: Int) -> Bool {
+        guard let frame = arena.makeFrame(bytes.count) else { return false }
+        unsafe arena.frameBytes(frame).copyBytes(from: bytes)
+        let slot = arena.slot(handle)
+        let isQueued = arena.append(frame, byteCount: UInt32(bytes.count), to: slot)
+        arena.release(frame)
+        guard isQueued else { return false }
+        queuedBytes += bytes.count
+        markDirty(handle)
+        return true
+    }
+
+    /// Throws queued frames away, all but one that was begun.
+    func dropQueue(of slot: ArenaSlot) {
+        let begun = slot.sentPosition > slot.headPosition ? 1 : 0
+        for entry in arena.truncate(slot, keeping: begun) {
+            queuedBytes -= Int(entry.byteCount)
+            arena.release(entry.frame)
+            tally.counters[.messagesDropped] += 1
+        }
+    }
+
+    /// Keeps what is queued until ``unhold(_:)``; what comes in is heard.
+    func hold(_ slot: Int) { locals[slot].isHeld = true }
+
+    func unhold(_ slot: Int) {
+        guard locals[slot].isHeld else { return }
+        locals[slot].isHeld = false
+        markDirty(slot)
+    }
+
+    func markDirty(_ slot: Int) {
+        if locals[slot].isDirty { return }
+        locals[slot].isDirty = true
+        dirty.append(slot)
+    }
+
+    /// Closes every socket, those that no manager knows (echoes) included.
+    func closeAll(_ reason: CloseReason) {
+        for handle in locals.indices where locals[handle].descriptor >= 0 {
+            close(handle, code: reason.code, reason: reason.advice)
+        }
+    }
+}
