@@ -25,7 +25,7 @@ package enum Counter: Int, CaseIterable, Sendable {
     case refusedUnavailable
     /// Connections whose HTTP head took too long.
     case handshakeTimeouts
-    /// Times that acceptance rested for want of descriptors.
+    /// Times that acceptance rested for want of descriptors, or of room for more peers.
     case acceptPauses
     /// API requests that were answered 401.
     case apiUnauthorized

@@ -23,6 +23,8 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
     }
 
     package var isOutOfDescriptors: Bool { number == EMFILE || number == ENFILE }
+    /// ETIMEDOUT: the kernel has given the peer up.
+    package var isGivenUp: Bool { number == ETIMEDOUT }
     package var isAddressInUse: Bool { number == EADDRINUSE }
     package var isNotFound: Bool { number == ENOENT }
     package var isRefused: Bool { number == ECONNREFUSED }

@@ -80,8 +80,11 @@ extension Worker {
         do throws(DescriptorChannel.Refusal) {
             try post.send(ticket.bytes, descriptor: descriptor)
         } catch {
-            log.warning("Cannot pass a client to its shard", metadata: ["why": "\(error)"])
             refuseUnavailable(descriptor)
+            // Anybody can bring it about, by coming all at once.
+            if tally.counters[.refusedUnavailable] % 100 == 1 {
+                log.warning("Cannot pass a client to its shard", metadata: ["why": "\(error)"])
+            }
         }
     }
 

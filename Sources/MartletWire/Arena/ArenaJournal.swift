@@ -89,13 +89,16 @@ package struct ArenaJournal {
         atomicMemoryFence(ordering: .releasing)
     }
 
-    /// The same frame, compressed; there are at most eight, one for each window.
-    package func note(twin: UInt32) {
+    /// A frame, compressed; of the delivery's frame there are at most eight, one for each window.
+    ///
+    /// What belongs to no delivery need not be noted.
+    package func note(twin: UInt32, of frame: UInt32) {
+        guard begun != done, load(Field.frame) == frame else { return }
         if load(Field.twin) == UInt32(0) {
             store(twin, Field.twin)
         } else {
             let count: UInt32 = load(Field.furtherTwins)
-            precondition(count < Self.mostFurtherTwins, "a frame has a twin for each window")
+            guard count < Self.mostFurtherTwins else { return }
             store(twin, Field.furtherTwins + 4 * Int(count + 1))
             atomicMemoryFence(ordering: .releasing)
             store(count + 1, Field.furtherTwins)

@@ -150,8 +150,8 @@ package final class MessageDeflate {
     }
 
     deinit {
-        for unsafemade in unsafe deflating {
-            guard let made = unsafe made else { continue }
+        for index in unsafe deflating.indices {
+            guard let made = unsafe deflating[index] else { continue }
             unsafe deflateEnd(made)
             unsafe made.deallocate()
         }

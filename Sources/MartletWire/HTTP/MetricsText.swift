@@ -76,7 +76,7 @@ package enum MetricsText {
         (.messagesRateLimited, "martlet_messages_rate_limited_total", "Messages of clients over their rate."),
         (.connectionsOpened, "martlet_connections_opened_total", "Upgrades that became WebSockets."),
         (.handshakeTimeouts, "martlet_handshake_timeouts_total", "Connections whose HTTP head took too long."),
-        (.acceptPauses, "martlet_accept_pauses_total", "Times that descriptors had run out."),
+        (.acceptPauses, "martlet_accept_pauses_total", "Times that nobody was let in, for want of descriptors or of room."),
         (.apiUnauthorized, "martlet_api_unauthorized_total", "API requests without a valid key."),
         (.publishes, "martlet_publishes_total", "Publishes that backends asked for."),
         (.publishesRepeated, "martlet_publishes_repeated_total", "Publishes answered by their idempotency key."),
@@ -95,7 +95,7 @@ package enum MetricsText {
         ),
         (
             .httpEvicted, "martlet_http_evicted_total",
-            "Connections of HTTP that were closed, or refused, for want of room."
+            "Connections of HTTP that made room for others."
         ),
         (.httpUnread, "martlet_http_unread_total", "Connections of HTTP whose peer did not read its answers."),
         (.bodiesRefused, "martlet_bodies_refused_total", "Requests refused as too many bodies were under way."),

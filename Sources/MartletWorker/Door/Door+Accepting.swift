@@ -11,16 +11,22 @@ extension Door {
     private static let acceptsPerLateTurn = 4
     /// How long acceptance rests when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
+    /// How long it rests where there are as many peers as there may be.
+    private static let rest: UInt64 = 20_000_000
     /// Vain accepts in a row after which it rests, too.
     private static let mostVainAccepts = 1000
 
     private var listeners: [Int32] { settings.clientListeners + settings.apiListeners }
 
-    /// Opens the door.
+    private func kind(of listenerIndex: Int) -> HTTPPeer.Kind {
+        listenerIndex < settings.clientListeners.count ? .client : .api
+    }
+
+    /// Opens the door, wholly.
     func startAccepting() {
-        guard !isAccepting else { return }
+        let isFirst = !isAccepting
         isAccepting = true
-        for (index, listener) in listeners.enumerated() {
+        for (index, listener) in listeners.enumerated() where isFirst || resting.contains(kind(of: index)) {
             let token = Token(.listener, index: index)
             do throws(SystemCallError) {
                 try loop.register(listener, token: token.rawValue, interest: [.readable, .exclusive])
@@ -28,25 +34,44 @@ extension Door {
                 log.error("Cannot watch a listener", metadata: ["error": "\(error)"])
             }
         }
+        resting = []
     }
 
     func stopAccepting() {
         guard isAccepting else { return }
         isAccepting = false
-        for listener in listeners { loop.deregister(listener) }
+        for (index, listener) in listeners.enumerated() where !resting.contains(kind(of: index)) {
+            loop.deregister(listener)
+        }
+        resting = []
+    }
+
+    /// There are as many of a kind as there may be: whoever comes next waits in the kernel's queue, the other kind does not.
+    private func rest(_ kind: HTTPPeer.Kind) {
+        guard resting.insert(kind).inserted else { return }
+        for (index, listener) in listeners.enumerated() where self.kind(of: index) == kind {
+            loop.deregister(listener)
+        }
+        tally.counters[.acceptPauses] += 1
+        loop.setTimer(after: Self.rest, token: Token.timer(.acceptAgain).rawValue)
     }
 
     /// Accepts what waits at a listener.
     ///
     /// `isLate`: the turn has hardly any time for it.
     func accept(_ listenerIndex: Int, isLate: Bool, _ onEvent: OnEvent) {
-        let isClient = listenerIndex < settings.clientListeners.count
         guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
+        let kind = kind(of: listenerIndex)
         for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
+            guard let room = room(for: kind) else { return rest(kind) }
             do throws(SystemCallError) {
                 guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return acceptedNobody() }
                 vainAccepts = 0
-                welcome(descriptor, isClient ? .client : .api, onEvent)
+                if case .of(let longest) = room {
+                    tally.counters[.httpEvicted] += 1
+                    close(longest)
+                }
+                welcome(descriptor, kind, onEvent)
                 // The kernel gives out the lowest free number, so a high one says how full the table is.
                 if Int(descriptor) >= settings.descriptorReserve {
                     pauseAccepting("the descriptor table is nearly full")
@@ -78,7 +103,6 @@ extension Door {
     }
 
     private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onEvent: OnEvent) {
-        guard makeRoom(kind) else { return refuse(descriptor, Self.full) }
         generation &+= 1
         let index = vacant.popLast() ?? peers.count
         let servesAPI = kind == .api || settings.isDevelopment
@@ -103,22 +127,24 @@ extension Door {
         if deadline(of: peer) != nil { setSweep() }
     }
 
-    private static let full = HTTPProblem(503, "full", "the server has as many connections of HTTP as it may")
-        .with("Retry-After", "1")
+    private enum Room {
+        case free
+        /// Of a peer that has to go for it.
+        case of(HTTPPeer)
+    }
 
-    /// Makes room for one more of a kind; false where everybody is busy.
+    /// Room for one more of a kind; nil where everybody is busy, or has only just come.
     ///
-    /// Whoever has waited longest without anything under way goes; whoever comes with a whole request is not kept out by
-    /// those who send none.
-    private func makeRoom(_ kind: HTTPPeer.Kind) -> Bool {
-        if counts[kind, default: 0] < settings.mostPeers { return true }
+    /// Whoever has waited longest without anything under way goes: those who come and ask are not kept out by those who come
+    /// and do not.
+    private func room(for kind: HTTPPeer.Kind) -> Room? {
+        if counts[kind, default: 0] < settings.mostPeers { return .free }
         var longest: HTTPPeer?
         for case let peer? in peers where peer.kind == kind && peer.isIdle {
             if peer.lastReceived < longest?.lastReceived ?? .max { longest = peer }
         }
-        tally.counters[.httpEvicted] += 1
-        guard let longest else { return false }
-        close(longest)
-        return true
+        let patience = settings.handshakeTimeout / 5
+        guard let longest, longest.lastReceived + patience <= (unsafe loop.now) else { return nil }
+        return .of(longest)
     }
 }

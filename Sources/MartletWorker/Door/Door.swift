@@ -43,6 +43,8 @@ final class Door {
     var generation: UInt32 = 0
     var dirty: [HTTPPeer] = []
     var isAccepting = false
+    /// Kinds of listeners that are not watched for now, as there is no room for more of their peers.
+    var resting: Set<HTTPPeer.Kind> = []
     /// How often in a row nobody was there to be accepted.
     var vainAccepts = 0
     /// Nothing is read; what is owed is still answered.
@@ -156,7 +158,7 @@ final class Door {
         let room = peer.exchange.isStreaming ? Self.streamReceiveSize : Self.receiveSize
         switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: room) {
         case .wouldBlock: return
-        case .failed: close(peer)
+        case .failed(let error): broke(peer, error)
         case .ended:
             peer.hasEnded = true
             peer.exchange.stopReading()
@@ -265,14 +267,18 @@ final class Door {
                 watch(peer)
                 setSweep()
                 return
-            case .failed:
-                close(peer)
-                return
+            case .failed(let error): return broke(peer, error)
             }
         }
         peer.unsent.removeAll(keepingCapacity: peer.unsent.capacity <= 65536)
         peer.unsentStart = 0
         settle(peer)
+    }
+
+    /// The connection broke; where the kernel has given it up, nothing was read of what it sent.
+    private func broke(_ peer: HTTPPeer, _ error: SystemCallError) {
+        if error.isGivenUp, peer.unsentCount > 0 { tally.counters[.httpUnread] += 1 }
+        close(peer)
     }
 
     /// Has the peer's answers say what time it is.

@@ -48,7 +48,7 @@ enum ClientRequest {
     /// its name is in `Host`.
     static func refuseForeignPages(_ request: HTTPRequest) throws(HTTPProblem) {
         let authority = request["origin"].map { origin in
-            ["http://", "https://"].first { origin.hasPrefix($0) }.map { origin.dropFirst($0.count) } ?? ""
+            ["http://", "https://"].first { origin.lowercased().hasPrefix($0) }.map { origin.dropFirst($0.count) } ?? ""
         }
         guard authority.map(isLoopback) ?? true, request["host"].map({ isLoopback($0[...]) }) ?? true else {
             throw HTTPProblem(
@@ -62,7 +62,7 @@ enum ClientRequest {
     /// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
     private static func isLoopback(_ authority: Substring) -> Bool {
         if authority == "[::1]" || authority.hasPrefix("[::1]:") { return true }
-        let name = authority.prefix { $0 != ":" }
+        let name = authority.lowercased().prefix { $0 != ":" }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         return name == "localhost" || (parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil })
     }

@@ -10,7 +10,7 @@ extension SocketTable {
         if let known = twins.first(where: { $0.frame == frame.reference && $0.window == window }) { return known.twin }
         let twin = compress(frame, window: window)
         twins.append((frame.reference, window, twin))
-        if twin.reference != frame.reference { arena.journal.note(twin: twin.reference) }
+        if twin.reference != frame.reference { arena.journal.note(twin: twin.reference, of: frame.reference) }
         return twin
     }
 
