@@ -39,6 +39,23 @@ import Testing
         }
     }
 
+    @Test(arguments: [["restart", "--all"], ["scale", "1"]])
+    func `who is taken over is pinged one after the other, not all at once`(_ order: [String]) async throws {
+        struct Report: Decodable { let clients: Int, moments: Int, spanMs: Int }
+        let environment = ["MARTLET_CLIENT_HEARTBEAT_INTERVAL": "3s", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "3s"]
+        try await TestServer.with(environment: environment) { server in
+            let script = WebSocketClients.script("pings.py")
+            let clients = try Subprocess("/usr/bin/python3", [script, server.client, "100"])
+            try await clients.lines.wait("a hundred clients") { !$0.isEmpty }
+            #expect(try await server.control(order).code == 0)
+            clients.write("")
+            try await clients.lines.wait("a hundred pings", seconds: 60) { $0.count == 2 }
+            let report: Report = try TestServer.decode(Report.self, from: await clients.lines.events[1].text)
+            // Neighbours are seen together, fifty times in an interval.
+            #expect(report.clients == 100 && report.spanMs > 2000 && report.moments > 20, "\(report)")
+        }
+    }
+
     @Test func `an heir that is killed or hangs at any time costs nothing, and the next one takes over`() async throws {
         try await TestServer.with(environment: ["MARTLET_SUPERVISION_HANDOVER_TIMEOUT": "2s"]) { server in
             let clients = try WebSocketClients()

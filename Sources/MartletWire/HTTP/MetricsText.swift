@@ -76,7 +76,10 @@ package enum MetricsText {
         (.messagesRateLimited, "martlet_messages_rate_limited_total", "Messages of clients over their rate."),
         (.connectionsOpened, "martlet_connections_opened_total", "Upgrades that became WebSockets."),
         (.handshakeTimeouts, "martlet_handshake_timeouts_total", "Connections whose HTTP head took too long."),
-        (.acceptPauses, "martlet_accept_pauses_total", "Times that nobody was let in, for want of descriptors or of room."),
+        (
+            .acceptPauses, "martlet_accept_pauses_total",
+            "Times that nobody was let in, for want of descriptors or of room."
+        ),
         (.apiUnauthorized, "martlet_api_unauthorized_total", "API requests without a valid key."),
         (.publishes, "martlet_publishes_total", "Publishes that backends asked for."),
         (.publishesRepeated, "martlet_publishes_repeated_total", "Publishes answered by their idempotency key."),
