@@ -410,6 +410,11 @@ int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *sta
   return -1;
 }
 
+int martlet_unsent_bytes(int fd) {
+  int count = 0;
+  return ioctl(fd, SIOCOUTQ, &count) ? 0 : count;
+}
+
 int martlet_unread_bytes(int fd) {
   int unread = 0;
   return ioctl(fd, SIOCINQ, &unread) ? 0 : unread;

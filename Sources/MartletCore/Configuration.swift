@@ -187,9 +187,9 @@ package struct Configuration: Equatable, Sendable {
             "must be 16 to 1000000"
         )
         try require(
-            limits.bodyBytes >= 2 * api.maxBodyBytes && limits.bodyBytes <= 1 << 40,
+            limits.bodyBytes >= 2 * api.maxBodyBytes + 262_144 && limits.bodyBytes <= 1 << 40,
             "limits.body_bytes",
-            "must be at least twice api.max_body_bytes"
+            "must be at least twice api.max_body_bytes and 262144"
         )
         try require(
             limits.partialMessageBytes >= 4 * client.maxMessageBytes && limits.partialMessageBytes <= 1 << 40,

@@ -101,6 +101,9 @@ package enum StreamSocket {
     /// Bytes that have come and were not received (SIOCINQ, tcp(7)).
     package static func unreadBytes(_ socket: Int32) -> Int { Int(martlet_unread_bytes(socket)) }
 
+    /// Bytes that were sent and that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)).
+    package static func unsentBytes(_ socket: Int32) -> Int { Int(martlet_unsent_bytes(socket)) }
+
     /// The kernel's name of this socket, the same in every process that holds it (SO_COOKIE).
     package static func cookie(_ socket: Int32) -> UInt64 {
         var cookie: UInt64 = 0

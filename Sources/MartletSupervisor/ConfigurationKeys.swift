@@ -182,7 +182,7 @@ struct ConfigurationKey: Sendable {
         ),
         number(
             "limits.partial_message_bytes",
-            "What a worker holds of clients' unfinished messages, in bytes; beyond: 1013.",
+            "Memory of a worker for unfinished messages over 16 KiB; beyond, the oldest one's client is closed (1013).",
             \.limits.partialMessageBytes
         ),
     ]

@@ -27,8 +27,9 @@ extension Supervisor {
         if let owner = owner(of: ticket) {
             if owner.isRecovering || owner.isHeld || owner.isUnconfirmed {
                 if owner.heldClients.count < mostHeldClients { return owner.heldClients.append(packet) }
-            } else if owner.isServing, (try? owner.post?.send(packet.bytes, descriptor: descriptor)) != nil {
-                return
+            } else if owner.isServing {
+                let bytes = understood(packet.bytes, by: owner)
+                if (try? owner.post?.send(bytes, descriptor: descriptor)) != nil { return }
             }
         }
         giveBack(packet.bytes, descriptor)
@@ -50,10 +51,19 @@ extension Supervisor {
         return ticket.bytes
     }
 
+    /// A ticket that a worker of the program before ours can read: it does not know of windows, and an extension need not be
+    /// agreed on.
+    private func understood(_ bytes: [UInt8], by worker: WorkerProcess) -> [UInt8] {
+        if worker.isOfThisProgram { return bytes }
+        guard var ticket = try? AdoptionTicket(bytes), ticket.deflate?.askedWindow != nil else { return bytes }
+        ticket.deflate = nil
+        return ticket.bytes
+    }
+
     /// Passes on a client that had to wait.
     func passOn(_ packet: DescriptorChannel.Packet, to worker: WorkerProcess) {
         guard let descriptor = packet.descriptor else { return }
-        if (try? worker.post?.send(packet.bytes, descriptor: descriptor)) != nil { return }
+        if (try? worker.post?.send(understood(packet.bytes, by: worker), descriptor: descriptor)) != nil { return }
         giveBack(packet.bytes, descriptor)
     }
 

@@ -29,7 +29,6 @@ extension Supervisor {
         }
         let old = (configuration, secrets)
         (configuration, secrets) = (new, newSecrets)
-        listeners.watchBackends(new.api.timeout)
         warnOfFewDescriptors()
         log.info("Reloading")
         renew { problem in

@@ -24,7 +24,10 @@ actor Supervisor {
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
     var configuration: Configuration {
-        didSet { switchboard.threadReachesUser = configuration.rooms.threadReachesUser }
+        didSet {
+            switchboard.threadReachesUser = configuration.rooms.threadReachesUser
+            if configuration.api.timeout != oldValue.api.timeout { listeners.watchBackends(configuration.api.timeout) }
+        }
     }
     /// Reads the configuration again.
     let reread: () throws -> (Configuration, SecretReading)
@@ -189,9 +192,10 @@ actor Supervisor {
             workers: workers,
             map: map,
             holdBytes: configuration.supervision.holdBytes,
-            startedAt: state?.startedAt ?? loop.now,
-            now: loop.now
+            startedAt: state?.startedAt ?? loop.now
         )
+        // Supervisors before us may have remembered what shards alone know now.
+        if state != nil || remains != nil { switchboard.isRemindedUntil = unsafe loop.now + Switchboard.memory }
         switchboard.threadReachesUser = configuration.rooms.threadReachesUser
         if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
         // Shards remember what the supervisors before us have asked by its number, so none is used twice.

@@ -36,7 +36,7 @@ extension Switchboard {
         if workers.count == 1 { return [0] }
         let members = interest.shards(of: room)
         if request.key == nil || now >= isRemindedUntil || (members.isEmpty && threadReachesUser) { return members }
-        return Array(workers.indices)
+        return workers.indices.filter { members.contains($0) || workers[$0].state.takesRequests }
     }
 
     /// Nothing is bound to the room: a thread's id is tried as a user's; a job has no watchers.

@@ -33,10 +33,9 @@ final class Switchboard {
     var threadReachesUser = false
     /// Until then a shard may know the answer to a publish that would not go to it now: the number of shards was another
     /// one, or another supervisor remembered.
-    var isRemindedUntil: UInt64
+    var isRemindedUntil: UInt64 = 0
 
-    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64, now: UInt64) {
-        isRemindedUntil = now + Self.memory
+    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64) {
         self.workers = workers
         self.map = map
         self.holdBytes = holdBytes
@@ -232,7 +231,11 @@ final class Switchboard {
             guard pending.passed(key, from: worker.shard) else { return }
             var header = frame.header
             header.source = UInt16(worker.shard)
-            if let asker = asker(key), var target = asker.takeStream() {
+            guard let asker = asker(key) else { return }
+            if !asker.isOfThisProgram, let older = CommandCoding.olderForm(input, in: frame.payload) {
+                header.payloadLength = older.count
+                asker.stream?.append(header, older)
+            } else if var target = asker.takeStream() {
                 target.append(header, copying: frame.payload, of: input)
                 asker.stream = target
             }

@@ -21,6 +21,7 @@ extension WorkerProcess {
         now: UInt64
     ) throws(SystemCallError) {
         generation += 1
+        isOfThisProgram = true
         let contract = BirthContract(
             shard: shard,
             generation: generation,

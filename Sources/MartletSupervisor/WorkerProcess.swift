@@ -85,6 +85,9 @@ final class WorkerProcess {
         lifecycle = WorkerLifecycle(policy: policy)
     }
 
+    /// It was started by the program that this process is: it understands all that we say.
+    var isOfThisProgram = false
+
     /// A worker that takes over from one that lives.
     init(succeeding donor: WorkerProcess, tag: Int) {
         shard = donor.shard

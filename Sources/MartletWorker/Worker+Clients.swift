@@ -82,7 +82,8 @@ extension Worker {
         } catch {
             refuseUnavailable(descriptor)
             // Anybody can bring it about, by coming all at once.
-            if tally.counters[.refusedUnavailable] % 100 == 1 {
+            passFailures += 1
+            if passFailures % 100 == 1 {
                 log.warning("Cannot pass a client to its shard", metadata: ["why": "\(error)"])
             }
         }

@@ -33,6 +33,8 @@ final class Worker {
     private static let longestRepetition: UInt64 = 60_000_000_000
     /// Who has the shard.
     var phase = Phase.serving
+    /// Clients that could not be passed on.
+    var passFailures = 0
     private let logSink = LogSink()
     var isPostWritable = false
     var isPostWatched = true
@@ -96,7 +98,7 @@ final class Worker {
         let limit = CurrentProcess.raiseDescriptorLimit()
         let budget = DescriptorBudget(limit: limit, http: Int(contract.limits.httpConnections))
         inheritance = contract.inherits ? Inheritance(arena: arena, limit: limit) : nil
-        gathering = contract.sources > 0 ? try Gathering(contract, arena: arena, board: board, limit: limit) : nil
+        gathering = contract.sources > 0 ? try Gathering(contract, arena: arena, board: board, budget) : nil
         loop = try EventLoop()
         sockets = SocketTable(
             loop: loop,

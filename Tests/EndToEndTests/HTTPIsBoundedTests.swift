@@ -77,7 +77,7 @@ import Testing
     }
 
     @Test func `all bodies together are bounded, and whoever comes too late is told to come again`() async throws {
-        try await Self.withServer(["MARTLET_LIMITS_BODY_BYTES": "8388608"]) { server in
+        try await Self.withServer(["MARTLET_LIMITS_BODY_BYTES": "8700000"]) { server in
             let (process, report) = try await strangers(["bodies", server.api, "10", "4000000", Self.apiKey])
             #expect(report.statuses == ["503": 8] && report.unanswered == 2, "\(report)")
             let small = try await server.request("POST", "/v1/broadcast", body: "1", Self.authorized)

@@ -52,6 +52,20 @@ import Testing
     }
 }
 
+@Suite struct DescriptorBudgetTests {
+    @Test(arguments: [64, 128, 256, 1023, 1024, 4096, 20_000, 524_288, 1_048_576])
+    func `what is given out is no more than there is, and there is some of each`(limit: Int) {
+        for http in [16, 4096, 1_000_000] {
+            let budget = DescriptorBudget(limit: limit, http: http)
+            let sum = budget.passing + 2 * budget.http + budget.sockets
+            // The smallest tables have a little of each, and none to spare.
+            #expect(limit < 152 || sum <= limit - 96, "\(budget)")
+            #expect(budget.passing >= 8 && budget.http >= 8 && budget.sockets >= 8 && budget.http <= max(8, http))
+            if limit >= 4096, http <= 4096 { #expect(budget.sockets > limit * 2 / 3, "most are for clients") }
+        }
+    }
+}
+
 @Suite struct IdempotencyTests {
     @Test func `the second time gets the first answer, for five minutes, and another request is found out`() {
         var record = IdempotencyRecord<Int>(capacity: 10)

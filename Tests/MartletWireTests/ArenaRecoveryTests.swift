@@ -119,6 +119,73 @@ import Testing
         }
     }
 
+    @Test func `a delivery is taken back in all forms in which it was queued, and what is another's is not`() throws {
+        for isStale in [false, true] {
+            let fixture = try ArenaFixture()
+            let slots = try (0..<9).map { try connect(fixture, "c\($0)", cookie: UInt64($0 + 1)) }
+            let journal = fixture.arena.journal
+            func queue(_ frames: [UInt32]) {
+                for (slot, frame) in zip(slots, frames) {
+                    #expect(fixture.arena.append(frame, byteCount: 60, to: fixture.arena.slot(slot)))
+                }
+            }
+            let before = try slots.map { _ in try #require(fixture.arena.makeFrame(60)) }
+            if isStale {
+                // One before had as many forms, and is done.
+                journal.begin()
+                journal.note(frame: before[0])
+                for twin in before.dropFirst() { journal.note(twin: twin, of: before[0]) }
+                queue(before)
+                journal.commit()
+            }
+            journal.begin()
+            let frames = try slots.map { _ in try #require(fixture.arena.makeFrame(60)) }
+            journal.note(frame: frames[0])
+            // Of a frame of nobody's delivery, and one form too many: neither counts.
+            journal.note(twin: before[3], of: before[0])
+            for twin in frames.dropFirst() { journal.note(twin: twin, of: frames[0]) }
+            journal.note(twin: before[4], of: frames[0])
+            queue(frames)
+            let arena = try successor(fixture)
+            let recovery = arena.recover(.init(uniqueKeysWithValues: slots.map { ($0, .init(written: 0, read: 1000)) }))
+            #expect(recovery.slots.count == 9 && recovery.undone == 9)
+            for slot in slots { #expect(arena.queueCount(of: arena.slot(slot)) == (isStale ? 1 : 0)) }
+        }
+    }
+
+    @Test func `a room is added to who somebody is, and taken out, without a look at the others`() throws {
+        let fixture = try ArenaFixture()
+        let index = try connect(fixture, "c", cookie: 7)
+        let slot = fixture.arena.slot(index)
+        var bearer = Bearer(user: "用户")
+        bearer.threads = ["t", String(repeating: "x", count: 256)]
+        bearer.metadata = "{}"
+        #expect(fixture.arena.setIdentity(.init(connection: "c", bearer: bearer, rooms: []), of: slot))
+        var rooms: [Room] = []
+        for number in 0..<256 {
+            let id = "\(number)" + String(repeating: "r", count: number % 200)
+            let room = number % 2 == 0 ? Room.thread(id) : .job(id)
+            #expect(fixture.arena.addRoom(room, to: slot))
+            rooms.append(room)
+        }
+        // The first, the last, some between, and one that is not there; a thread is no job.
+        for room in [rooms[0], rooms[255], rooms[100], rooms[101], .thread("nowhere"), .job(rooms[2].id)] {
+            #expect(fixture.arena.removeRoom(room, from: slot))
+            rooms.removeAll { $0 == room }
+            let expected = ArenaIdentity(connection: "c", bearer: bearer, rooms: rooms)
+            #expect(try successor(fixture).identity(ofSlot: index) == expected)
+        }
+        #expect(try fixture.arena.bearer(of: slot) == bearer)
+        for room in rooms { #expect(fixture.arena.removeRoom(room, from: slot)) }
+        #expect(try successor(fixture).identity(ofSlot: index).rooms.isEmpty)
+        fixture.arena.vacate(index)
+        #expect(fixture.arena.chunkBytesInUse == 0)
+        // What makes no sense is refused, whatever it says of its length.
+        slot.identity = .max
+        #expect(!fixture.arena.addRoom(.thread("t"), to: slot) && !fixture.arena.removeRoom(.thread("t"), from: slot))
+        #expect(throws: WireError.self) { try fixture.arena.bearer(of: slot) }
+    }
+
     @Test func `a message that was being handled is handled anew, without what it had caused`() throws {
         let fixture = try ArenaFixture()
         let index = try connect(fixture, "a", cookie: 1)

@@ -22,7 +22,7 @@ import Testing
         .shard(statistics), .node(NodeStatistics(shards: [statistics, ShardStatistics()], uptimeNanoseconds: 77)),
         .failed(.shardUnavailable(partial: nil)), .failed(.shardUnavailable(partial: Delivery(matched: 1))),
         .failed(.overloaded), .failed(.messageTooLarge), .failed(.unknownConnection), .failed(.malformed),
-        .failed(.keyReused), .failed(.tooManyRooms), .failed(.cannotSign), .bound(true), .token("t"),
+        .failed(.keyReused), .failed(.tooManyRooms), .failed(.cannotSign), .bound(true), .left(3), .token("t"),
         .claims(claims), .tokenRefused(.expired), .batch([]),
         .batch([.receipt(Delivery(matched: 1)), .failed(.overloaded), .failed(.shardUnavailable(partial: nil))]),
     ]
@@ -190,6 +190,19 @@ import Testing
     }
 }
 
+@Suite struct OlderWorkersTests {
+    @Test func `what workers of before do not know is told in words that they know`() throws {
+        let left = [7] + CommandCoding.encode(.left(2))
+        let older = try #require(CommandCoding.olderForm(left, in: 1..<left.count))
+        #expect(try CommandCoding.decodeReply(older, in: 0..<older.count) == .bound(true))
+        for reply in [.bound(false), .closed(2), .receipt(Delivery())] as [CommandReply] {
+            let bytes = CommandCoding.encode(reply)
+            #expect(CommandCoding.olderForm(bytes, in: 0..<bytes.count) == nil)
+        }
+        #expect(CommandCoding.olderForm([], in: 0..<0) == nil)
+    }
+}
+
 @Suite struct AdoptionTicketTests {
     @Test func `a ticket is read back, whatever a client put into it`() throws {
         let evil = "\t\r\n\u{1}{\"user\":\"root\"}"
@@ -211,6 +224,35 @@ import Testing
         #expect(try AdoptionTicket(ticket.bytes) == ticket)
         for cut in 0..<ticket.bytes.count {
             #expect(throws: WireError.self) { try AdoptionTicket(Array(ticket.bytes[..<cut])) }
+        }
+    }
+
+    @Test func `a ticket says what was agreed on of compression, in the bytes that always said it`() throws {
+        func ticket(_ deflate: DeflateExtension?) -> AdoptionTicket {
+            var ticket = AdoptionTicket(
+                destination: 1,
+                source: 0,
+                service: .messages,
+                bearer: Bearer(user: "u"),
+                acceptValue: "s3pP",
+                subprotocol: nil,
+                bytesRead: 1,
+                leftover: []
+            )
+            ticket.deflate = deflate
+            return ticket
+        }
+        let none = ticket(nil).bytes
+        let place = try #require(none.indices.first { none[$0] != ticket(.init()).bytes[$0] })
+        #expect(none[place] == 0 && ticket(.init()).bytes[place] == 1, "a flag, as for workers of before")
+        for window in 8...15 {
+            let agreed = ticket(.init(askedWindow: window))
+            #expect(try AdoptionTicket(agreed.bytes) == agreed && agreed.bytes[place] == UInt8(window))
+        }
+        for other in [2, 7, 16, 255] as [UInt8] {
+            var bytes = none
+            bytes[place] = other
+            #expect(throws: WireError.unknownValue) { try AdoptionTicket(bytes) }
         }
     }
 

@@ -64,6 +64,57 @@ import Testing
         #expect(record.answer(to: batch) == nil)
     }
 
+    @Test func `an answer for several users keeps its sum, however often the number of shards changes`() throws {
+        let layout = ArenaLayout(slotCount: 4, pageCount: 16)
+        var memories: [UnsafeMutableRawBufferPointer] = []
+        defer { for memory in memories { memory.deallocate() } }
+        func arena() throws -> Arena {
+            let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: layout.byteCount, alignment: 4096)
+            memory.initializeMemory(as: UInt8.self, repeating: 0)
+            memories.append(memory)
+            return try Arena(formatting: memory, layout: layout, shard: 0, generation: 1) { _, _ in }
+        }
+        /// What a shard says to a name.
+        func matched(_ record: ShardRecord, _ name: String) -> Int? {
+            guard case .known(let answer) = record.answers.find(name, fingerprint: 9, now: 1),
+                case .receipt(let delivery) = answer.reply
+            else { return nil }
+            return delivery.matched
+        }
+        // Three shards, which know their own parts; the third one has not been asked.
+        var arenas = try (0..<3).map { _ in try arena() }
+        for (number, arena) in arenas.prefix(2).enumerated() {
+            let record = ShardRecord(arena: arena)
+            for (name, slot) in [("several a", nil), ("one b", number)] as [(String, Int?)] {
+                deliver(record) {
+                    let reply = CommandReply.receipt(Delivery(matched: number + 2))
+                    record.answers.remember(
+                        reply,
+                        key: name,
+                        fingerprint: 9,
+                        delivery: record.journal.begun,
+                        slot: slot,
+                        now: 0
+                    )
+                }
+            }
+        }
+        for count in [1, 2, 4, 3, 1] {
+            let next = try (0..<count).map { shard in
+                let arena = try arena()
+                let record = ShardRecord(arena: arena)
+                for source in arenas {
+                    _ = try record.gather(from: source, isFirst: shard == 0) { $0 % count == shard }
+                }
+                #expect(matched(record, "several a") == (shard == 0 ? 5 : 0), "shard \(shard) of \(count)")
+                return (arena, record)
+            }
+            let ones = next.compactMap { matched($0.1, "one b") }
+            #expect(ones.count == min(2, count), "each where its user is")
+            arenas = next.map(\.0)
+        }
+    }
+
     private func successor(_ memory: UnsafeMutableRawBufferPointer) throws -> Arena {
         let arena = try Arena(adopting: memory) { _, _ in }
         _ = arena.recover([:])

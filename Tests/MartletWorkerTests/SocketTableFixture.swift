@@ -27,7 +27,12 @@ final class Fixture {
     let table: SocketTable
     private let memory: UnsafeMutableRawBufferPointer
 
-    init(queueBytes: Int = 100_000, slots: Int = 8, messageBytes: Int = 10_000) throws {
+    init(
+        queueBytes: Int = 100_000,
+        slots: Int = 8,
+        messageBytes: Int = 10_000,
+        partialBytes: Int = .max
+    ) throws {
         let layout = ArenaLayout(slotCount: slots, pageCount: 64)
         memory = .allocate(byteCount: layout.byteCount, alignment: 4096)
         memory.initializeMemory(as: UInt8.self, repeating: 0)
@@ -36,7 +41,7 @@ final class Fixture {
         table = SocketTable(
             loop: loop,
             arena: arena,
-            limits: .init(messageBytes: messageBytes, queueBytes: queueBytes),
+            limits: .init(messageBytes: messageBytes, queueBytes: queueBytes, partialBytes: partialBytes),
             tally: Tally()
         )
     }

@@ -59,6 +59,9 @@ int martlet_local_name(int fd, void *name, int capacity);
 int martlet_listen_again(int fd, const void *name, int length, int backlog);
 /* Bytes that wait to be read (SIOCINQ); 0 where that cannot be told. */
 int martlet_unread_bytes(int fd);
+
+/* Bytes that were sent and not acknowledged (SIOCOUTQ, tcp(7)); 0 where there are none. */
+int martlet_unsent_bytes(int fd);
 int martlet_set_no_delay(int fd);
 /* SO_OOBINLINE: urgent bytes (MSG_OOB) are read where they lie in the stream; else recv(2) skips them, and ioctl(SIOCINQ)
    stops before them, so that no count of the kernel adds up (martlet_stream_positions). */

@@ -90,7 +90,10 @@ extension Supervisor {
     /// Meets the workers that serve on; what is asked waits until all have answered, or ended.
     func goOn(with remains: Remains) throws {
         switchboard.hold()
-        for worker in workers where worker.pid > 0 { try register(worker) }
+        for worker in workers where worker.pid > 0 {
+            try register(worker)
+            worker.isOfThisProgram = remains.state.workerProgram == workerProgram.identity
+        }
         remains.discardOthers()
         isStoreStale = true
         log.warning(

@@ -61,7 +61,7 @@ extension Arena {
 
     /// Bytes of a slot's identity.
     package func identityByteCount(of slot: ArenaSlot) -> Int {
-        slot.identity == 0 ? 0 : unsafe Int(bytes(of: slot.identity, count: 8).load(as: UInt32.self))
+        (try? recordLength(slot.identity, slot: 0)).map(Int.init) ?? 0
     }
 
     /// Who holds a slot of ours, without its rooms, of which there may be many more bytes.
@@ -104,6 +104,8 @@ extension Arena {
 
     private func ownIdentity(of slot: ArenaSlot) -> [UInt8] {
         let count = identityByteCount(of: slot)
+        // Our own memory, which a worker before us still maps.
+        guard count > 0 else { return [] }
         return unsafe Array(bytes(of: slot.identity, count: 8 + count)[8...])
     }
 

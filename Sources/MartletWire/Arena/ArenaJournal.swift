@@ -30,6 +30,7 @@ package struct ArenaJournal {
         static let askedCorrelation = 160
         static let receivingSlot = 168
         static let furtherTwins = 172  // a count, and seven frames
+        static let furtherTwinsOf = 208  // the delivery that they are of
     }
 
     /// A client's message that was being handled.
@@ -78,7 +79,6 @@ package struct ArenaJournal {
     package func begin() {
         store(UInt32(0), Field.frame)
         store(UInt32(0), Field.twin)
-        store(UInt32(0), Field.furtherTwins)
         atomicMemoryFence(ordering: .releasing)
         store(done &+ 1, Field.begun)
     }
@@ -97,7 +97,10 @@ package struct ArenaJournal {
         if load(Field.twin) == UInt32(0) {
             store(twin, Field.twin)
         } else {
-            let count: UInt32 = load(Field.furtherTwins)
+            let count = furtherTwins
+            store(count, Field.furtherTwins)
+            atomicMemoryFence(ordering: .releasing)
+            store(begun, Field.furtherTwinsOf)
             guard count < Self.mostFurtherTwins else { return }
             store(twin, Field.furtherTwins + 4 * Int(count + 1))
             atomicMemoryFence(ordering: .releasing)
@@ -107,6 +110,11 @@ package struct ArenaJournal {
     }
 
     private static let mostFurtherTwins: UInt32 = 7
+
+    /// How many are noted of the present delivery; what another one has left there, or another version, says nothing.
+    private var furtherTwins: UInt32 {
+        load(Field.furtherTwinsOf) == begun ? min(load(Field.furtherTwins), Self.mostFurtherTwins) : 0
+    }
 
     /// The delivery is done, with everything that was recorded of it.
     package func commit() {
@@ -120,8 +128,7 @@ package struct ArenaJournal {
     /// The frames of a delivery that was begun and is not done: the plain one, and its twins.
     package var unfinished: [UInt32]? {
         guard begun == done &+ 1 else { return nil }
-        let count = min(load(Field.furtherTwins), Self.mostFurtherTwins)
-        let further = (0..<Int(count)).map { load(Field.furtherTwins + 4 * ($0 + 1)) as UInt32 }
+        let further = (0..<Int(furtherTwins)).map { load(Field.furtherTwins + 4 * ($0 + 1)) as UInt32 }
         return ([load(Field.frame), load(Field.twin)] + further).filter { $0 != 0 }
     }
 

@@ -54,7 +54,7 @@ extension Arena {
     /// True where no frame to a slot's client was half sent, and none waits to be.
     package func isQuiet(_ index: Int, _ positions: StreamPositions) -> Bool {
         let slot = slot(index)
-        return slot.queueHead == slot.queueTail && slot.sentPosition == positions.written
+        return slot.state == .open && slot.queueHead == slot.queueTail && slot.sentPosition == positions.written
     }
 
     /// The entries of a slot's queue: each a frame that lies within the arena, all together what the positions need.

@@ -15,6 +15,12 @@ internal import Synchronization
 // 4. Nothing waits for anybody: a word that is left in question, by a worker that died or was halted, is settled by the next
 //    one who wants the place, for its address or for another one.
 //
+// Two things are beyond this. A version has 16 bits: whoever is halted in the second step while the place changes hands some
+// 30,000 times may meet the same word again. And a worker that takes over writes its row as its connections say
+// (``NodeBoard/restore``), even where the one before had already counted one of them out and another address has the place since:
+// that one is counted at the wrong place until it ends. A worker of a version that knew no such words, which serves for a moment
+// beside ours during an upgrade, counts an address anew.
+//
 // An address may have several places where many come at once; the limit is compared with the sum of all of them.
 
 extension NodeBoard {

@@ -111,6 +111,8 @@ package struct HTTPExchange {
     package var wantsInput: Bool {
         let have = input.count - start
         if let stream { return !stream.isComplete && !isPaused && have < limits.bodyBytes + 65536 }
+        // A body that waits for what was asked before it was not announced yet: nothing is taken of it.
+        if case .body = arrival, have >= limits.headBytes { return false }
         return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
             && input.count - start < limits.headBytes + limits.bodyBytes
     }

@@ -185,6 +185,12 @@ package enum CommandCoding {
         }
     }
 
+    /// A reply that the versions before did not know, as they would have said it; nil where they know it.
+    package static func olderForm(_ bytes: [UInt8], in range: Range<Int>) -> [UInt8]? {
+        guard !range.isEmpty, bytes[range.lowerBound] == ReplyTag.left.rawValue else { return nil }
+        return encode(.bound(true))
+    }
+
     package static func decodeReply(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) -> CommandReply {
         var reader = ByteReader(bytes, in: range)
         let reply = try decodeReply(&reader, mayBeBatch: true)

@@ -13,6 +13,8 @@ extension Door {
     private static let acceptPause: UInt64 = 100_000_000
     /// How long it rests where there are as many peers as there may be.
     private static let rest: UInt64 = 20_000_000
+    /// How long whoever has come may take to say something before others need the place.
+    private static let newcomersPatience: UInt64 = 1_000_000_000
     /// Vain accepts in a row after which it rests, too.
     private static let mostVainAccepts = 1000
 
@@ -62,12 +64,16 @@ extension Door {
     func accept(_ listenerIndex: Int, isLate: Bool, _ onEvent: OnEvent) {
         guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
         let kind = kind(of: listenerIndex)
+        var idle: [HTTPPeer]?
         for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
-            guard let room = room(for: kind) else { return rest(kind) }
+            let isFull = counts[kind, default: 0] >= settings.mostPeers
+            // One look at all of them serves the turn.
+            if isFull, idle == nil { idle = idlePeers(kind, most: Self.acceptsPerTurn) }
+            if isFull, idle?.isEmpty != false { return rest(kind) }
             do throws(SystemCallError) {
                 guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return acceptedNobody() }
                 vainAccepts = 0
-                if case .of(let longest) = room {
+                if isFull, let longest = idle?.popLast() {
                     tally.counters[.httpEvicted] += 1
                     close(longest)
                 }
@@ -97,7 +103,8 @@ extension Door {
         stopAccepting()
         tally.counters[.acceptPauses] += 1
         loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
-        if tally.counters[.acceptPauses] % 100 == 1 {
+        failures += 1
+        if failures % 100 == 1 {
             log.warning("Cannot accept; trying again every 100 ms", metadata: ["why": "\(why)"])
         }
     }
@@ -127,24 +134,19 @@ extension Door {
         if deadline(of: peer) != nil { setSweep() }
     }
 
-    private enum Room {
-        case free
-        /// Of a peer that has to go for it.
-        case of(HTTPPeer)
-    }
-
-    /// Room for one more of a kind; nil where everybody is busy, or has only just come.
+    /// The last of them goes first where more of a kind come than there is room for: the longest idle, strangers before backends that
+    /// are known; so many at most.
     ///
-    /// Whoever has waited longest without anything under way goes: those who come and ask are not kept out by those who come
-    /// and do not.
-    private func room(for kind: HTTPPeer.Kind) -> Room? {
-        if counts[kind, default: 0] < settings.mostPeers { return .free }
-        var longest: HTTPPeer?
-        for case let peer? in peers where peer.kind == kind && peer.isIdle {
-            if peer.lastReceived < longest?.lastReceived ?? .max { longest = peer }
+    /// Nobody who has only just come, or whose request waits in the kernel: those who come and ask are not kept out by those
+    /// who come and do not.
+    private func idlePeers(_ kind: HTTPPeer.Kind, most: Int) -> [HTTPPeer] {
+        let now = unsafe loop.now
+        let idle = peers.compactMap { $0 }.filter {
+            $0.kind == kind && $0.isIdle && $0.lastReceived + Self.newcomersPatience <= now
         }
-        let patience = settings.handshakeTimeout / 5
-        guard let longest, longest.lastReceived + patience <= (unsafe loop.now) else { return nil }
-        return .of(longest)
+        let ordered = idle.sorted {
+            $0.isKnown == $1.isKnown ? $0.lastReceived < $1.lastReceived : $1.isKnown
+        }
+        return ordered.lazy.filter { StreamSocket.unreadBytes($0.descriptor) == 0 }.prefix(most).reversed()
     }
 }

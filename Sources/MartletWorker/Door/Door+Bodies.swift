@@ -11,8 +11,8 @@ extension Door {
         switch event {
         case .bodyAnnounced(_, let request, let promised): (number, byteCount) = (request, promised)
         case .streamBegan(let request, let stream):
-            // Lines are handled while they come; one of them may be as long as a body.
-            (number, byteCount) = (stream, min(request.contentLength ?? 0, settings.maxBodyBytes + 65536))
+            // Lines are handled while they come, so that little of them lies here; a long one is counted as it grows.
+            (number, byteCount) = (stream, min(request.contentLength ?? 0, Self.shortLines))
         case .request, .line, .lineTooLong, .streamEnded, .needsMore: return true
         }
         guard bodyBytes + byteCount <= settings.bodyBytes else {
@@ -22,6 +22,27 @@ extension Door {
         }
         peer.bodyBytes = byteCount
         bodyBytes += byteCount
+        return true
+    }
+
+    /// What is held of the body of lines that are short.
+    private static let shortLines = 131_072
+
+    /// Counts what a line has grown to; false where there is no room for it: its batch ends here.
+    func growBody(_ peer: HTTPPeer) -> Bool {
+        let held = peer.exchange.input.count
+        guard peer.exchange.isStreaming, held > peer.bodyBytes else { return true }
+        let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - peer.bodyBytes
+        guard more > 0 else { return true }
+        guard bodyBytes + more <= settings.bodyBytes else {
+            tally.counters[.bodiesRefused] += 1
+            peer.batch = nil
+            peer.exchange.fail(APIAnswer.problem(.overloaded))
+            markDirty(peer)
+            return false
+        }
+        peer.bodyBytes += more
+        bodyBytes += more
         return true
     }
 

@@ -45,6 +45,8 @@ final class Door {
     var isAccepting = false
     /// Kinds of listeners that are not watched for now, as there is no room for more of their peers.
     var resting: Set<HTTPPeer.Kind> = []
+    /// How often accepting has failed.
+    var failures = 0
     /// How often in a row nobody was there to be accepted.
     var vainAccepts = 0
     /// Nothing is read; what is owed is still answered.
@@ -83,7 +85,7 @@ final class Door {
         case .client: return (isWithinHead ? peer.since : peer.lastReceived) + settings.handshakeTimeout
         // Backends keep their connections; the kernel finds those that have vanished.
         case .api where peer.isKnown: return isWithinHead ? peer.lastReceived + settings.timeout : nil
-        case .api: return (isWithinHead ? peer.since : peer.lastReceived) + settings.timeout
+        case .api: return isWithinHead ? peer.since + settings.handshakeTimeout : peer.lastReceived + settings.timeout
         }
     }
 
@@ -106,6 +108,8 @@ final class Door {
             // Whoever was put off waits for us.
             if unsafe deadline > loop.now || peer.isPutOff {
                 isNeeded = true
+            } else if peer.unsentCount > 0, hasTakenMore(peer) {
+                isNeeded = true
             } else if peer.unsentCount > 0 {
                 // Where something lies unread on our side, too, the kernel resets the connection.
                 tally.counters[.httpUnread] += 1
@@ -121,6 +125,15 @@ final class Door {
             }
         }
         if isNeeded { setSweep() }
+    }
+
+    /// True where a peer reads, though too little for our next write.
+    private func hasTakenMore(_ peer: HTTPPeer) -> Bool {
+        let untaken = StreamSocket.unsentBytes(peer.descriptor)
+        defer { peer.untaken = untaken }
+        guard untaken < peer.untaken else { return false }
+        peer.lastTaken = unsafe loop.now
+        return true
     }
 
     // MARK: Reading and writing
@@ -168,6 +181,7 @@ final class Door {
             if !wasMidRequest { peer.since = unsafe loop.now }
             peer.lastReceived = unsafe loop.now
             read(peer, onEvent)
+            if peer.bodyBytes > 0, peer.descriptor >= 0, !growBody(peer) { return }
             if peer.exchange.isMidRequest { setSweep() }
         }
     }
@@ -259,6 +273,7 @@ final class Door {
             case .moved(let count):
                 peer.unsentStart += count
                 peer.lastTaken = unsafe loop.now
+                peer.untaken = .max
             case .wouldBlock, .ended:
                 if peer.unsentStart > 1 << 20 {
                     peer.unsent.removeFirst(peer.unsentStart)

@@ -21,6 +21,8 @@ final class HTTPPeer {
     var lastReceived: UInt64
     /// When it took something of its answers last, or since when something waits for it (monotonic nanoseconds).
     var lastTaken: UInt64
+    /// Bytes that its kernel had not taken when we looked last.
+    var untaken = 0
     /// Bytes of its request's body that count against what all may send.
     var bodyBytes = 0
     /// The batch that it is sending.

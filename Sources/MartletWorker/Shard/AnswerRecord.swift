@@ -125,6 +125,8 @@ final class AnswerRecord {
         due.sort()
     }
 
+    private static let nothing = CommandCoding.encode(.receipt(Delivery()))
+
     /// What we remember of an answer for several users, with what we know of it already; nil: nothing more.
     private func part(
         of record: [UInt8],
@@ -132,9 +134,10 @@ final class AnswerRecord {
         isFirst: Bool,
         _ replaced: inout Set<ArenaTable.Place>
     ) -> [UInt8]? {
+        if !isFirst { return KeyedAnswer.part(record, reply: Self.nothing) }
+        guard let place = inherited[head.hash] else { return record }
         guard let answer = KeyedAnswer(record), case .receipt(var sum) = answer.reply else { return nil }
-        if !isFirst { return KeyedAnswer(head, name: answer.name, reply: .receipt(Delivery())).bytes }
-        if let place = inherited[head.hash], let known = table.record(at: place).flatMap(KeyedAnswer.init),
+        if let known = table.record(at: place).flatMap(KeyedAnswer.init),
             known.name.isExactly(answer.name), case .receipt(let delivery) = known.reply
         {
             sum.merge(delivery)

@@ -19,6 +19,8 @@ final class Gathering {
     private let arena: Arena
     private let board: NodeBoard
     private let limit: Int
+    /// The most connections that we may have, of all workers before.
+    private let most: Int
     private let limits: ArenaImport.Limits
     private let sources: [Source]
     private let sourceBoard: NodeBoard
@@ -36,13 +38,13 @@ final class Gathering {
     /// Sockets of ours whose slots make no sense: they are closed once the shards are ours.
     private(set) var refused: [(descriptor: Int32, isQuiet: Bool)] = []
 
-    /// `limit`: the most descriptors that this process may have.
-    init(_ contract: BirthContract, arena: Arena, board: NodeBoard, limit: Int) throws {
+    init(_ contract: BirthContract, arena: Arena, board: NodeBoard, _ budget: DescriptorBudget) throws {
         shard = Int(contract.shard)
         map = contract.map
         self.arena = arena
         self.board = board
-        self.limit = limit
+        limit = budget.limit
+        most = budget.sockets
         limits = ArenaImport.Limits(
             messageBytes: Int(contract.client.maxMessageBytes),
             queueBytes: Int(contract.client.queueBytes),
@@ -99,6 +101,8 @@ final class Gathering {
         guard slots.count <= room else {
             throw TakeOverProblem("\(slots.count) sockets, and room for \(room) descriptors")
         }
+        let sum = waiting.reduce(slots.count) { $0 + $1.sockets.count }
+        guard sum <= most else { throw TakeOverProblem("\(sum) connections, and a worker may have \(most)") }
         CurrentProcess.reserveDescriptors(limit - room + slots.count)
         let keeper = KeeperReader(estate: source.estate)
         _ = try keeper.count()

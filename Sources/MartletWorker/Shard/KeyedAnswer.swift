@@ -76,6 +76,15 @@ struct KeyedAnswer {
         return writer.bytes
     }
 
+    /// A record with another reply, without a look at what it says; nil where it is none.
+    static func part(_ record: [UInt8], reply: [UInt8]) -> [UInt8]? {
+        var reader = ByteReader(record, in: Head.byteCount..<max(Head.byteCount, record.count))
+        guard (try? reader.raw(limit: 1024)) != nil else { return nil }
+        var writer = ByteWriter()
+        writer.put(reply)
+        return Array(record[..<reader.position]) + writer.bytes
+    }
+
     static func hash(_ name: String) -> UInt64 {
         var fingerprint = Fingerprint()
         fingerprint.add(name.utf8Span.span)

@@ -157,6 +157,7 @@ extension Shard {
 
     /// Frees what is over, at the turn's end.
     func release(on manager: isolated WebSocketManager) {
+        for index in sockets.takeRefused() { settle(index, on: manager) }
         while true {
             let gone = sockets.takeGone()
             if gone.isEmpty { return }

@@ -112,6 +112,8 @@ extension Shard {
                 tally.counters.closed(with: CloseLabel.abnormal)
             } else if let descriptor {
                 sendAway(descriptor, isQuiet: inheritance.quiet.contains(index))
+            } else {
+                tally.counters.closed(with: CloseLabel.abnormal)
             }
         }
         for descriptor in inheritance.strangers { closeDescriptor(descriptor) }
@@ -122,7 +124,13 @@ extension Shard {
     /// `isQuiet`: no frame to it was half sent, so that it can be told to reconnect.
     private func sendAway(_ descriptor: Int32, isQuiet: Bool) {
         let reason = CloseReason.serviceRestart
-        if isQuiet { _ = StreamSocket.send(descriptor, FrameEncoder.closeFrame(reason).span) }
+        if isQuiet {
+            _ = StreamSocket.send(descriptor, FrameEncoder.closeFrame(reason).span)
+            StreamSocket.shutdownWriting(descriptor)
+            // What lies unread would have the kernel reset the connection before the client has read that.
+            var unread: [UInt8] = []
+            _ = StreamSocket.receive(descriptor, appendingTo: &unread, room: 65536)
+        }
         closeDescriptor(descriptor)
         tally.counters.closed(with: isQuiet ? reason.code : CloseLabel.abnormal)
     }

@@ -91,7 +91,7 @@ extension SocketTable {
     func discardReceived(_ index: Int) {
         let slot = arena.slot(index)
         slot.flags.insert(.discards)
-        freeReceiveChunk(slot)
+        freeReceiveChunk(index, slot)
     }
 
     /// The bytes that are not handled yet.
@@ -130,8 +130,9 @@ extension SocketTable {
         while !isOver, !locals[index].isGone {
             var before = reader
             let event = reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates))
-            if reader.fragments > 0 { judgeFragments(index, slot, reader.takeFragments(), judge) }
+            let fragments = reader.fragments == 0 ? 0 : reader.takeFragments()
             if case .needsMore(let expected) = event {
+                if fragments > 0 { judgeFragments(index, slot, fragments, judge) }
                 keep(index, slot, &reader, buffer, expected, bytes)
                 return
             }
@@ -147,6 +148,7 @@ extension SocketTable {
                 keep(index, slot, &before, buffer, 0, bytes)
                 return
             }
+            if fragments > 0 { judgeFragments(index, slot, fragments, judge) }
             // A successor handles this message anew where we do not come to its end.
             arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
             isOver = handle(event, &reader, index, slot, bytes, maximum, judge, deliver)
@@ -157,7 +159,7 @@ extension SocketTable {
             arena.journal.endHandling()
         }
         // Nothing more is read of this stream.
-        freeReceiveChunk(slot)
+        freeReceiveChunk(index, slot)
         slot.reader = MessageReader()
         slot.flags.insert(.discards)
     }
@@ -251,7 +253,7 @@ extension SocketTable {
     }
 
     /// The peer broke the protocol: it is told why, and what it still sends is thrown away.
-    private func fail(_ index: Int, _ slot: ArenaSlot, _ reason: CloseReason) {
+    func fail(_ index: Int, _ slot: ArenaSlot, _ reason: CloseReason) {
         slot.flags.insert(.discards)
         if slot.closeCode == 0 { slot.closeCode = reason.code }
         if slot.state == .open {
@@ -263,112 +265,5 @@ extension SocketTable {
         } else if arena.queueCount(of: slot) == 0 {
             markGone(index)
         }
-    }
-
-    // MARK: Keeping what is incomplete
-
-    /// Keeps the bytes of an incomplete frame or message in a chunk of the connection's own.
-    private func keep(
-        _ index: Int,
-        _ slot: ArenaSlot,
-        _ reader: inout MessageReader,
-        _ buffer: ArenaSlot.ReceiveBuffer,
-        _ expected: Int,
-        _ bytes: RawSpan
-    ) {
-        let have = Int(buffer.length - buffer.handled)
-        if reader.isWorthMerging {
-            merge(index, slot, &reader, buffer, have, bytes)
-            return
-        }
-        let consumed = reader.consumed
-        let rest = have - consumed
-        reader.didDrop(consumed)
-        slot.reader = reader
-        if rest == 0 {
-            freeReceiveChunk(slot)
-            return
-        }
-        let isInChunk = buffer.chunk != ArenaSlot.ReceiveBuffer.landing
-        // Handled bytes stay in front while there is room behind: what is being read must not be moved in place.
-        if isInChunk, Int(buffer.capacity - buffer.length) >= max(1, expected - have) { return }
-        let needed = max(expected - consumed, rest + 1)
-        // Room grows with what really came, not with what a head promises.
-        let capacity = min(needed, max(2 * rest, 4096))
-        unsafe replaceReceiveChunk(index, slot, buffer, capacity: capacity, length: rest) { target in
-            unsafe bytes.extracting(consumed...).withUnsafeBytes { unsafe target.copyMemory(from: $0) }
-        }
-    }
-
-    private func merge(
-        _ index: Int,
-        _ slot: ArenaSlot,
-        _ reader: inout MessageReader,
-        _ buffer: ArenaSlot.ReceiveBuffer,
-        _ have: Int,
-        _ bytes: RawSpan
-    ) {
-        let behind = reader.offset
-        let merged = reader.mergedLength
-        let length = merged + have - behind
-        var copy = reader
-        unsafe replaceReceiveChunk(index, slot, buffer, capacity: 2 * length, length: length) { target in
-            unsafe copy.merge(bytes, into: target)
-            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[merged...])
-            unsafe bytes.extracting(behind...).withUnsafeBytes { unsafe rest.copyMemory(from: $0) }
-        }
-        reader = copy
-        slot.reader = copy
-    }
-
-    /// Puts a new chunk, filled by `fill`, in place of the connection's receive chunk.
-    private func replaceReceiveChunk(
-        _ index: Int,
-        _ slot: ArenaSlot,
-        _ buffer: ArenaSlot.ReceiveBuffer,
-        capacity: Int,
-        length: Int,
-        _ fill: (UnsafeMutableRawBufferPointer) -> Void
-    ) {
-        let more = Self.counted(capacity) - Self.counted(Int(buffer.capacity))
-        guard more <= 0 || partialBytes + more <= limits.partialBytes else {
-            return refusePartial(index, slot)
-        }
-        guard let made = unsafe arena.makeReceiveChunk(capacity, filled: length, fill) else {
-            markGone(index)
-            return
-        }
-        slot.received = .init(
-            chunk: made.chunk,
-            capacity: made.capacity,
-            length: UInt32(length),
-            position: buffer.position
-        )
-        partialBytes += Self.counted(Int(made.capacity))
-        free(buffer)
-    }
-
-    /// There is no room for what this client has begun to say.
-    private func refusePartial(_ index: Int, _ slot: ArenaSlot) {
-        tally.counters[.partialMessagesRefused] += 1
-        fail(index, slot, .tryAgainLater)
-        freeReceiveChunk(slot)
-        slot.reader = MessageReader()
-    }
-
-    /// What a receive chunk counts of what all may hold: a few bytes of everybody are nobody's fault.
-    static func counted(_ capacity: Int) -> Int { capacity > 16384 ? capacity : 0 }
-
-    private func freeReceiveChunk(_ slot: ArenaSlot) {
-        let buffer = slot.received
-        guard buffer.chunk != 0 else { return }
-        slot.received = .init(position: buffer.position)
-        free(buffer)
-    }
-
-    private func free(_ buffer: ArenaSlot.ReceiveBuffer) {
-        guard buffer.chunk != 0, buffer.chunk != ArenaSlot.ReceiveBuffer.landing else { return }
-        partialBytes -= Self.counted(Int(buffer.capacity))
-        arena.free(buffer.chunk)
     }
 }

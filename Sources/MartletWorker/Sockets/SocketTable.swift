@@ -22,6 +22,8 @@ final class SocketTable: Transport {
         var isHeld = false
         /// Waits in the list of slots whose turn to be read is later.
         var isPutOff = false
+        /// Its place among those who hold bytes of unfinished messages that count; 0: it holds none.
+        var partial: UInt32 = 0
         /// Fragments since the last that counted as a message.
         var fragments = 0
         /// When the end of its token is looked at next, in Unix milliseconds; max: it is far.
@@ -59,8 +61,13 @@ final class SocketTable: Transport {
     var later = LaterQueue()
     /// Bytes in all queues.
     var queuedBytes = 0
-    /// Bytes of all receive chunks that count (``counted(_:)``).
+    /// Bytes of all receive chunks that count (``counted(_:)``), whose they are in the order in which they began, and how many.
     var partialBytes = 0
+    var partials = LaterQueue()
+    var partialCount = 0
+    var lastPartial: UInt32 = 0
+    /// Connections that had to go for others.
+    var refused: [Int] = []
     let tally: Tally
     /// Where messages are unmasked; grows to the largest and shrinks again.
     var scratch = Scratch()
@@ -163,6 +170,7 @@ final class SocketTable: Transport {
         locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
         queuedBytes += Int(slot.queuedBytes)
         partialBytes += Self.counted(Int(slot.received.capacity))
+        if Self.counted(Int(slot.received.capacity)) > 0 { beginPartial(index) }
         guard watch(descriptor, index, slot) else { return markGone(index) }
         if slot.state == .closing {
             unsafe closing.append(index, slot.generation, deadline: loop.now + limits.closeTimeout)
@@ -230,6 +238,7 @@ final class SocketTable: Transport {
         let slot = arena.slot(index)
         queuedBytes -= Int(slot.queuedBytes)
         partialBytes -= Self.counted(Int(slot.received.capacity))
+        endPartial(index)
         if slot.state == .open { tally.counters[.messagesDropped] += arena.queueCount(of: slot) }
         let descriptor = locals[index].descriptor
         loop.deregister(descriptor)

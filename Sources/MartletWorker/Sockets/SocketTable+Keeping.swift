@@ -1,0 +1,103 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// What was received and is no whole message yet.
+
+extension SocketTable {
+    /// Keeps the bytes of an incomplete frame or message in a chunk of the connection's own.
+    func keep(
+        _ index: Int,
+        _ slot: ArenaSlot,
+        _ reader: inout MessageReader,
+        _ buffer: ArenaSlot.ReceiveBuffer,
+        _ expected: Int,
+        _ bytes: RawSpan
+    ) {
+        let have = Int(buffer.length - buffer.handled)
+        if reader.isWorthMerging {
+            merge(index, slot, &reader, buffer, have, bytes)
+            return
+        }
+        let consumed = reader.consumed
+        let rest = have - consumed
+        reader.didDrop(consumed)
+        slot.reader = reader
+        if rest == 0 {
+            freeReceiveChunk(index, slot)
+            return
+        }
+        let isInChunk = buffer.chunk != ArenaSlot.ReceiveBuffer.landing
+        // Handled bytes stay in front while there is room behind: what is being read must not be moved in place.
+        if isInChunk, Int(buffer.capacity - buffer.length) >= max(1, expected - have) { return }
+        let needed = max(expected - consumed, rest + 1)
+        // Room grows with what really came, not with what a head promises.
+        let capacity = min(needed, max(2 * rest, 4096))
+        _ = unsafe replaceReceiveChunk(index, slot, buffer, capacity: capacity, length: rest) { target in
+            unsafe bytes.extracting(consumed...).withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+        }
+    }
+
+    private func merge(
+        _ index: Int,
+        _ slot: ArenaSlot,
+        _ reader: inout MessageReader,
+        _ buffer: ArenaSlot.ReceiveBuffer,
+        _ have: Int,
+        _ bytes: RawSpan
+    ) {
+        let behind = reader.offset
+        let merged = reader.mergedLength
+        let length = merged + have - behind
+        var copy = reader
+        let isKept = unsafe replaceReceiveChunk(index, slot, buffer, capacity: 2 * length, length: length) { target in
+            unsafe copy.merge(bytes, into: target)
+            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[merged...])
+            unsafe bytes.extracting(behind...).withUnsafeBytes { unsafe rest.copyMemory(from: $0) }
+        }
+        guard isKept else { return }
+        reader = copy
+        slot.reader = copy
+    }
+
+    /// Puts a new chunk, filled by `fill`, in place of the connection's receive chunk.
+    private func replaceReceiveChunk(
+        _ index: Int,
+        _ slot: ArenaSlot,
+        _ buffer: ArenaSlot.ReceiveBuffer,
+        capacity: Int,
+        length: Int,
+        _ fill: (UnsafeMutableRawBufferPointer) -> Void
+    ) -> Bool {
+        let more = Self.counted(capacity) - Self.counted(Int(buffer.capacity))
+        if more > 0, !makeRoom(for: index, more) { return false }
+        guard let made = unsafe arena.makeReceiveChunk(capacity, filled: length, fill) else {
+            markGone(index)
+            return false
+        }
+        slot.received = .init(
+            chunk: made.chunk,
+            capacity: made.capacity,
+            length: UInt32(length),
+            position: buffer.position
+        )
+        partialBytes += Self.counted(Int(made.capacity))
+        if Self.counted(Int(made.capacity)) > 0 { beginPartial(index) }
+        free(buffer)
+        return true
+    }
+
+    func freeReceiveChunk(_ index: Int, _ slot: ArenaSlot) {
+        endPartial(index)
+        let buffer = slot.received
+        guard buffer.chunk != 0 else { return }
+        slot.received = .init(position: buffer.position)
+        free(buffer)
+    }
+
+    private func free(_ buffer: ArenaSlot.ReceiveBuffer) {
+        guard buffer.chunk != 0, buffer.chunk != ArenaSlot.ReceiveBuffer.landing else { return }
+        partialBytes -= Self.counted(Int(buffer.capacity))
+        arena.free(buffer.chunk)
+    }
+}
