@@ -124,7 +124,7 @@ import Testing
                         + paths.map { "GET http://evil.example\($0) HTTP/1.1\r\nHost: localhost\r\n\r\n" }
                 )
                 #expect(foreign.allSatisfy { $0.status == 403 && $0.code == "origin_not_allowed" }, "\(foreign)")
-                for host in ["localhost", "127.0.0.1:8000", "[::1]:1"] {
+                for host in ["localhost", "127.0.0.1:8000", "[::1]:1", "martlet"] {
                     let own = try await ask(address, ["GET /v1/stats HTTP/1.1\r\nHost: \(host)\r\n\r\n"])
                     #expect(own[0].status == 200)
                 }
