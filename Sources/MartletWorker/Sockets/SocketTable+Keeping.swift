@@ -82,7 +82,7 @@ extension SocketTable {
             position: buffer.position
         )
         partialBytes += Self.counted(Int(made.capacity))
-        if Self.counted(Int(made.capacity)) > 0 { beginPartial(index) }
+        if Self.counted(Int(made.capacity)) > 0 { beginPartial(index) } else { endPartial(index) }
         free(buffer)
         return true
     }
