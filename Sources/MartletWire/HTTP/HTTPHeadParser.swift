@@ -141,7 +141,7 @@ package enum HTTPHeadParser {
     private static func split(
         _ target: String
     ) throws(HTTPProblem) -> (authority: String?, path: String, query: String?) {
-        if target.hasPrefix("/") {
+        if target.utf8.first == UInt8(ascii: "/") {
             let (path, query) = splitQuery(target[...])
             return (nil, path, query)
         }
@@ -159,7 +159,7 @@ package enum HTTPHeadParser {
     }
 
     private static func splitQuery(_ target: Substring) -> (path: String, query: String?) {
-        guard let mark = target.firstIndex(of: "?") else { return (String(target), nil) }
-        return (String(target[..<mark]), String(target[target.index(after: mark)...]))
+        guard let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) else { return (String(target), nil) }
+        return (String(target[..<mark]), String(target[target.utf8.index(after: mark)...]))
     }
 }

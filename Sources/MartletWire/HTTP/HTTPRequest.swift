@@ -49,8 +49,9 @@ package struct HTTPRequest: Equatable, Sendable {
 
     /// The value of a field; where it was sent several times, the values joined by commas (RFC 9110, 5.3).
     package subscript(name: String) -> String? {
-        let values = fields.filter { $0.name == name }.map(\.value)
-        return values.isEmpty ? nil : values.joined(separator: ", ")
+        var found: String?
+        for field in fields where field.name == name { found = found.map { "\($0), \(field.value)" } ?? field.value }
+        return found
     }
 
     /// True where a comma-separated field has this token, in whatever case.

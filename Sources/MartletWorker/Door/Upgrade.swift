@@ -63,6 +63,9 @@ enum ClientRequest {
 
     /// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
     private static func isLoopback(_ authority: Substring) -> Bool {
+        // What nearly everybody says.
+        let start = authority.utf8.prefix { $0 != UInt8(ascii: ":") }
+        if start.elementsEqual("127.0.0.1".utf8) || start.elementsEqual("localhost".utf8) { return true }
         if authority == "[::1]" || authority.hasPrefix("[::1]:") { return true }
         let name = authority.lowercased().prefix { $0 != ":" }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
