@@ -82,6 +82,18 @@ import Testing
             #expect(report.statuses == ["503": 8] && report.unanswered == 2, "\(report)")
             let small = try await server.request("POST", "/v1/broadcast", body: "1", Self.authorized)
             #expect(small.status == 200, "what comes whole needs no place")
+            // A batch of short lines needs little; a line that grows beyond what is left ends its batch, which is seen.
+            let line = "{\"user\":\"nobody\",\"message\":\"\("x")\"}\n"
+            for (text, answers) in [
+                (String(repeating: line, count: 20_000), 20_000),
+                (line + line.replacing("x", with: String(repeating: "x", count: 2_000_000)), 0),
+            ] {
+                let file = server.folder + "/lines"
+                try text.write(toFile: file, atomically: true, encoding: .utf8)
+                let batch = try await server.request("POST", "/v1/batch", body: "@\(file)", Self.authorized)
+                let lines = batch.body.split(separator: "\n").count
+                #expect(answers == 0 ? lines < 2 : lines == answers, "\(lines)")
+            }
             process.closeInput()
             _ = try await process.waitForEnd()
             let file = server.folder + "/large.json"

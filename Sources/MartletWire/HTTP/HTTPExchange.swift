@@ -141,6 +141,9 @@ package struct HTTPExchange {
     /// Bytes that must be sent.
     package var outputCount: Int { output.count + streamed.count }
 
+    /// Bytes that were received and not handled yet.
+    package var unhandledCount: Int { input.count - start }
+
     /// The bytes behind the head that was read last: what a client sent early after an upgrade request.
     package var remainder: ArraySlice<UInt8> { input[start...] }
 

@@ -134,9 +134,9 @@ extension Door {
         if deadline(of: peer) != nil { setSweep() }
     }
 
-    /// The last of them goes first where more of a kind come than there is room for: the longest idle, strangers before backends that
-    /// are known; so many at most.
+    /// Who is let go where more of a kind come than there is room for, so many at most; whoever goes first stands last.
     ///
+    /// Those who are idle longest, strangers before backends that are known.
     /// Nobody who has only just come, or whose request waits in the kernel: those who come and ask are not kept out by those
     /// who come and do not.
     private func idlePeers(_ kind: HTTPPeer.Kind, most: Int) -> [HTTPPeer] {

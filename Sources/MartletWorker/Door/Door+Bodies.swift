@@ -2,7 +2,7 @@ internal import MartletCore
 internal import MartletWire
 
 // What all peers together may send of bodies: each is counted by what its head promises, before anything of it is taken, so
-// that no two wait for each other's room.
+// that no two wait for each other's room. Of a batch, whose lines are handled while they come, a line counts.
 
 extension Door {
     /// Counts the body that an event announces; false where too many bytes are under way, and the request is refused.
@@ -30,7 +30,7 @@ extension Door {
 
     /// Counts what a line has grown to; false where there is no room for it: its batch ends here.
     func growBody(_ peer: HTTPPeer) -> Bool {
-        let held = peer.exchange.input.count
+        let held = peer.exchange.unhandledCount
         guard peer.exchange.isStreaming, held > peer.bodyBytes else { return true }
         let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - peer.bodyBytes
         guard more > 0 else { return true }
