@@ -26,7 +26,8 @@ for text in json.load(sys.stdin):
         headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines[1:] if ":" in line}
         length = int(headers.get("content-length", 0))
         seconds = time.monotonic() - start
-        s.settimeout(0.3)
+        # What must come is waited for; that nothing more does can only be looked at for a moment.
+        s.settimeout(20 if second or headers.get("connection") == "close" else 0.3)
         closed = False
         try:
             while True:
@@ -35,6 +36,8 @@ for text in json.load(sys.stdin):
                     closed = True
                     break
                 rest += piece
+                if second and rest.endswith(b"}") and headers.get("connection") != "close":
+                    s.settimeout(0.3)
         except OSError:
             pass
     answers.append({"status": int(lines[0].split(" ")[1]) if lines[0] else 0, "headers": headers,
