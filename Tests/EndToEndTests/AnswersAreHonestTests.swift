@@ -103,7 +103,7 @@ import Testing
             "MARTLET_API_PORT_8001_TCP_ADDR": "10.0.0.1", "MARTLET_API_SERVICE_PORT_HTTP": "8001",
         ]
         try await TestServer.with(environment: environment) { server in
-            let warnings = await server.log().filter { $0.contains("MARTLET_") }
+            let warnings = try await server.log(with: "MARTLET_")
             let names = warnings.first?.split(whereSeparator: { " \"=".contains($0) }).map(String.init) ?? []
             #expect(warnings.count == 1 && names.contains("MARTLET_CLIENT_LISTN"), "\(warnings)")
             #expect(Set(names).intersection(environment.keys) == ["MARTLET_CLIENT_LISTN"], "\(warnings)")

@@ -68,11 +68,8 @@ import Testing
         async throws
     {
         try await TestServer.with(openFiles: openFiles) { server in
-            #expect(
-                await server.log().contains {
-                    $0.contains("limits.connections") && $0.contains("open_files=\(openFiles)")
-                }
-            )
+            let bound = try await server.log(with: "limits.connections")
+            #expect(bound.contains { $0.contains("open_files=\(openFiles)") })
             let clients = try WebSocketClients()
             let users = (0..<openFiles * 2).map { "user-\($0)" }
             let answers = try await clients.attemptAll(users.map { ($0, server.webSocket($0)) })

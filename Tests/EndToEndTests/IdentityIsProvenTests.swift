@@ -142,6 +142,9 @@ import Testing
             #expect(none.status == 401 && none.body?.contains("token_missing") == true)
             let user = try await clients.attempt("user", url + "?user=alice")
             #expect(user.status == 401, "a name is no proof")
+            // What it has to say comes before its last line.
+            try await server.stop()
+            try await server.log(with: "Stopped")
             let log = await server.log().joined(separator: "\n")
             #expect(!log.contains(Self.secret) && !log.contains("eyJ"))
         }

@@ -148,7 +148,19 @@ public final class TestServer: Sendable {
         api = value("api")
     }
 
+    /// The lines of the log that have come so far: others may be on their way through the pipe.
     public func log() async -> [String] { await process.lines.events.map(\.text) }
+
+    /// The lines of the log that have `part` in them, once there are `count` of them.
+    ///
+    /// What the server wrote before an answer may be read after that answer: the log comes through a pipe of its own.
+    @discardableResult
+    public func log(with part: String, count: Int = 1, seconds: Double = 15) async throws -> [String] {
+        try await process.lines.wait("\(count) lines of the log with \"\(part)\"", seconds: seconds) { lines in
+            lines.filter { $0.text.contains(part) }.count >= count
+        }
+        return await log().filter { $0.contains(part) }
+    }
 
     /// SIGTERM, and the exit code.
     @discardableResult
