@@ -224,13 +224,43 @@ import Testing
                 _ = try? await server.curl(["http://\(server.api)/healthz", "-m", "3"])
                 for pid in family.reversed() { kill(pid, SIGCONT) }
                 try await server.waitForStatistics("all shards, \(round)") { statistics in
-                    statistics.totalConnections == users.count
-                        && statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == 1 }
+                    statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == 1 }
                 }
+                let closed = await clients.events.events.filter { $0.ev == "closed" }
+                #expect(closed.isEmpty, "\(round): \(closed.map { "\($0.name) \($0.code ?? 0) \($0.reason ?? "")" })")
+                #expect(try await server.statistics().totalConnections == users.count)
             }
             #expect(try await server.publish("1", toUser: "user-7") == .init(matched: 1, delivered: 1))
             #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
         }
+    }
+
+    @Test func `where a worker is halted between its pings and their leaving, nobody is taken for silent`() async throws
+    {
+        let faults = Faults()
+        // For two seconds, which is longer than the timeout.
+        try faults.plan("pinged wait 0 2")
+        let environment = [
+            "MARTLET_FAULTS": faults.path,
+            "MARTLET_CLIENT_HEARTBEAT_INTERVAL": "500ms", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "1s",
+        ]
+        try await TestServer.with(workers: 1, environment: environment) { server in
+            let clients = try WebSocketClients()
+            let users = (0..<50).map { "user-\($0)" }
+            try await clients.open(users.map { ($0, server.webSocket($0)) })
+            try await server.log(with: "martlet-worker waits, as planned")
+            // The clients are halted as well, and go on a little later than the worker does.
+            clients.signal(SIGSTOP)
+            #expect(try await server.request("GET", "/healthz").status == 200)
+            clients.signal(SIGCONT)
+            // Everybody was pinged and judged again and again since.
+            try await server.waitForMetrics("ten pings of each") { metrics in
+                let pings = metrics.firstMatch(of: /martlet_pings_total\{shard="0"\} (\d+)/)?.1
+                return pings.flatMap { Int($0) } ?? 0 >= 10 * users.count
+            }
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+        }
+        faults.remove()
     }
 
     @Test func `a keeper that ends alone is told, and its worker is not replaced by request`() async throws {

@@ -224,6 +224,19 @@ public final class TestServer: Sendable {
         throw EventLog<String>.TimedOut(description: "no \(what) within \(seconds) s: \(String(describing: last))")
     }
 
+    /// Asks again until the metrics say what is expected.
+    public func waitForMetrics(
+        _ what: String,
+        seconds: Double = 30,
+        until condition: (String) -> Bool
+    ) async throws {
+        let deadline = Date().addingTimeInterval(seconds)
+        while Date() < deadline {
+            if let answer = try? await request("GET", "/metrics"), condition(answer.body) { return }
+        }
+        throw EventLog<String>.TimedOut(description: "no \(what) within \(seconds) s")
+    }
+
     public static func encoded(_ text: String) -> String {
         text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text
     }

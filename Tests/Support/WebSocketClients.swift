@@ -48,6 +48,9 @@ public final class WebSocketClients: Sendable {
 
     deinit { process.closeInput() }
 
+    /// To the process of all of them: SIGSTOP halts them.
+    public func signal(_ number: Int32) { process.signal(number) }
+
     private func tell(_ command: Command) {
         let data = (try? JSONEncoder().encode(command)) ?? Data()
         process.write(String(decoding: data, as: UTF8.self))

@@ -16,6 +16,8 @@ enum Fault {
         case sent, received
         /// In the middle of the handling of a client's message, or of a delivery.
         case message, delivery
+        /// Pings are queued, and not written yet.
+        case pinged
     }
 
     /// Fails here, if a test wants that.
@@ -93,7 +95,7 @@ enum Fault {
     private static func wait() {
         guard let path = CurrentProcess.environment("MARTLET_FAULTS") else { return }
         CurrentProcess.printError("martlet-worker waits, as planned")
-        for _ in 0..<200 where (try? File.read(path, limit: 1))?.isEmpty == false {
+        for _ in 0..<200 where (try? File.read(path, limit: 65536))?.isEmpty == false {
             CurrentProcess.pause(milliseconds: 10)
         }
     }

@@ -57,7 +57,7 @@ extension Shard {
         // One that was set before an earlier one.
         guard let due = healthTimer, now >= due else { return }
         healthTimer = nil
-        closeSilent(now, manager)
+        closeSilent(now, isHalted: now - due > contract.timing.heartbeatTimeout / 4, manager)
         pingDue(now)
         checkExpiries(manager)
         setHealthTimer()
@@ -103,15 +103,19 @@ extension Shard {
             tally.counters[.pingsSent] += 1
             pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
         }
+        Fault.at(.pinged)
     }
 
     /// Closes those who have said nothing at all since they were pinged.
-    private func closeSilent(_ now: UInt64, _ manager: isolated WebSocketManager) {
+    ///
+    /// `isHalted`: this process has not run when it was to look. Its pings may have left only now, so all get their time once
+    /// more.
+    private func closeSilent(_ now: UInt64, isHalted: Bool, _ manager: isolated WebSocketManager) {
         while let (index, generation) = pongs.popDue(now: now) {
             guard sockets.isCurrent(index, generation: generation & 0xFF_FFFF), sockets.isOpen(index) else { continue }
             let slot = sockets.arena.slot(index)
             guard slot.pingSentAt != 0, slot.pingSentAt + contract.timing.heartbeatTimeout <= now else { continue }
-            if sockets.hasUnread(index) {
+            if isHalted || sockets.hasUnread(index) {
                 // What lies in the kernel is no silence; it is read soon.
                 pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
                 continue
