@@ -23,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int martlet_accept(int listener) {
@@ -71,7 +72,7 @@ int martlet_listen_tcp(const char *address, uint16_t port, int backlog, uint16_t
   int fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
   if (fd < 0) return -1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (bind(fd, (struct sockaddr *)&a, length) || listen(fd, backlog)) return failed_with(fd, errno);
+  if (bind(fd, (struct sockaddr *)&a, length) || (backlog >= 0 && listen(fd, backlog))) return failed_with(fd, errno);
   int bound = martlet_local_port(fd);
   if (bound < 0) return failed_with(fd, errno);
   *bound_port = (uint16_t)bound;
@@ -146,9 +147,17 @@ int martlet_is_tcp_connection(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && !listens;
 }
 
+int martlet_is_unix(int fd) {
+  int domain = 0;
+  socklen_t length = sizeof domain;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
 int martlet_is_listening(int fd) {
-  int on = 0;
+  int on = 0, type = 0;
   socklen_t length = sizeof on;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) || type != SOCK_STREAM) return 0;
+  length = sizeof on;
   return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) == 0 && on;
 }
 
@@ -371,6 +380,11 @@ int martlet_peer_address(int fd, uint8_t address[16]) { return address_of(getpee
 
 int martlet_local_address(int fd, uint8_t address[16]) { return address_of(getsockname, fd, address); }
 
+pid_t martlet_ended_child(void) {
+  siginfo_t info = {.si_pid = 0};
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) ? 0 : info.si_pid;
+}
+
 int martlet_usable_cpus(void) {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) ? -1 : CPU_COUNT(&set);
@@ -516,6 +530,8 @@ KEEPER static uint32_t keeper_walk(int channel, int sends) {
 
 KEEPER static void keeper_run(int channel) {
   syscall(SYS_prctl, PR_SET_NAME, "martlet-keeper", 0, 0, 0);
+  /* It has the worker's descriptors: nobody else may look for them at /proc/PID/fd, in development neither. */
+  syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   keeper_say(channel, 'k', (uint32_t)syscall(SYS_getpid));
   for (;;) {
     struct pollfd ready = {channel, POLLIN, 0};

@@ -28,7 +28,7 @@
 
 /* What a process that only talks over sockets it was given never does: other programs, sockets and processes of its own,
    files that change, signals to others, others' limits and priorities, other rights. What it opens it can read: other
-   processes' memory is kept from it by martlet_hide_memory. All else is allowed, and costs a look into a bitmap that the
+   processes' memory and descriptors are kept from it by martlet_hide_memory, which keepers do at once. All else is allowed, and costs a look into a bitmap that the
    kernel keeps (seccomp(2)); who wants more has the service manager's SystemCallFilter=. */
 static const int refused[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_pidfd_open,
@@ -51,7 +51,7 @@ static const int refused[] = {
 #endif
 #if defined(__x86_64__)
     SYS_fork, SYS_vfork, SYS_creat, SYS_unlink, SYS_rmdir, SYS_rename, SYS_link, SYS_symlink, SYS_mkdir, SYS_mknod,
-    SYS_chmod, SYS_chown, SYS_lchown,
+    SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat,
 #endif
 };
 

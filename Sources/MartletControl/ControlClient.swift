@@ -12,6 +12,29 @@ enum ControlFailure: Error, CustomStringConvertible {
         return 1
     }
 
+    /// For programs: `{"error":{"detail":...}}`, with the service's own status and code where it has answered.
+    var json: String {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("error")
+        json.beginObject()
+        switch self {
+        case .notRunning(let why):
+            json.member("code", "not_running")
+            json.member("detail", why)
+        case .refused(let status, let code, let why):
+            json.member("status", status)
+            json.member("code", code)
+            json.member("detail", why)
+        case .broken(let why):
+            json.member("code", "failed")
+            json.member("detail", why)
+        }
+        json.endObject()
+        json.endObject()
+        return Printable.json(String(decoding: json.bytes, as: UTF8.self))
+    }
+
     var description: String {
         switch self {
         case .notRunning(let why): why
@@ -35,7 +58,9 @@ struct ControlClient: ~Copyable {
             }
         }
 
-        func printBody() { print(String(decoding: body, as: UTF8.self)) }
+        func printBody() throws(SystemCallError) {
+            try StandardOutput.print(Printable.json(String(decoding: body, as: UTF8.self)))
+        }
     }
 
     /// How long the service may take for an answer, in seconds.
@@ -65,7 +90,9 @@ struct ControlClient: ~Copyable {
                 StreamSocket.setTimeouts(socket.number, seconds: self.patience)
                 return
             } catch {
-                if error.isDenied { throw .broken("\(candidate): permission denied (are you in the service's group?)") }
+                if error.isDenied {
+                    throw .broken("\(candidate): permission denied (are you in the group martlet-admin?)")
+                }
                 failures.append(candidate)
             }
         }

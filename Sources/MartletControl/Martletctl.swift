@@ -19,18 +19,60 @@ struct Martletctl: ParsableCommand {
     )
 
     static func main() {
+        CurrentProcess.openStandardDescriptors()
+        SignalSource.ignoreBrokenPipes()
+        let arguments = Arguments(Array(CommandLine.arguments.dropFirst()))
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(arguments.ordered)
             try command.run()
         } catch let failure as ControlFailure {
-            CurrentProcess.printError("martletctl: \(failure)")
-            CurrentProcess.exit(failure.exitCode)
+            end(failure, isJSON: arguments.wantJSON)
+        } catch let error as SystemCallError {
+            end(.broken("\(error)"), isJSON: arguments.wantJSON)
         } catch {
             let code = exitCode(for: error)
             let message = fullMessage(for: error)
-            if code == .success { print(message) } else { CurrentProcess.printError(message) }
+            if code == .success {
+                do throws(SystemCallError) {
+                    try StandardOutput.print(message)
+                } catch {
+                    end(.broken("\(error)"), isJSON: false)
+                }
+            } else if !message.isEmpty {
+                CurrentProcess.printError(message)
+            }
             CurrentProcess.exit(code == .validationFailure ? 2 : code.rawValue)
         }
+    }
+
+    /// Says why, for people or for programs, and exits.
+    private static func end(_ failure: ControlFailure, isJSON: Bool) -> Never {
+        CurrentProcess.printError(isJSON ? failure.json : "martletctl: \(Printable.text("\(failure)"))")
+        CurrentProcess.exit(failure.exitCode)
+    }
+}
+
+/// What was written on the command line.
+private struct Arguments {
+    /// With the options that all verbs take behind the verb, where the parser looks for them: both orders are usual.
+    let ordered: [String]
+    let wantJSON: Bool
+
+    init(_ arguments: [String]) {
+        var leading: [String] = []
+        var rest = arguments[...]
+        while let first = rest.first {
+            if first == "--json" || first.hasPrefix("--control-socket=") {
+                leading.append(rest.removeFirst())
+            } else if first == "--control-socket", rest.count > 1 {
+                leading += [rest.removeFirst(), rest.removeFirst()]
+            } else {
+                break
+            }
+        }
+        let isVerb = rest.first.map { !$0.hasPrefix("-") } ?? false
+        ordered = isVerb ? [rest.removeFirst()] + leading + rest : arguments
+        wantJSON = arguments.contains("--json")
     }
 }
 
@@ -56,7 +98,7 @@ struct Status: ParsableCommand {
     func run() throws {
         var client = try options.client()
         let answer = try client.get("/v1/stats")
-        if options.json { answer.printBody() } else { print(Report.status(try answer.json())) }
+        if options.json { try answer.printBody() } else { try StandardOutput.print(Report.status(try answer.json())) }
         let shards = try answer.json()["shards"]?.array ?? []
         if shards.isEmpty || shards.contains(where: { $0["state"]?.string != "serving" }) { throw ExitCode(1) }
     }
@@ -82,10 +124,10 @@ struct Stats: ParsableCommand {
             let path = shard.map { "/v1/stats/shards/\($0)" } ?? "/v1/stats\(byUser ? "?by_user=true" : "")"
             let answer = try client.get(path)
             if options.json {
-                answer.printBody()
+                try answer.printBody()
             } else {
                 let json = try answer.json()
-                print(shard == nil ? Report.statistics(json) : Report.shards([json]))
+                try StandardOutput.print(shard == nil ? Report.statistics(json) : Report.shards([json]))
             }
             if watch { Pause.seconds(1) }
         } while watch
@@ -106,11 +148,16 @@ struct Connections: ParsableCommand {
         var client = try options.client()
         guard let user else {
             let answer = try client.get("/v1/stats?by_user=true")
-            if options.json { answer.printBody() } else { print(Report.users(try answer.json())) }
+            let node = try answer.json()
+            try StandardOutput.print(options.json ? Report.usersJSON(node) : Report.users(node))
             return
         }
         let answer = try client.get("/v1/users/\(HTTPSyntax.percentEncoded(user))/connections")
-        if options.json { answer.printBody() } else { print(Report.connections(try answer.json())) }
+        if options.json {
+            try answer.printBody()
+        } else {
+            try StandardOutput.print(Report.connections(try answer.json()))
+        }
     }
 }
 
@@ -146,7 +193,7 @@ struct Disconnect: ParsableCommand {
         var client = try options.client()
         let answer = try client.request("DELETE", path)
         let closed = try answer.json()["closed"]?.int ?? 0
-        if options.json { answer.printBody() } else { print("closed \(closed)") }
+        if options.json { try answer.printBody() } else { try StandardOutput.print("closed \(closed)") }
         if closed == 0 { throw ExitCode(1) }
     }
 }

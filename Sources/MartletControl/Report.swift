@@ -7,8 +7,9 @@ enum Report {
         let serving = shards.count { $0["state"]?.string == "serving" }
         let summary =
             "Martlet \(text(node["version"])), up \(uptime(node["uptime_seconds"])): "
-            + "\(serving) of \(shards.count) shards serve \(text(node["total_connections"])) connections "
-            + "of \(text(node["unique_users"])) users"
+            + "\(serving) of \(counted(shards.count, "shard")) \(shards.count == 1 ? "serves" : "serve") "
+            + "\(counted(node["total_connections"]?.int ?? 0, "connection")) "
+            + "of \(counted(node["unique_users"]?.int ?? 0, "user"))"
         return summary + "\n" + self.shards(shards)
     }
 
@@ -43,6 +44,26 @@ enum Report {
         return table([header] + rows)
     }
 
+    /// `1 user`, `2 users`.
+    static func counted(_ count: Int, _ what: String) -> String { "\(count) \(what)\(count == 1 ? "" : "s")" }
+
+    /// `{"users":[{"user_id":"alice","connections":2}]}`
+    static func usersJSON(_ node: JSONValue) -> String {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("users")
+        json.beginArray()
+        for member in node["connections_by_user"]?.members ?? [] {
+            json.beginObject()
+            json.member("user_id", member.key)
+            json.member("connections", member.value.int ?? 0)
+            json.endObject()
+        }
+        json.endArray()
+        json.endObject()
+        return Printable.json(String(decoding: json.bytes, as: UTF8.self))
+    }
+
     static func users(_ node: JSONValue) -> String {
         let rows = (node["connections_by_user"]?.members ?? []).map { [$0.key, text($0.value)] }
         return table([["USER", "CONNECTIONS"]] + rows)
@@ -55,18 +76,22 @@ enum Report {
                 text(connection["last_seen_at"]),
                 connection["round_trip_ms"]?.double.map { "\($0) ms" } ?? "-",
                 (connection["threads"]?.array ?? []).compactMap(\.string).joined(separator: " "),
-                size(connection["queue_bytes"]),
+                size(connection["queue_bytes"]), text(connection["address"]), text(connection["user_agent"]),
             ]
         }
-        return table([["CONNECTION", "SHARD", "CONNECTED", "LAST SEEN", "ROUND TRIP", "THREADS", "QUEUED"]] + rows)
+        let header = [
+            "CONNECTION", "SHARD", "CONNECTED", "LAST SEEN", "ROUND TRIP", "THREADS", "QUEUED", "ADDRESS", "USER AGENT",
+        ]
+        return table([header] + rows)
     }
 
     static func receipt(_ receipt: JSONValue) -> String {
         "matched \(text(receipt["matched"])), delivered \(text(receipt["delivered"])), failed \(text(receipt["failed"]))"
     }
 
-    /// Columns as wide as their widest cell.
+    /// Columns as wide as their widest cell; what others chose is written so that it is printable.
     static func table(_ rows: [[String]]) -> String {
+        let rows = rows.map { row in row.map { Printable.text($0) } }
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
         return rows.map { row in

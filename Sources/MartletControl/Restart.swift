@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import MartletLinux
 internal import MartletWire
 
 /// `martletctl restart`: replaces workers, one after another; no client notices.
@@ -28,7 +29,11 @@ struct Restart: ParsableCommand {
         }
         for shard in shards {
             let answer = try client.request("POST", "/v1/shards/\(shard)/restart")
-            if options.json { answer.printBody() } else { print("Shard \(shard) has a new worker.") }
+            if options.json {
+                try answer.printBody()
+            } else {
+                try StandardOutput.print("Shard \(shard) has a new worker.")
+            }
         }
     }
 }
@@ -45,7 +50,7 @@ struct Reload: ParsableCommand {
     func run() throws {
         var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/reload")
-        if options.json { answer.printBody() } else { print("The configuration is in force.") }
+        if options.json { try answer.printBody() } else { try StandardOutput.print("The configuration is in force.") }
     }
 }
 
@@ -68,9 +73,9 @@ struct Scale: ParsableCommand {
         var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/scale", body: Array("{\"workers\":\(workers)}".utf8))
         if options.json {
-            answer.printBody()
+            try answer.printBody()
         } else {
-            print("\(workers) \(workers == 1 ? "worker serves" : "workers serve").")
+            try StandardOutput.print("\(workers) \(workers == 1 ? "worker serves" : "workers serve").")
         }
     }
 }
@@ -86,8 +91,8 @@ struct Upgrade: ParsableCommand {
     func run() throws {
         var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/upgrade")
-        if options.json { return answer.printBody() }
-        print("Martlet \(try answer.json()["version"]?.string ?? "") serves.")
+        if options.json { return try answer.printBody() }
+        try StandardOutput.print("Martlet \(try answer.json()["version"]?.string ?? "") serves.")
     }
 }
 
@@ -102,6 +107,6 @@ struct Stop: ParsableCommand {
     func run() throws {
         var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/stop")
-        if options.json { answer.printBody() } else { print("The service has stopped.") }
+        if options.json { try answer.printBody() } else { try StandardOutput.print("The service has stopped.") }
     }
 }

@@ -57,7 +57,7 @@ struct Send: ParsableCommand {
             body = json.bytes
         }
         let answer = try client.request("POST", path, body: body)
-        if options.json { answer.printBody() } else { print(Report.receipt(try answer.json())) }
+        if options.json { try answer.printBody() } else { try StandardOutput.print(Report.receipt(try answer.json())) }
         if try answer.json()["delivered"]?.int == 0 { throw ExitCode(1) }
     }
 }

@@ -40,7 +40,11 @@ struct Token: ParsableCommand {
         for job in job { query += "&job=\(HTTPSyntax.percentEncoded(job))" }
         var client = try options.client()
         let answer = try client.request("POST", "/v1/tokens?\(query)")
-        if options.json { answer.printBody() } else { print(try answer.json()["token"]?.string ?? "") }
+        if options.json {
+            try answer.printBody()
+        } else {
+            try StandardOutput.print(try answer.json()["token"]?.string ?? "")
+        }
     }
 }
 
@@ -57,14 +61,15 @@ struct CheckToken: ParsableCommand {
 
     func run() throws {
         let bytes = token == "-" ? try StandardInput.readAll() : Array(token.utf8)
-        let text = HTTPSyntax.trimmed(Substring(String(decoding: bytes, as: UTF8.self).filter { $0 != "\n" }))
+        // A file's end of line may be CR LF, which is one Character of a String.
+        let text = String(decoding: bytes.filter { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }, as: UTF8.self)
         var client = try options.client()
         let answer = try client.get("/v1/tokens/check?token=\(HTTPSyntax.percentEncoded(text))")
-        if options.json { return answer.printBody() }
+        if options.json { return try answer.printBody() }
         let rows = try answer.json().members.map { member in
             let list = member.value.array.compactMap(\.string)
             return [member.key, list.isEmpty ? Report.text(member.value) : list.joined(separator: " ")]
         }
-        print("The token is good.\n" + Report.table(rows))
+        try StandardOutput.print("The token is good.\n" + Report.table(rows))
     }
 }

@@ -20,18 +20,18 @@ struct Top: ParsableCommand {
             throw ControlFailure.broken("top needs a terminal; elsewhere use: martletctl stats --watch")
         }
         var before: Sample?
-        var shown: [String] = []
+        var shown = Screen()
         var due = Clock.monotonicNanoseconds()
         while true {
             let now = Clock.monotonicNanoseconds()
             if now >= due {
                 let sample = Sample(try client.get("/v1/stats").json(), at: now)
-                shown = sample.lines(since: before)
+                shown = sample.screen(since: before)
                 before = sample
                 due = now + 1_000_000_000
             }
             // Drawn once more where only the terminal's size has changed.
-            terminal.draw(shown)
+            terminal.draw(shown.lines(in: Terminal.size ?? (80, 24)))
             let drawn = Clock.monotonicNanoseconds()
             let wait = due > drawn ? Int32((due - drawn) / 1_000_000) : 0
             switch terminal.key(milliseconds: max(1, wait)) {
@@ -53,11 +53,11 @@ private struct Sample {
         self.time = time
     }
 
-    /// A screen: the node, then a line for each shard, with what happened since the sample before.
-    func lines(since before: Sample?) -> [String] {
+    /// The node, then a line for each shard, with what happened since the sample before.
+    func screen(since before: Sample?) -> Screen {
         let shards = node["shards"]?.array ?? []
         let serving = shards.count { $0["state"]?.string == "serving" }
-        var lines = [
+        let lines = [
             "Martlet \(Report.text(node["version"]))  up \(Report.uptime(node["uptime_seconds"]))  "
                 + "\(serving)/\(shards.count) shards serve",
             "connections \(Report.text(node["total_connections"]))  users \(Report.text(node["unique_users"]))  "
@@ -68,28 +68,32 @@ private struct Sample {
                 + "dropped \(Report.text(node["messages"]?["dropped"]))",
             "",
         ]
-        let header = ["SHARD", "STATE", "PID", "CONNECTIONS", "USERS", "SENT/S", "RECEIVED/S", "QUEUED", "RSS", "CPU%"]
+        let old = before?.node["shards"]?.array ?? []
+        let columns = Column.all
         let rows = shards.enumerated().map { index, shard in
-            let old = before?.node["shards"]?.array
-            return row(shard, old.flatMap { $0.indices.contains(index) ? $0[index] : nil }, before)
+            let then = old.indices.contains(index) ? old[index] : nil
+            return columns.map { cell($0, shard, then, before) }
         }
-        lines += Report.table([header] + rows).split(separator: "\n").map(String.init)
-        return lines + ["", "q quits, space refreshes"]
+        return Screen(head: lines, columns: columns, rows: rows)
     }
 
-    private func row(_ shard: JSONValue, _ old: JSONValue?, _ before: Sample?) -> [String] {
-        // Of another worker than before nothing can be subtracted.
-        let isSame = old?["pid"] == shard["pid"]
-        let cpu = (shard["cpu_seconds"]?.double ?? 0) - (old?["cpu_seconds"]?.double ?? 0)
-        let share = before.map { cpu / max(0.001, elapsed(since: $0)) * 100 } ?? 0
-        return [
-            Report.text(shard["shard"]), Report.text(shard["state"]), Report.text(shard["pid"]),
-            Report.text(shard["connections"]), Report.text(shard["users"]),
-            rate(shard["messages_sent"], old?["messages_sent"], before),
-            rate(shard["messages_received"], old?["messages_received"], before),
-            Report.size(shard["queue_bytes"]), Report.size(shard["rss_bytes"]),
-            isSame ? "\(Int(share.rounded()))" : "-",
-        ]
+    private func cell(_ column: Column, _ shard: JSONValue, _ old: JSONValue?, _ before: Sample?) -> String {
+        switch column {
+        case .shard: return Report.text(shard["shard"])
+        case .state: return Report.text(shard["state"])
+        case .pid: return Report.text(shard["pid"])
+        case .connections: return Report.text(shard["connections"])
+        case .users: return Report.text(shard["users"])
+        case .sent: return rate(shard["messages_sent"], old?["messages_sent"], before)
+        case .received: return rate(shard["messages_received"], old?["messages_received"], before)
+        case .queued: return Report.size(shard["queue_bytes"])
+        case .memory: return Report.size(shard["rss_bytes"])
+        case .processor:
+            // Of another worker than before nothing can be subtracted.
+            guard old?["pid"] == shard["pid"], let before else { return "-" }
+            let used = (shard["cpu_seconds"]?.double ?? 0) - (old?["cpu_seconds"]?.double ?? 0)
+            return "\(Int((used / max(0.001, elapsed(since: before)) * 100).rounded()))"
+        }
     }
 
     private func rate(_ now: JSONValue?, _ then: JSONValue?, _ before: Sample?) -> String {

@@ -133,6 +133,7 @@ package struct ConnectionSummary: Equatable, Sendable {
     package var jobs: [String] = []
     /// The text of a JSON object.
     package var metadata: String?
+    package var origin: ClientOrigin?
     package var queuedMessages = 0
     package var queuedBytes = 0
     /// Of the last ping, in microseconds; nil before the first pong.

@@ -29,14 +29,29 @@ package struct Configuration: Equatable, Sendable {
         package var queueBytes = 1_048_576
     }
 
+    /// Who may use the API on a Unix socket.
+    package enum UnixSocket: String, CaseIterable, Sendable {
+        /// Whoever may open it.
+        case trusted
+        /// Whoever has a key.
+        case key
+    }
+
     package struct API: Equatable, Sendable {
         /// `ADDRESS:PORT`, or `unix:PATH`, where backends publish.
         package var listen = "127.0.0.1:8001"
         package var maxBodyBytes = 4_194_304
-        /// Users who need no key on a Unix socket, besides root and the service's own, by number.
+        /// Whether those who may open a Unix socket need a key.
+        package var unixSocket = UnixSocket.trusted
+        /// Users who need no key on a Unix socket where others do, besides root and the service's own, by number.
         package var allowedUIDs: [UInt32] = []
         /// How long a backend may take to go on with a request that it has begun, or with reading its answers.
         package var timeout = Duration.seconds(60)
+    }
+
+    package struct Metrics: Equatable, Sendable {
+        /// `ADDRESS:PORT`, or `unix:PATH`, where nothing but the metrics is served, to anybody; nil: nowhere.
+        package var listen: String?
     }
 
     package struct Rooms: Equatable, Sendable {
@@ -114,11 +129,14 @@ package struct Configuration: Equatable, Sendable {
     package var client = Client()
     package var api = API()
     package var auth = Authentication()
+    package var metrics = Metrics()
     package var rooms = Rooms()
     package var limits = Limits()
     package var supervision = Supervision()
     package var log = Log()
-    /// Where `martletctl` finds the supervisor.
+    /// What ``controlSocket`` says where there is to be none.
+    package static let noControlSocket = "none"
+    /// Where `martletctl` finds the supervisor: a path, or ``noControlSocket``.
     package var controlSocket = "/run/martlet/control.sock"
     /// Loopback only, users by name, no keys, a demo page.
     package var isDevelopment = false
@@ -133,107 +151,6 @@ package struct Configuration: Equatable, Sendable {
         // Load generators open thousands at once.
         configuration.limits.handshakesPerSecond = 0
         return configuration
-    }
-
-    /// Throws where a value is impossible, naming the key.
-    package func validate() throws(ConfigurationError) {
-        func require(_ condition: Bool, _ key: String, _ why: String) throws(ConfigurationError) {
-            if !condition { throw ConfigurationError(key: key, why: why) }
-        }
-        if let workers {
-            let range = 1...ShardMap.largestShardCount
-            try require(range.contains(workers), "workers", "must be `auto` or 1 to \(range.upperBound)")
-        }
-        try require(client.path.hasPrefix("/"), "client.path", "must begin with /")
-        try require(
-            !["/healthz", "/echo", "/"].contains(client.path) && !client.path.contains("?"),
-            "client.path",
-            "is taken, or has a query"
-        )
-        try require(
-            (125...16_777_216).contains(client.maxMessageBytes),
-            "client.max_message_bytes",
-            "must be 125 to 16777216"
-        )
-        try require((4096...268_435_456).contains(client.queueBytes), "client.queue_bytes", "must be 4096 to 268435456")
-        try require(
-            (0...16_777_216).contains(client.compressionMinBytes),
-            "client.compression_min_bytes",
-            "must be 0 to 16777216"
-        )
-        try require((1024...16_777_216).contains(api.maxBodyBytes), "api.max_body_bytes", "must be 1024 to 16777216")
-        try require((1...1_000_000).contains(limits.connections), "limits.connections", "must be 1 to 1000000")
-        try require(limits.connectionsPerUser >= 0, "limits.connections_per_user", "must be 0 (no limit) or more")
-        try require(limits.connectionsPerAddress >= 0, "limits.connections_per_address", "must be 0 (no limit) or more")
-        try require(
-            (0...1_000_000).contains(limits.handshakesPerSecond),
-            "limits.handshakes_per_second",
-            "must be 0 (no limit) to 1000000"
-        )
-        try require(
-            (0...1_000_000).contains(limits.badTokensPerSecond),
-            "limits.bad_tokens_per_second",
-            "must be 0 (no limit) to 1000000"
-        )
-        try require(
-            (0...1_000_000).contains(limits.messagesPerSecond),
-            "limits.messages_per_second",
-            "must be 0 (no limit) to 1000000"
-        )
-        try require((1...1_000_000).contains(limits.messageBurst), "limits.message_burst", "must be 1 to 1000000")
-        try require(
-            (16...1_000_000).contains(limits.httpConnections),
-            "limits.http_connections",
-            "must be 16 to 1000000"
-        )
-        try require(
-            limits.bodyBytes >= 2 * api.maxBodyBytes + 262_144 && limits.bodyBytes <= 1 << 40,
-            "limits.body_bytes",
-            "must be at least twice api.max_body_bytes and 262144"
-        )
-        try require(
-            limits.partialMessageBytes >= 4 * client.maxMessageBytes && limits.partialMessageBytes <= 1 << 40,
-            "limits.partial_message_bytes",
-            "must be at least four times client.max_message_bytes"
-        )
-        for origin in client.allowedOrigins {
-            if let problem = OriginPolicy.problem(origin) {
-                throw ConfigurationError(key: "client.allowed_origins", why: problem)
-            }
-        }
-        try require(
-            auth.leeway >= .zero && auth.leeway <= .seconds(300),
-            "auth.leeway",
-            "must be 0s to 5m"
-        )
-        try require(supervision.holdBytes >= 1_048_576, "supervision.hold_bytes", "must be at least 1048576")
-        for (key, duration) in durations {
-            try require(duration >= .milliseconds(10) && duration <= .seconds(3600), key, "must be 10ms to 1h")
-        }
-        try require(
-            supervision.livenessTimeout > supervision.livenessInterval,
-            "supervision.liveness_timeout",
-            "must be longer than liveness_interval"
-        )
-        try require(
-            supervision.restartBackoffMaximum >= supervision.restartBackoffMinimum,
-            "supervision.restart_backoff_max",
-            "must not be shorter than restart_backoff_min"
-        )
-    }
-
-    private var durations: [(String, Duration)] {
-        [
-            ("client.handshake_timeout", client.handshakeTimeout),
-            ("client.heartbeat_interval", client.heartbeatInterval),
-            ("client.heartbeat_timeout", client.heartbeatTimeout),
-            ("api.timeout", api.timeout),
-            ("supervision.liveness_interval", supervision.livenessInterval),
-            ("supervision.liveness_timeout", supervision.livenessTimeout),
-            ("supervision.restart_backoff_min", supervision.restartBackoffMinimum),
-            ("supervision.restart_backoff_max", supervision.restartBackoffMaximum),
-            ("supervision.handover_timeout", supervision.handoverTimeout),
-        ]
     }
 }
 

@@ -54,6 +54,44 @@ package enum Counter: Int, CaseIterable, Sendable {
     case bodiesRefused
     /// Connections that were closed because too many bytes of unfinished messages were held.
     case partialMessagesRefused
+    /// Workers that were replaced by request: a restart, a reload, an upgrade, another number of shards.
+    case plannedRestarts
+    /// Workers that were replaced because they had ended.
+    case unplannedRestarts
+    /// Answers of HTTP, by status; the last one is of all others.
+    case http200
+    case http204
+    case http400
+    case http401
+    case http403
+    case http404
+    case http405
+    case http408
+    case http409
+    case http411
+    case http413
+    case http415
+    case http422
+    case http426
+    case http429
+    case http431
+    case http500
+    case http503
+    case http505
+    case httpOther
+
+    /// The statuses of HTTP that are counted, and where.
+    package static let statuses: [(status: Int, counter: Counter)] = [
+        (200, .http200), (204, .http204), (400, .http400), (401, .http401), (403, .http403),
+        (404, .http404), (405, .http405), (408, .http408), (409, .http409), (411, .http411),
+        (413, .http413), (415, .http415), (422, .http422), (426, .http426), (429, .http429),
+        (431, .http431), (500, .http500), (503, .http503), (505, .http505),
+    ]
+
+    /// Where answers of a status are counted.
+    package static func answers(of status: Int) -> Counter {
+        statuses.first { $0.status == status }?.counter ?? .httpOther
+    }
 }
 
 /// A value for each ``Counter``, the connections that ended by close code, and how long things took.

@@ -55,6 +55,9 @@ package struct ShardStatistics: Equatable, Sendable {
     package var slotsInUse = 0
     package var residentBytes = 0
     package var cpuNanoseconds: UInt64 = 0
+    /// Descriptors that its worker has open, a few seconds ago, and may have at most.
+    package var openDescriptors = 0
+    package var descriptorLimit = 0
     package var restarts = 0
     /// Why the last worker of this shard ended.
     package var lastEnd: String?
@@ -81,6 +84,44 @@ package struct Restart: Equatable, Sendable {
     }
 }
 
+/// What the supervisor knows of its own process, and what is in force.
+package struct SupervisorStatistics: Equatable, Sendable {
+    package var cpuNanoseconds: UInt64
+    package var residentBytes: Int
+    package var openDescriptors: Int
+    package var descriptorLimit: Int
+    /// UTC, in milliseconds since 1970.
+    package var startedAt: Int64
+    /// Keys of the configuration that are bounds, and their values; 0: no bound.
+    package var limits: [Limit]
+
+    package struct Limit: Equatable, Sendable {
+        package var key: String
+        package var value: Int
+
+        package init(key: String, value: Int) {
+            self.key = key
+            self.value = value
+        }
+    }
+
+    package init(
+        cpuNanoseconds: UInt64,
+        residentBytes: Int,
+        openDescriptors: Int,
+        descriptorLimit: Int,
+        startedAt: Int64,
+        limits: [Limit]
+    ) {
+        self.cpuNanoseconds = cpuNanoseconds
+        self.residentBytes = residentBytes
+        self.openDescriptors = openDescriptors
+        self.descriptorLimit = descriptorLimit
+        self.startedAt = startedAt
+        self.limits = limits
+    }
+}
+
 /// The whole node.
 ///
 /// The totals are computed from the shards, so the sums always agree.
@@ -96,6 +137,8 @@ package struct NodeStatistics: Equatable, Sendable {
     package var switchboardRepeated = 0
     /// Requests that were routed with an older ``ShardMap``, and sent on to where their users are now.
     package var switchboardRerouted = 0
+    /// Nil where a supervisor from before there was such a thing has said this.
+    package var supervisor: SupervisorStatistics?
 
     package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64, threads: Int = 0, jobs: Int = 0) {
         self.shards = shards

@@ -33,6 +33,32 @@ package enum BlockingStream {
     }
 }
 
+/// Standard output of a command-line tool: each text is written at once, so that whoever reads a pipe has it.
+package enum StandardOutput {
+    /// Writes a text; ends the process quietly (0) where nobody reads any more, as behind `| head -1`.
+    ///
+    /// Throws where it cannot be written: a full disk is no success.
+    package static func print(_ text: String, terminator: String = "\n") throws(SystemCallError) {
+        let bytes = Array((text + terminator).utf8)
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe Glibc.write(1, buffer.baseAddress.map { unsafe $0 + written }, buffer.count - written)
+            }
+            if count >= 0 {
+                written += count
+            } else if errno == EPIPE {
+                exit(0)
+            } else if errno == EAGAIN {
+                var room = pollfd(fd: 1, events: Int16(POLLOUT), revents: 0)
+                _ = unsafe poll(&room, 1, -1)
+            } else if errno != EINTR {
+                throw .last("write to standard output")
+            }
+        }
+    }
+}
+
 /// Standard input, whole.
 package enum StandardInput {
     package static func readAll() throws(SystemCallError) -> [UInt8] {

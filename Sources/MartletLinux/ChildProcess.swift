@@ -162,6 +162,18 @@ package struct ChildProcess: ~Copyable {
     }
 }
 
+/// Children that nobody of us has made: those of processes that have ended, where this is the first process of a container
+/// (PID 1), or has asked for them.
+package enum Orphans {
+    /// Collects those that have ended; called now and then.
+    ///
+    /// `isKnown`: whether somebody else collects the process.
+    package static func reap(unless isKnown: (Int32) -> Bool) {
+        // The next one is only looked at, since a known one's end is others' affair.
+        while case let pid = martlet_ended_child(), pid > 0, !isKnown(pid) { waitpid(pid, nil, WNOHANG) }
+    }
+}
+
 /// A child of ours that somebody else has made (clone(2), CLONE_PARENT): to be collected when it ends.
 package final class WatchedProcess {
     package let pid: Int32

@@ -13,8 +13,11 @@ package enum CurrentProcess {
         _ = poll(nil, 0, Int32(clamping: milliseconds))
     }
 
-    /// CPUs that this process may run on.
-    package static var usableCPUs: Int { max(1, Int(martlet_usable_cpus())) }
+    /// CPUs whose time this process may use: those that it may run on, and no more than its quota is worth.
+    package static var usableCPUs: Int {
+        let affinity = max(1, Int(martlet_usable_cpus()))
+        return min(affinity, CPUQuota.cpus ?? affinity)
+    }
 
     /// Descriptors that are open now.
     package static var openDescriptors: Int { Int(martlet_open_descriptors()) }
@@ -43,6 +46,25 @@ package enum CurrentProcess {
         let fields = text.split(separator: UInt8(ascii: " "))
         guard fields.count > 1, let pages = Int(String(decoding: fields[1], as: UTF8.self)) else { return 0 }
         return pages * sysconf(Int32(_SC_PAGESIZE))
+    }
+
+    /// Opens /dev/null in place of each of 0, 1 and 2 that is closed; first thing in main.
+    ///
+    /// Else the first sockets and files that a process opens get these numbers, and what it prints goes to them.
+    package static func openStandardDescriptors() {
+        for number: Int32 in 0...2 where fcntl(number, F_GETFD) < 0 {
+            // The lowest free number, which is this one.
+            _ = unsafe open("/dev/null", number == 0 ? O_RDONLY : O_WRONLY)
+        }
+    }
+
+    /// Raises the soft limit of the size of files, which holds for shared memory too, to the hard one and returns it.
+    package static func raiseFileSizeLimit() -> Int {
+        var limit = rlimit()
+        unsafe getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+        return Int(clamping: limit.rlim_cur)
     }
 
     package static func environment(_ name: String) -> String? {
@@ -164,7 +186,8 @@ package enum File {
 
     package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
-    package static func remove(_ path: String) {
-        _ = unsafe unlink(path)
+    package static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 }

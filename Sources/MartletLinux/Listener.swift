@@ -18,9 +18,28 @@ package enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
             return nil
         }
         var address = String(text[..<colon])
-        if address.hasPrefix("["), address.hasSuffix("]") { address = String(address.dropFirst().dropLast()) }
-        guard !address.isEmpty, address.allSatisfy({ $0.isHexDigit || $0 == "." || $0 == ":" }) else { return nil }
+        let isBracketed = address.hasPrefix("[") && address.hasSuffix("]")
+        if isBracketed { address = String(address.dropFirst().dropLast()) }
+        // `::1:8000` could mean either, and `127.1` is no address though it looks like one.
+        guard address.contains(":") == isBracketed, NetworkAddress(address) != nil else { return nil }
         self = .tcp(address: address, port: port)
+    }
+
+    /// True where both cannot be listened on by the same process.
+    package func overlaps(_ other: ListenAddress) -> Bool {
+        switch (self, other) {
+        case (.unix(let one), .unix(let two)): return one == two
+        case (.tcp(let one, let port), .tcp(let two, let otherPort)):
+            // A port that the kernel chooses is nobody's.
+            guard port == otherPort, port != 0 else { return false }
+            let (one, two) = (NetworkAddress(one), NetworkAddress(two))
+            if one == two { return true }
+            let wildcards = ["0.0.0.0", "::"].map { NetworkAddress($0) }
+            // On `::` IPv4 is served, too.
+            if wildcards[1] == one || wildcards[1] == two { return true }
+            return one?.isIPv4 == two?.isIPv4 && (one == wildcards[0] || two == wildcards[0])
+        default: return false
+        }
     }
 
     package var description: String {
@@ -38,7 +57,8 @@ package enum Listener {
 
     /// A listening, non-blocking socket, and the address it is bound to, with the port that the kernel chose for 0.
     ///
-    /// Its connections send small writes at once. A stale socket file that nobody listens on any more is replaced.
+    /// Its connections send small writes at once. A socket that nobody listens on any more is replaced; any other file is an
+    /// error (EEXIST), and stays.
     package static func open(
         _ address: ListenAddress,
         unixMode: UInt32 = 0o660
@@ -52,9 +72,14 @@ package enum Listener {
             return (descriptor, .tcp(address: host, port: bound))
         case .unix(let path):
             var descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)
-            if descriptor < 0, errno == EADDRINUSE, isStale(path) {
-                unsafe unlink(path)
-                descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)
+            if descriptor < 0, errno == EADDRINUSE {
+                guard SocketFile(path) != nil else { throw SystemCallError("listen on \(address)", EEXIST) }
+                if isStale(path) {
+                    unsafe unlink(path)
+                    descriptor = unsafe martlet_listen_unix(path, unixMode, backlog)
+                } else {
+                    errno = EADDRINUSE
+                }
             }
             guard descriptor >= 0 else { throw .last("listen on \(address)") }
             return (descriptor, address)
@@ -74,6 +99,14 @@ package enum Listener {
         var name = [UInt8](repeating: 0, count: 128)
         let length = unsafe name.withUnsafeMutableBytes { unsafe martlet_local_name(listener, $0.baseAddress, 128) }
         return Array(name.prefix(max(0, Int(length))))
+    }
+
+    /// The path in such an address; nil where it is none of a Unix socket with a file.
+    package static func path(at name: [UInt8]) -> String? {
+        guard name.count > 2, UInt16(name[0]) | UInt16(name[1]) << 8 == UInt16(AF_UNIX), name[2] != 0 else {
+            return nil
+        }
+        return String(decoding: name[2...].prefix { $0 != 0 }, as: UTF8.self)
     }
 
     /// Makes a TCP socket listen again where somebody who holds it has shut it down, which ends accepting for all.
@@ -107,7 +140,24 @@ package enum Listener {
         return OwnedDescriptor(owning: descriptor)
     }
 
-    /// True where a descriptor that we inherited is in fact a listening socket.
+    /// Throws where nobody on this machine could listen there, now or later: an address that it does not have, a folder that
+    /// is not there, a file in the way. That somebody listens there already is no error.
+    package static func check(_ address: ListenAddress) throws(SystemCallError) {
+        switch address {
+        case .tcp(let host, let port):
+            var bound: UInt16 = 0
+            let descriptor = unsafe martlet_listen_tcp(host, port, -1, &bound)
+            if descriptor >= 0 { return closeDescriptor(descriptor) }
+            guard errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || errno == EINVAL else { return }
+            throw .last("listen on \(address)")
+        case .unix(let path):
+            let folder = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)
+            guard File.isDirectory(String(folder)) else { throw SystemCallError("listen on \(address)", ENOENT) }
+            if File.exists(path), SocketFile(path) == nil { throw SystemCallError("listen on \(address)", EEXIST) }
+        }
+    }
+
+    /// True where a descriptor that we inherited is in fact a listening socket that takes connections of bytes.
     package static func isListening(_ descriptor: Int32) -> Bool { martlet_is_listening(descriptor) == 1 }
 
     /// The address of an inherited TCP listener's port, or nil for a Unix socket.

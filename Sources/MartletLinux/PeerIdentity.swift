@@ -1,10 +1,16 @@
 internal import CMartletLinux
+internal import Glibc
 
 /// A network address as 16 bytes of IPv6; IPv4 is mapped into it (RFC 4291, 2.5.5.2).
 package struct NetworkAddress: Hashable, Sendable {
     /// The first eight bytes, which name a network of IPv6, and the last eight.
     package let high: UInt64
     package let low: UInt64
+
+    fileprivate init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
 
     /// Where the peer of a socket is; nil for a Unix socket.
     package init?(peerOf socket: Int32) {
@@ -32,9 +38,53 @@ package struct NetworkAddress: Hashable, Sendable {
         low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
     }
 
+    /// As in `192.0.2.1` or `2001:db8::1` (RFC 5952).
+    package var text: String {
+        if isIPv4 { return (0..<4).map { "\(low >> (24 - 8 * $0) & 0xFF)" }.joined(separator: ".") }
+        let bytes = [high, low].flatMap { half in
+            (0..<8).map { UInt8(truncatingIfNeeded: half >> (56 - 8 * UInt64($0))) }
+        }
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        unsafe inet_ntop(AF_INET6, bytes, &text, socklen_t(INET6_ADDRSTRLEN))
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     package var isLoopback: Bool { isIPv4 ? low >> 24 & 0xFF == 127 : high == 0 && low == 1 }
 
     package var isIPv4: Bool { high == 0 && low >> 32 == 0xFFFF }
+}
+
+/// A network of addresses, or one address: `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`.
+package struct NetworkRange: Hashable, Sendable {
+    private let first: NetworkAddress
+    /// How many bits of 128 count.
+    private let bits: Int
+
+    /// Nil where the text is none, or has bits behind its prefix: `10.0.0.1/8` is no network.
+    package init?(_ text: String) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let address = NetworkAddress(String(parts[0])) else { return nil }
+        first = address
+        guard parts.count == 2 else {
+            bits = 128
+            return
+        }
+        guard parts[1].utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }), let count = Int(parts[1]),
+            (0...(address.isIPv4 ? 32 : 128)).contains(count)
+        else { return nil }
+        bits = address.isIPv4 ? count + 96 : count
+        guard contains(address), Self.masked(address, bits) == address else { return nil }
+    }
+
+    package func contains(_ address: NetworkAddress) -> Bool {
+        Self.masked(address, bits) == first
+    }
+
+    private static func masked(_ address: NetworkAddress, _ bits: Int) -> NetworkAddress {
+        let high = bits >= 64 ? address.high : address.high & ~(UInt64.max >> UInt64(bits))
+        let low = bits <= 64 ? 0 : address.low & ~(bits == 128 ? 0 : UInt64.max >> UInt64(bits - 64))
+        return NetworkAddress(high: high, low: low)
+    }
 }
 
 /// Who is at the other end of a Unix socket (SO_PEERCRED, unix(7)).

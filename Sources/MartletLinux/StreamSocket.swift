@@ -72,6 +72,9 @@ package enum StreamSocket {
     /// True for a TCP socket that does not listen: what a client's is, or was.
     package static func isConnection(_ socket: Int32) -> Bool { martlet_is_tcp_connection(socket) == 1 }
 
+    /// True for a Unix socket: whoever is at the other end could open its file.
+    package static func isUnix(_ socket: Int32) -> Bool { martlet_is_unix(socket) == 1 }
+
     /// Has urgent bytes (tcp(7), MSG_OOB) read where they lie in the stream (SO_OOBINLINE), without which the kernel's counts
     /// of the stream do not add up.
     ///

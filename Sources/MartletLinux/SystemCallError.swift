@@ -12,6 +12,11 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
         self.number = number
     }
 
+    /// A limit of open files that is too small (EMFILE).
+    package static func tooFewDescriptors(_ what: String) -> SystemCallError { SystemCallError(what, EMFILE) }
+    /// A limit of the size of files that is too small (EFBIG).
+    package static func tooSmallFiles(_ what: String) -> SystemCallError { SystemCallError(what, EFBIG) }
+
     package var description: String {
         let text = unsafe strerror(number).map { unsafe String(cString: $0) } ?? "error \(number)"
         return "\(call): \(text)"
@@ -26,6 +31,8 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
     /// ETIMEDOUT: the kernel has given the peer up.
     package var isGivenUp: Bool { number == ETIMEDOUT }
     package var isAddressInUse: Bool { number == EADDRINUSE }
+    /// EEXIST: another file is in the way.
+    package var isExisting: Bool { number == EEXIST }
     package var isNotFound: Bool { number == ENOENT }
     package var isRefused: Bool { number == ECONNREFUSED }
     package var isTimeout: Bool { number == EAGAIN }

@@ -28,16 +28,16 @@ struct LoadReport {
 
     mutating func breakPromise(_ what: String) { broken.append(what) }
 
-    func printTable() {
+    func printTable() throws {
         let width = rows.map(\.label.count).max() ?? 0
         for row in rows {
             let label = row.label + String(repeating: " ", count: width - row.label.count)
-            print("\(label)  \(text(row.value)) \(row.unit)")
+            try Self.write("\(label)  \(text(row.value)) \(row.unit)")
         }
-        for line in broken { print("BROKEN: \(line)") }
+        for line in broken { try Self.write("BROKEN: \(line)") }
     }
 
-    func printJSON() {
+    func printJSON() throws {
         var members = rows.map { row in
             switch row.value {
             case .text(let text): "\"\(row.key)\":\"\(text)\""
@@ -46,7 +46,12 @@ struct LoadReport {
         }
         let list = broken.map { "\"\($0.replacing("\"", with: "'"))\"" }.joined(separator: ",")
         members.append("\"broken\":[\(list)]")
-        print("{\(members.joined(separator: ","))}")
+        try Self.write("{\(members.joined(separator: ","))}")
+    }
+
+    /// At once, so that a pipe has it, and an error where it cannot be written.
+    private static func write(_ line: String) throws {
+        try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
     }
 
     private func text(_ value: Value) -> String {

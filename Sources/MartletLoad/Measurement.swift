@@ -25,7 +25,7 @@ final class Measurement: @unchecked Sendable {
     func run(_ body: (Measurement) throws -> Void) throws {
         serverPid = try options.serverPid ?? findServer()
         try body(self)
-        if options.json { report.printJSON() } else { report.printTable() }
+        if options.json { try report.printJSON() } else { try report.printTable() }
         if !report.broken.isEmpty { throw ExitCode(1) }
     }
 

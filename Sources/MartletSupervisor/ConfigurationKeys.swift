@@ -4,7 +4,7 @@ internal import MartletWire
 /// A key of the configuration: how its text becomes a value, how the value is shown, and what it is for.
 struct ConfigurationKey: Sendable {
     enum Shape: Sendable {
-        case text, number, duration, flag, list
+        case text, number, size, duration, flag, list
     }
 
     /// As the file spells it, `client.listen`.
@@ -18,7 +18,7 @@ struct ConfigurationKey: Sendable {
     /// Every key, in the order in which they are shown.
     ///
     /// An unknown one stops the start, so that no typing error goes unnoticed.
-    static let all: [ConfigurationKey] = top + client + api + auth + rooms + limits + supervision + log
+    static let all: [ConfigurationKey] = top + client + api + metrics + auth + rooms + limits + supervision + log
 
     private static let top: [ConfigurationKey] = [
         ConfigurationKey(
@@ -30,7 +30,7 @@ struct ConfigurationKey: Sendable {
                 configuration.workers = value.text == "auto" ? nil : try number(value.text, "workers")
             }
         ),
-        text("control_socket", "Where martletctl finds the service.", \.controlSocket),
+        text("control_socket", "Where martletctl finds the service: a path, or none.", \.controlSocket),
     ]
 
     private static let client: [ConfigurationKey] = [
@@ -59,7 +59,7 @@ struct ConfigurationKey: Sendable {
             "How long a client may be silent after a ping; beyond: 4408.",
             \.client.heartbeatTimeout
         ),
-        number("client.queue_bytes", "Memory that may wait for one slow reader; beyond: 4508.", \.client.queueBytes),
+        size("client.queue_bytes", "Memory that may wait for one slow reader; beyond: 4508.", \.client.queueBytes),
         flag(
             "client.token_in_query",
             "Take a token from ?token= too, where logs of proxies see it.",
@@ -67,7 +67,7 @@ struct ConfigurationKey: Sendable {
         ),
         list(
             "client.trusted_proxies",
-            "Addresses of proxies whose X-Forwarded-For is believed (for connections_per_address).",
+            "Proxies whose X-Forwarded-For is believed: addresses and networks (10.0.0.0/8).",
             \.client.trustedProxies
         ),
     ]
@@ -76,13 +76,23 @@ struct ConfigurationKey: Sendable {
         text("api.listen", "Where backends publish: an address, or unix:PATH.", \.api.listen),
         number("api.max_body_bytes", "The largest body, and the longest line of a batch.", \.api.maxBodyBytes),
         ConfigurationKey(
+            name: "api.unix_socket",
+            shape: .text,
+            help:
+                "Who needs no key on a Unix socket: whoever may open it (trusted), or root and api.allowed_uids (key).",
+            get: { .text($0.api.unixSocket.rawValue) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration.api.unixSocket = try choice(value.text, "api.unix_socket")
+            }
+        ),
+        ConfigurationKey(
             name: "api.allowed_uids",
             shape: .list,
-            help: "Users, by number, who need no key on a Unix socket, besides root and the service's own.",
+            help: "With api.unix_socket: key, users, by number, who need none, besides root and the service's own.",
             get: { .list($0.api.allowedUIDs.map(String.init)) },
             set: { configuration, value throws(ConfigurationError) in
                 var uids: [UInt32] = []
-                for text in value.list {
+                for text in try list(value, "api.allowed_uids") {
                     guard let uid = UInt32(text) else {
                         throw ConfigurationError(key: "api.allowed_uids", why: "'\(text)' is no user number")
                     }
@@ -96,6 +106,14 @@ struct ConfigurationKey: Sendable {
             "How long a backend may take to go on with a request, or with reading its answers.",
             \.api.timeout
         ),
+    ]
+
+    private static let metrics: [ConfigurationKey] = [
+        optional(
+            "metrics.listen",
+            "Where GET /metrics is served to anybody, and nothing else: an address, or unix:PATH.",
+            \.metrics.listen
+        )
     ]
 
     private static let auth: [ConfigurationKey] = [
@@ -175,7 +193,7 @@ struct ConfigurationKey: Sendable {
             "HTTP connections of a worker, on each kind of listener; beyond, the longest idle one is closed.",
             \.limits.httpConnections
         ),
-        number(
+        size(
             "limits.body_bytes",
             "Bodies that a worker takes in at a time, in bytes; beyond: 503 overloaded.",
             \.limits.bodyBytes
@@ -209,7 +227,7 @@ struct ConfigurationKey: Sendable {
             "How long a worker may take to become ready, and all to stop.",
             \.supervision.handoverTimeout
         ),
-        number(
+        size(
             "supervision.hold_bytes",
             "What may wait for one worker before its senders get 503.",
             \.supervision.holdBytes
@@ -270,7 +288,9 @@ extension ConfigurationKey {
             shape: .list,
             help: help,
             get: { .list($0[keyPath: path]) },
-            set: { $0[keyPath: path] = $1.list }
+            set: { configuration, value throws(ConfigurationError) in
+                configuration[keyPath: path] = try list(value, name)
+            }
         )
     }
 
@@ -282,6 +302,18 @@ extension ConfigurationKey {
             get: { .text(String($0[keyPath: path])) },
             set: { configuration, value throws(ConfigurationError) in
                 configuration[keyPath: path] = try number(value.text, name)
+            }
+        )
+    }
+
+    private static func size(_ name: String, _ help: String, _ path: Path<Int>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .size,
+            help: help,
+            get: { .text(String($0[keyPath: path])) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration[keyPath: path] = try size(value.text, name)
             }
         )
     }
@@ -311,61 +343,5 @@ extension ConfigurationKey {
                 configuration[keyPath: path] = try duration(value.text, name)
             }
         )
-    }
-
-    private static func number(_ text: String, _ key: String) throws(ConfigurationError) -> Int {
-        guard let number = Int(text) else { throw ConfigurationError(key: key, why: "'\(text)' is no whole number") }
-        return number
-    }
-
-    /// `250ms`, `5s`, `2m`, `1h`.
-    private static func duration(_ text: String, _ key: String) throws(ConfigurationError) -> Duration {
-        let digits = text.prefix { $0.isNumber }
-        if let number = Int(digits), number <= 3_600_000 {
-            switch text.dropFirst(digits.count) {
-            case "ms": return .milliseconds(number)
-            case "s": return .seconds(number)
-            case "m": return .seconds(number * 60)
-            case "h": return .seconds(number * 3600)
-            default: break
-            }
-        }
-        throw ConfigurationError(key: key, why: "'\(text)' is no duration: write 250ms, 5s, 2m or 1h")
-    }
-
-    private static func shown(_ duration: Duration) -> String {
-        let milliseconds = duration.nanoseconds / 1_000_000
-        return milliseconds % 1000 == 0 ? "\(milliseconds / 1000)s" : "\(milliseconds)ms"
-    }
-
-    private static func choice<Choice: RawRepresentable & CaseIterable>(
-        _ text: String,
-        _ key: String
-    ) throws(ConfigurationError) -> Choice where Choice.RawValue == String {
-        if let choice = Choice(rawValue: text) { return choice }
-        let names = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-        throw ConfigurationError(key: key, why: "'\(text)' is none of \(names)")
-    }
-}
-
-/// A value as text: one, or a list of them.
-enum ConfigurationValue: Equatable, Sendable {
-    case text(String)
-    case list([String])
-
-    /// One text; a list's members joined by commas.
-    var text: String {
-        switch self {
-        case .text(let text): text
-        case .list(let list): list.joined(separator: ",")
-        }
-    }
-
-    /// A list; one text is split at its commas.
-    var list: [String] {
-        switch self {
-        case .list(let list): list
-        case .text(let text): text.split(separator: ",").map { HTTPSyntax.trimmed($0) }
-        }
     }
 }

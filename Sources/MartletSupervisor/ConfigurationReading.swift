@@ -1,8 +1,11 @@
 internal import Configuration
 internal import MartletCore
 internal import MartletLinux
+internal import MartletWire
 
 /// Reads configuration: flags, then environment (`MARTLET_CLIENT_LISTEN`), then the file, then defaults.
+///
+/// All that is wrong is collected, so that an operator mends it at once.
 struct ConfigurationReading {
     /// Where the value of a key came from.
     enum Source: Equatable {
@@ -13,8 +16,10 @@ struct ConfigurationReading {
 
     private static let largestFile = 1_048_576
 
-    /// What is in force.
+    /// What is in force, as far as it can be.
     private(set) var configuration: MartletCore.Configuration
+    /// What could not be read.
+    private(set) var problems: [ConfigurationError] = []
     private var sources: [String: Source] = [:]
     private let path: String?
     private var lines: [String] = []
@@ -24,10 +29,10 @@ struct ConfigurationReading {
         file path: String?,
         flags: [String: String],
         over defaults: MartletCore.Configuration
-    ) throws(ConfigurationError) {
+    ) {
         configuration = defaults
         self.path = path
-        let file = try path.map { path throws(ConfigurationError) in try snapshot(of: path) }
+        let file = path.flatMap { snapshot(of: $0) }
         let environment = EnvironmentVariablesProvider()
         for key in ConfigurationKey.all {
             do throws(ConfigurationError) {
@@ -47,7 +52,7 @@ struct ConfigurationReading {
                     try key.set(&configuration, value)
                 }
             } catch {
-                throw located(error)
+                problems.append(located(error))
             }
         }
     }
@@ -80,7 +85,8 @@ struct ConfigurationReading {
         return code.split { " {},\t\"'".contains($0) }.contains { $0 == key + ":" || $0.hasPrefix(key + ":") }
     }
 
-    private mutating func snapshot(of path: String) throws(ConfigurationError) -> YAMLSnapshot {
+    /// What the file says; nil where that is nothing, or it cannot be read.
+    private mutating func snapshot(of path: String) -> YAMLSnapshot? {
         let names = KeyRecorder()
         let snapshot: YAMLSnapshot
         do {
@@ -90,6 +96,7 @@ struct ConfigurationReading {
                 whereSeparator: \.isNewline
             )
             .map(String.init)
+            if lines.allSatisfy(Self.saysNothing) { return nil }
             // Asked about each key whether it is a secret, the recorder learns which keys there are.
             let options = YAMLSnapshot.ParsingOptions(
                 secretsSpecifier: .dynamic { key, _ in
@@ -99,16 +106,45 @@ struct ConfigurationReading {
             )
             snapshot = unsafe try YAMLSnapshot(data: bytes.span.bytes, providerName: path, parsingOptions: options)
         } catch {
-            throw ConfigurationError(key: "config", why: "\(error)").at(path)
+            problems.append(ConfigurationError(key: "config", why: "\(error)").at(path))
+            return nil
         }
-        // A section may be empty.
-        let sections = ConfigurationKey.all.compactMap { $0.name.split(separator: ".").first.map(String.init) }
-        let known = Set(ConfigurationKey.all.map(\.name) + sections)
-        if let unknown = names.all.sorted().first(where: { !known.contains($0) }) {
-            throw ConfigurationError(key: unknown, why: "there is no such key").at("\(path):\(line(of: unknown))")
+        let keys = Set(ConfigurationKey.all.map(\.name))
+        let sections = Set(
+            keys.filter { $0.contains(".") }.compactMap { $0.split(separator: ".").first.map(String.init) }
+        )
+        for name in names.all.sorted() where !keys.contains(name) {
+            if !sections.contains(name) {
+                problems.append(wrong(name, "there is no such key"))
+            } else if !Self.isEmpty(name, in: snapshot) {
+                let first = ConfigurationKey.all.first { $0.name.hasPrefix(name + ".") }?.name.split(separator: ".")
+                    .last
+                problems.append(wrong(name, "is a section: write its keys below it, indented (\(first ?? ""): ...)"))
+            }
         }
         return snapshot
     }
+
+    private func wrong(_ name: String, _ why: String) -> ConfigurationError {
+        ConfigurationError(key: name, why: why).at("\(path ?? ""):\(line(of: name))")
+    }
+
+    /// A line of YAML without a key: it is empty, or a comment, or begins or ends a document.
+    private static func saysNothing(_ line: String) -> Bool {
+        let text = HTTPSyntax.trimmed(line.prefix { $0 != "#" })
+        return text.isEmpty || text == "---" || text == "..."
+    }
+
+    /// True of a section with nothing in it, which is no mistake.
+    private static func isEmpty(_ section: String, in file: YAMLSnapshot) -> Bool {
+        guard let result = try? file.value(forKey: AbsoluteConfigKey([section]), type: .string),
+            case .string(let text)? = result.value?.content
+        else { return false }
+        return nothings.contains(text)
+    }
+
+    /// YAML's ways to say that there is nothing.
+    private static let nothings = ["", "~", "null", "Null", "NULL"]
 
     /// `MARTLET_CLIENT_LISTEN` for `client.listen`.
     static func variable(_ name: String) -> String {
@@ -127,14 +163,15 @@ struct ConfigurationReading {
     }
 
     /// What is passed from one program of ours to the next, and what makes workers of a debug build fail.
-    private static let otherVariables = [
-        SupervisorState.variable, SupervisorState.problemVariable, "MARTLET_FAULTS",
-    ]
+    private static let otherVariables =
+        [
+            "MARTLET_FAULTS"
+        ] + SupervisorState.variables
 
     private static func variable(_ name: String, in environment: EnvironmentVariablesProvider) -> String? {
         let parts = ["martlet"] + name.split(separator: ".").map(String.init)
         guard let result = try? environment.value(forKey: AbsoluteConfigKey(parts), type: .string),
-            case .string(let text)? = result.value?.content
+            case .string(let text)? = result.value?.content, !text.isEmpty
         else { return nil }
         return text
     }
@@ -157,8 +194,7 @@ struct ConfigurationReading {
             guard case .string(let text)? = try file.value(forKey: path, type: .string).value?.content else {
                 return nil
             }
-            // YAML's ways to say that there is nothing.
-            return ["", "~", "null", "Null", "NULL"].contains(text) ? nil : .text(text)
+            return nothings.contains(text) ? nil : .text(text)
         } catch {
             throw ConfigurationError(key: key.name, why: "must be one value, not a list")
         }

@@ -4,8 +4,10 @@ internal import MartletCore
 enum ConfigurationText {
     /// YAML with every key, its value, and one line of what it is for; read again it gives the same configuration.
     static func yaml(_ configuration: Configuration) -> String {
+        let isDefault = configuration == Configuration()
+        let values = isDefault ? "its default; leave out what you do not change." : "the value that is in force."
         var text = """
-            # Martlet's configuration. Every key is here with its default; leave out what you do not change.
+            # Martlet's configuration. Every key is here with \(values)
             # Flags come first, then MARTLET_* in the environment (MARTLET_CLIENT_LISTEN), then systemd credentials
             # (secrets only), then this file. Check it with: martletd check-config --config FILE
 
@@ -33,8 +35,11 @@ enum ConfigurationText {
             environment under the name given; four have flags: `--workers`, `--client-listen`, `--api-listen`,
             `--control-socket`. Flags come first, then the environment, then systemd credentials (for secrets), then the file,
             then defaults. A key that does not exist, a wrong type or an impossible value stops the start and is named with
-            its line; `martletd check-config --config FILE` says so beforehand (all but what is wrong with single keys
-            of a JWKS). Durations are `250ms`, `5s`, `2m`, `1h`.
+            its line; `martletd check-config --config FILE` says so beforehand, and names all that is wrong (but what is wrong
+            with single keys of a JWKS). `martletd print-config --config FILE` shows what is in force.
+
+            Durations are `250ms`, `5s`, `2m`, `1h`; sizes are bytes, or `64KiB`, `1MiB`, `1GiB`. In the environment a list is
+            `a,b`, or a JSON array (`["a","b"]`) where a value has a comma; an empty variable counts as none.
 
             Secrets are never in the file itself: it names files that hold them. Under systemd use `LoadCredential=` with the
             names given; a credential takes the place of the file's key. White space at a secret's end is not part of it.

@@ -62,6 +62,7 @@ final class ControlServer {
             guard let descriptor = accepted else { return true }
             nextIndex += 1
             let peer = unsafe Peer(index: nextIndex, descriptor: descriptor, bodyBytes: bodyBytes, now: loop.now)
+            if peers.count >= Self.mostPeers { closeIdle() }
             guard peers.count < Self.mostPeers,
                 (try? loop.register(descriptor, token: token(nextIndex), interest: .readable)) != nil
             else {
@@ -70,6 +71,12 @@ final class ControlServer {
             }
             peers[nextIndex] = peer
         }
+    }
+
+    /// Lets go of whoever has been idle longest: operators who come are not kept out by those who only stay.
+    private func closeIdle() {
+        let idle = peers.values.filter { $0.unsent.isEmpty && !$0.exchange.isWaiting && !$0.exchange.isMidRequest }
+        if let longest = idle.min(by: { ($0.lastMoved, $0.index) < ($1.lastMoved, $1.index) }) { close(longest) }
     }
 
     func ready(_ index: Int, _ event: EventLoop.Event) {
@@ -151,7 +158,9 @@ final class ControlServer {
             let key = try APICall.idempotencyKey(request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
             ask(command, isEvent ? try envelope(text) : Array(input[body]), key: key, call, respond)
         case .restart(let shard):
-            guard switchboard.workers.indices.contains(shard) else { throw .notFound }
+            guard switchboard.workers.indices.contains(shard) else {
+                throw APIAnswer.unknownShard(among: switchboard.workers.count)
+            }
             orders.append((.restart(shard), respond))
         case .reload: orders.append((.reload, respond))
         case .upgrade: orders.append((.upgrade(asker: descriptor), respond))
@@ -204,6 +213,7 @@ final class ControlServer {
     private func flush(_ peer: Peer) {
         guard !peer.isClosed else { return }
         peer.unsent += peer.exchange.takeOutput()
+        peer.exchange.takeAnswered { _ in }
         while !peer.unsent.isEmpty {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span) {
             case .moved(let count):

@@ -8,36 +8,23 @@ internal import MartletSystemd
 struct Listeners {
     private(set) var client: [Int32] = []
     private(set) var api: [Int32] = []
+    /// Where nothing but the metrics is served.
+    private(set) var metrics: [Int32] = []
+    /// -1: operators cannot connect.
     private(set) var control: Int32 = -1
     /// Where clients and backends connect, for people.
     private(set) var clientAddress = ""
     private(set) var apiAddress = ""
     /// The keys of those that were not inherited.
     private(set) var opened: [String] = []
-    /// A socket file of ours, to be removed at the end.
-    private(set) var ownedPaths: [String] = []
+    /// Socket files of ours, to be removed at the end.
+    private var files: [SocketFile] = []
+    var ownedPaths: [String] { files.map(\.path) }
 
-    /// Takes inherited sockets by their names (`client`, `api`, `control`) and opens what was not inherited.
+    /// Takes inherited sockets by their names (``Purpose``) and opens what was not inherited.
     init(_ configuration: Configuration, _ inherited: [Systemd.InheritedDescriptor]) throws {
-        for inherited in inherited {
-            guard Listener.isListening(inherited.number) else {
-                closeDescriptor(inherited.number)
-                continue
-            }
-            Listener.setNonBlocking(inherited.number)
-            Listener.prepare(inherited.number)
-            switch inherited.name {
-            case "client":
-                guard Listener.port(of: inherited.number) != nil else {
-                    throw ConfigurationError(key: "client.listen", why: Self.onlyTCP)
-                }
-                client.append(inherited.number)
-            case "api": api.append(inherited.number)
-            case "control" where control < 0: control = inherited.number
-            default: closeDescriptor(inherited.number)
-            }
-        }
-        for descriptor in client + api where configuration.isDevelopment {
+        for inherited in inherited { try take(inherited) }
+        for descriptor in all where configuration.isDevelopment {
             if let address = NetworkAddress(localOf: descriptor), !address.isLoopback {
                 let why =
                     "an inherited socket is on a network: with --dev nobody is checked, so it serves loopback only"
@@ -56,9 +43,59 @@ struct Listeners {
             api = [listener.descriptor]
             apiAddress = "\(listener.bound)"
         }
-        if control < 0 {
+        if metrics.isEmpty, let address = configuration.metrics.listen {
+            metrics = [try open(address, "metrics.listen").descriptor]
+        }
+        if control < 0, configuration.controlSocket != Configuration.noControlSocket {
             control = try open("unix:\(configuration.controlSocket)", "control_socket").descriptor
         }
+    }
+
+    /// What a socket is for, by the name that the service manager gives it: that of `FileDescriptorName=`, or where that is
+    /// not set the name of its unit.
+    enum Purpose: String, CaseIterable {
+        case client, api, control, metrics
+
+        init?(_ name: String) {
+            let unit = name.hasSuffix(".socket") ? String(name.dropLast(7)) : name
+            if unit == "martlet" {
+                self = .client
+            } else {
+                self.init(rawValue: unit.hasPrefix("martlet-") ? String(unit.dropFirst(8)) : unit)
+            }
+        }
+    }
+
+    private mutating func take(_ inherited: Systemd.InheritedDescriptor) throws {
+        let name = inherited.name
+        guard let purpose = Purpose(name) else {
+            let names = Purpose.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ConfigurationError(
+                key: "client.listen",
+                why: "the service manager passes a socket named '\(name)' (\(Self.place(inherited.number))), "
+                    + "which does not say what it is for: set FileDescriptorName= of its unit to one of \(names)"
+            )
+        }
+        guard purpose != .control || control < 0 else {
+            throw ConfigurationError(key: "control_socket", why: "the service manager passes two sockets of this name")
+        }
+        Listener.setNonBlocking(inherited.number)
+        Listener.prepare(inherited.number)
+        switch purpose {
+        case .client:
+            guard Listener.port(of: inherited.number) != nil else {
+                throw ConfigurationError(key: "client.listen", why: Self.onlyTCP)
+            }
+            client.append(inherited.number)
+        case .api: api.append(inherited.number)
+        case .metrics: metrics.append(inherited.number)
+        case .control: control = inherited.number
+        }
+    }
+
+    /// Where a socket listens, for people.
+    private static func place(_ socket: Int32) -> String {
+        Listener.port(of: socket).map { "port \($0)" } ?? "a Unix socket"
     }
 
     /// Where inherited sockets listen.
@@ -69,17 +106,26 @@ struct Listeners {
     }
 
     /// Where a browser on this machine finds the demo page.
-    var demoPage: String { "http://127.0.0.1:\(client.compactMap { Listener.port(of: $0) }.first ?? 0)/" }
+    var demoPage: String {
+        guard let first = client.first, let port = Listener.port(of: first) else { return "" }
+        let address = NetworkAddress(localOf: first)
+        let host = address.flatMap { $0.isLoopback ? $0.text : nil } ?? "127.0.0.1"
+        return "http://\(ListenAddress.tcp(address: host, port: port))/"
+    }
+
+    /// Where the metrics are served, for people.
+    var metricsAddress: String { Self.words(metrics) }
 
     /// The sockets that the program before us had.
     init(_ state: SupervisorState) {
         client = state.clientListeners
         api = state.apiListeners
+        metrics = state.metricsListeners
         control = state.control
         clientAddress = state.clientAddress
         apiAddress = state.apiAddress
-        ownedPaths = state.ownedPaths
-        for listener in client + api { Listener.prepare(listener) }
+        files = state.ownedPaths.compactMap { SocketFile($0) }
+        for listener in all { Listener.prepare(listener) }
     }
 
     /// Has the kernel find backends that have vanished: they keep connections for hours and say nothing between requests.
@@ -87,7 +133,7 @@ struct Listeners {
     /// Clients have their own heartbeats. `timeout`: how long a backend may be silent within a request.
     func watchBackends(_ timeout: Duration) {
         let seconds = Int(clamping: timeout.components.seconds)
-        for listener in api { StreamSocket.findVanished(listener, seconds: max(6, seconds)) }
+        for listener in api + metrics { StreamSocket.findVanished(listener, seconds: max(6, seconds)) }
     }
 
     /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.
@@ -103,12 +149,23 @@ struct Listeners {
         }
         do throws(SystemCallError) {
             let listener = try Listener.open(address)
-            if case .unix(let path) = address { ownedPaths.append(path) }
+            keepFile(of: address)
             return listener
         } catch {
-            let hint = error.isAddressInUse ? " (is another martletd running?)" : ""
-            throw ConfigurationError(key: key, why: "\(error)\(hint)")
+            throw ConfigurationError(key: key, why: Self.words(error))
         }
+    }
+
+    private mutating func keepFile(of address: ListenAddress) {
+        guard case .unix(let path) = address else { return }
+        files.removeAll { $0.path == path }
+        if let file = SocketFile(path) { files.append(file) }
+    }
+
+    /// Why nobody can listen somewhere.
+    static func words(_ error: SystemCallError) -> String {
+        if error.isAddressInUse { return "\(error) (is another martletd running?)" }
+        return error.isExisting ? "\(error), and it is no socket: it stays as it is" : "\(error)"
     }
 
     // MARK: Healing
@@ -122,8 +179,8 @@ struct Listeners {
         case lost(String)
     }
 
-    /// Clients' and backends' sockets.
-    var all: [Int32] { client + api }
+    /// Those that workers accept on, in the order in which workers have them.
+    var all: [Int32] { client + api + metrics }
 
     /// Has one of ``all`` listen again.
     ///
@@ -134,16 +191,24 @@ struct Listeners {
                 try Listener.listenAgain(all[index], at: name)
                 return .listensAgain
             }
-            // Clients connect over TCP, so it is a backends' socket; of those we open one.
-            guard let path = ownedPaths.first(where: { apiAddress == "unix:\($0)" }) else {
-                return .lost("restart its socket unit, or whatever opened it")
-            }
-            let (descriptor, _) = try Listener.open(.unix(path: path))
-            closeDescriptor(api[index - client.count])
-            api[index - client.count] = descriptor
+            guard let address = Listener.path(at: name).map({ ListenAddress.unix(path: $0) }),
+                ownedPaths.contains(where: { address == .unix(path: $0) })
+            else { return .lost("restart its socket unit, or whatever opened it") }
+            let (descriptor, _) = try Listener.open(address)
+            keepFile(of: address)
+            closeDescriptor(all[index])
+            replace(index, by: descriptor)
             return .replaced
         } catch {
             return .lost("\(error)")
+        }
+    }
+
+    private mutating func replace(_ index: Int, by descriptor: Int32) {
+        switch index {
+        case ..<client.count: client[index] = descriptor
+        case ..<(client.count + api.count): api[index - client.count] = descriptor
+        default: metrics[index - client.count - api.count] = descriptor
         }
     }
 
@@ -152,11 +217,12 @@ struct Listeners {
 
     /// Stops listening for clients and backends; workers hold their own numbers of the same sockets until they exit.
     mutating func close() {
-        for descriptor in client + api + [control] where descriptor >= 0 { closeDescriptor(descriptor) }
+        for descriptor in all + [control] where descriptor >= 0 { closeDescriptor(descriptor) }
         client = []
         api = []
+        metrics = []
         control = -1
-        for path in ownedPaths { File.remove(path) }
-        ownedPaths = []
+        for file in files { file.remove() }
+        files = []
     }
 }

@@ -23,6 +23,11 @@ struct Martletd: ParsableCommand {
         defaultSubcommand: Serve.self
     )
 
+    static func main() {
+        CurrentProcess.openStandardDescriptors()
+        main(nil)
+    }
+
     /// Runs, and ends with a sentence where something cannot be.
     static func report(_ body: () throws -> Void) throws {
         do {
@@ -73,6 +78,8 @@ struct Serve: ParsableCommand {
     var checkState = false
 
     func run() throws {
+        // Before a secret is read.
+        if !dev { CurrentProcess.hideMemory() }
         if checkState {
             if StateCheck.run(settings) { return }
             throw ExitCode(1)
@@ -123,7 +130,8 @@ struct Serve: ParsableCommand {
         flags["control_socket"] = controlSocket
         var defaults = dev ? Configuration.development : Configuration()
         if dev { defaults.controlSocket = Self.developmentControlSocket.socket }
-        let reading = try ConfigurationReading(file: config, flags: flags, over: defaults)
+        let reading = ConfigurationReading(file: config, flags: flags, over: defaults)
+        if let problem = reading.problems.first { throw problem }
         if dev, reading.configuration.controlSocket == Self.developmentControlSocket.socket {
             try makeControlFolder()
         }
@@ -158,17 +166,23 @@ struct CheckConfig: ParsableCommand {
     var config: String?
 
     func run() throws {
+        let reading = ConfigurationReading(file: config, flags: [:], over: Configuration())
+        var (secrets, problems) = reading.check()
+        let (unusable, warnings) = reading.unusableAddresses()
+        problems += unusable
         do throws(ConfigurationError) {
-            let reading = try ConfigurationReading(file: config, flags: [:], over: Configuration())
-            let secrets = try reading.checked()
             let isNetwork = !reading.configuration.api.listen.hasPrefix("unix:")
-            try secrets.checkBackends(isNetwork: isNetwork)
-            for path in secrets.exposed { print("warning: \(path) can be read by every user of this machine") }
+            if secrets.problems.isEmpty { try secrets.checkBackends(isNetwork: isNetwork) }
         } catch {
-            print(error)
-            throw ExitCode(1)
+            problems.append(reading.located(error))
         }
-        print("The configuration is good.")
+        for warning in warnings { try StandardOutput.print("warning: \(warning)") }
+        for path in secrets.exposed {
+            try StandardOutput.print("warning: \(path) can be read by every user of this machine")
+        }
+        for problem in problems { try StandardOutput.print("\(problem)") }
+        guard problems.isEmpty else { throw ExitCode(1) }
+        try StandardOutput.print("The configuration is good.")
     }
 }
 
@@ -179,20 +193,20 @@ struct PrintConfig: ParsableCommand {
         abstract: "Print every key with its value and what it is for; never a secret."
     )
 
-    @Option(help: ArgumentHelp("Show what is in force with this file (default: the defaults).", valueName: "file"))
+    @Option(help: ArgumentHelp("Show what is in force with this file, too.", valueName: "file"))
     var config: String?
 
-    @Flag(help: "Print the reference as a Markdown table instead of YAML.")
+    @Flag(help: "Print the reference as a Markdown table instead of YAML, with the defaults.")
     var markdown = false
 
     func run() throws {
         try Martletd.report {
-            var configuration = Configuration()
-            if let config {
-                configuration = try ConfigurationReading(file: config, flags: [:], over: configuration).configuration
-            }
-            print(
-                markdown ? ConfigurationText.markdown(configuration) : ConfigurationText.yaml(configuration),
+            let reading = ConfigurationReading(file: config, flags: [:], over: Configuration())
+            if let problem = reading.problems.first { throw problem }
+            // The reference is the same everywhere.
+            try StandardOutput.print(
+                markdown
+                    ? ConfigurationText.markdown(Configuration()) : ConfigurationText.yaml(reading.configuration),
                 terminator: ""
             )
         }

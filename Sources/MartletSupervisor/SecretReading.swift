@@ -18,22 +18,27 @@ struct SecretReading {
     private(set) var exposed: [String] = []
     /// Development: nobody gave a secret.
     private(set) var isSecretMadeUp = false
+    /// What is there and cannot be used, or must be there and is not.
+    private(set) var problems: [ConfigurationError] = []
     private let reading: ConfigurationReading
     private let credentials: String?
 
-    /// Throws where what is there cannot be used, or what must be there is not.
-    init(_ reading: ConfigurationReading, credentials: String?) throws(ConfigurationError) {
+    init(_ reading: ConfigurationReading, credentials: String?) {
         self.reading = reading
         self.credentials = credentials
         let auth = reading.configuration.auth
-        secrets.hmac = try secret("auth.hmac_secret_file", auth.hmacSecretFile, "hmac_secret")
-        secrets.previousHMAC = try secret(
-            "auth.previous_hmac_secret_file",
-            auth.previousHMACSecretFile,
-            "previous_hmac_secret"
-        )
-        secrets.jwks = try keySet(auth.jwksFile)
-        secrets.apiKeys = try apiKeys(auth.apiKeysFile)
+        noting { reading throws(ConfigurationError) in
+            reading.secrets.hmac = try reading.secret("auth.hmac_secret_file", auth.hmacSecretFile, "hmac_secret")
+        }
+        noting { reading throws(ConfigurationError) in
+            reading.secrets.previousHMAC = try reading.secret(
+                "auth.previous_hmac_secret_file",
+                auth.previousHMACSecretFile,
+                "previous_hmac_secret"
+            )
+        }
+        noting { reading throws(ConfigurationError) in reading.secrets.jwks = try reading.keySet(auth.jwksFile) }
+        noting { reading throws(ConfigurationError) in reading.secrets.apiKeys = try reading.apiKeys(auth.apiKeysFile) }
         secrets.issuer = auth.issuer
         secrets.audience = auth.audience
         secrets.leewayMilliseconds = UInt32(auth.leeway.nanoseconds / 1_000_000)
@@ -43,7 +48,11 @@ struct SecretReading {
             isSecretMadeUp = true
             secrets.hmac = Array("\(CurrentProcess.random())\(CurrentProcess.random())\(CurrentProcess.random())".utf8)
         }
-        try checkClients()
+        if problems.isEmpty { noting { reading throws(ConfigurationError) in try reading.checkClients() } }
+    }
+
+    private mutating func noting(_ read: (inout Self) throws(ConfigurationError) -> Void) {
+        do throws(ConfigurationError) { try read(&self) } catch { problems.append(error) }
     }
 
     /// A secret that was made up stays what it was, so that tokens made with it stay good.

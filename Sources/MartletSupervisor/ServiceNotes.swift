@@ -84,6 +84,6 @@ struct ServiceNotes {
             let names = down.map { "shard \($0.shard) is \($0.state)" + ($0.lastEnd.map { " (\($0))" } ?? "") }
             shards = "\(workers.count - down.count) of \(workers.count) shards serve; \(names.joined(separator: ", "));"
         }
-        return "\(shards) \(connections) connections, \(rate) messages/s"
+        return "\(shards) \(connections) \(connections == 1 ? "connection" : "connections"), \(rate) messages/s"
     }
 }

@@ -6,6 +6,12 @@ internal import MartletLinux
 // worker cannot do that (seccomp); should somebody else do it, it is noticed and healed.
 
 extension Supervisor {
+    /// Hears of operators, where they can connect.
+    func watchControl() throws(SystemCallError) {
+        guard listeners.control >= 0 else { return }
+        try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
+    }
+
     /// Hears of the end of each listening socket.
     func watchListeners() throws(SystemCallError) {
         listenerNames = listeners.all.map { Listener.name(of: $0) }

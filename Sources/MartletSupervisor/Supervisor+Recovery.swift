@@ -37,7 +37,8 @@ extension Supervisor {
     func recovered(_ outcome: Adoption, _ worker: WorkerProcess) {
         worker.recovered(outcome)
         let restart = worker.lastRestart ?? Restart(at: 0)
-        log.warning(
+        log.log(
+            level: worker.isPlanned && restart.lost == 0 ? .info : .warning,
             "A worker has taken over",
             metadata: metadata(
                 worker,

@@ -6,7 +6,15 @@ internal import MartletWire
 // The end: every worker closes its clients, and then there is nothing left to supervise.
 
 extension Supervisor {
-    func received(_ signal: Signal) {
+    func received(_ arrival: SignalSource.Arrival) {
+        switch arrival {
+        case .signal(let signal): received(signal)
+        case .meaningless(let name, let sender):
+            log.info("A signal that means nothing was ignored", metadata: ["signal": "\(name)", "sender": "\(sender)"])
+        }
+    }
+
+    private func received(_ signal: Signal) {
         if signal == .hangup { return reload { _ in } }
         if stopDeadline != nil {
             log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
@@ -30,7 +38,7 @@ extension Supervisor {
         notes.stopping()
         busyUntil = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds + 5_000_000_000
         stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
-        loop.deregister(listeners.control)
+        if listeners.control >= 0 { loop.deregister(listeners.control) }
         unwatchListeners()
         listeners.close()
         for worker in workers {

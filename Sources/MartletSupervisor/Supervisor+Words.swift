@@ -76,10 +76,11 @@ extension Supervisor {
             worker.reported = statistics
         case .log:
             let line = try LogLine(input, in: frame.payload)
+            guard unsafe worker.mayLog(now: loop.now) else { return }
             var metadata: Logger.Metadata = [:]
             for field in line.fields { metadata[field.name] = "\(field.value)" }
             metadata["shard"] = "\(worker.shard)"
-            log.log(level: line.level, "\(line.message)", metadata: metadata)
+            workerLog.log(level: line.level, "\(line.message)", metadata: metadata)
         case .rooms:
             let changes = try RoomChanges(input, in: frame.payload)
             switchboard.note(changes, from: worker, correlation: frame.header.correlation)

@@ -44,6 +44,40 @@ extension Supervisor {
         )
     }
 
+    /// Throws where the service could not run within the limits that this process has been given (getrlimit(2)).
+    static func checkLimits(
+        _ configuration: Configuration,
+        descriptors: Int,
+        workers: Int
+    ) throws(SystemCallError) {
+        let needed = max(leastDescriptors, 32 + 16 * workers)
+        guard descriptors >= needed else {
+            throw .tooFewDescriptors(
+                "\(descriptors) files may be open at a time, and \(workers) workers need \(needed) "
+                    + "(ulimit -n, LimitNOFILE=)"
+            )
+        }
+        let arena = ArenaLayout(connections: configuration.limits.connections).byteCount
+        let largest = CurrentProcess.raiseFileSizeLimit()
+        guard largest >= arena else {
+            throw .tooSmallFiles(
+                "files may have \(largest) bytes, and the memory of a worker is one of \(arena) "
+                    + "(ulimit -f, LimitFSIZE=)"
+            )
+        }
+    }
+
+    /// A worker cannot do with less.
+    private static let leastDescriptors = 128
+
+    /// Collects processes that have ended and are nobody's, where this is the first process of a container.
+    func reapOrphans() {
+        Orphans.reap { pid in
+            workers.contains { $0.pid == pid || $0.keeperPid == pid } || others.contains { $0.pid == pid }
+                || others.contains { $0.keeperPid == pid } || keepers[pid] != nil || upgrading?.isCheck(pid) == true
+        }
+    }
+
     /// Clients that may wait for one shard to recover, or to take over: a quarter of the table for all.
     var mostHeldClients: Int { max(8, min(1024, descriptorLimit / 4 / max(1, workers.count))) }
 
@@ -86,6 +120,7 @@ extension Supervisor {
         }
         let connections = worker.reported.connections
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter(), isKilled: worker.wasKilled)
+        if stopDeadline == nil { worker.ledger[.unplannedRestarts] += 1 }
         worker.forget(end, keepsEstate: stopDeadline == nil)
         // Requests are held while the next worker is about to take over; else whoever waits is told.
         worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
@@ -148,7 +183,7 @@ extension Supervisor {
             metadata: [
                 "workers": "\(workers.count)", "client": "\(listeners.clientAddress)", "api": "\(listeners.apiAddress)",
                 "control": "\(configuration.controlSocket)",
-            ]
+            ].merging(listeners.metrics.isEmpty ? [:] : ["metrics": "\(listeners.metricsAddress)"]) { $1 }
         )
         if configuration.isDevelopment { log.info("Demo page: \(listeners.demoPage)") }
         notes.ready()

@@ -26,6 +26,7 @@ actor Supervisor {
     var configuration: Configuration {
         didSet {
             switchboard.threadReachesUser = configuration.rooms.threadReachesUser
+            switchboard.limits = ConfigurationKey.bounds(of: configuration)
             if configuration.api.timeout != oldValue.api.timeout { listeners.watchBackends(configuration.api.timeout) }
         }
     }
@@ -39,6 +40,8 @@ actor Supervisor {
     /// What workers are started from, until an upgrade: a package may replace the file at any time.
     let workerProgram: ProgramFile
     let log: Logger
+    /// What workers say.
+    let workerLog: Logger
     var listeners: Listeners
     /// Where they listen, as the kernel has it.
     var listenerNames: [[UInt8]] = []
@@ -127,6 +130,7 @@ actor Supervisor {
         let state = resumption?.state
         signals = try SignalSource([.hangup, .interrupt, .terminate])
         SignalSource.ignoreBrokenPipes()
+        SignalSource.ignoreFileSizeLimit()
         if !configuration.isDevelopment { CurrentProcess.hideMemory() }
         descriptorLimit = CurrentProcess.raiseDescriptorLimit()
         let loop = try EventLoop()
@@ -134,6 +138,10 @@ actor Supervisor {
         self.configuration = configuration
         let log = Logger(label: "martletd", factory: { _ in SupervisorLog(configuration.log) })
         self.log = log
+        workerLog = Logger(
+            label: "martlet-worker",
+            factory: { _ in SupervisorLog(configuration.log, isOfOthers: true) }
+        )
         var inherited = resumption == nil ? try Systemd.inheritedDescriptors() : []
         let remains = Remains(&inherited) { why in
             log.error("The workers of the process before cannot be taken up", metadata: ["why": "\(why)"])
@@ -149,6 +157,7 @@ actor Supervisor {
         self.secrets = secrets
         let path = state?.path ?? CurrentProcess.executablePath
         self.path = path
+        try Self.checkLimits(configuration, descriptors: descriptorLimit, workers: count)
         workerProgram = try resumption?.workerProgram ?? ProgramFile(opening: Self.workerPath(beside: path))
         let policy = WorkerLifecycle.Policy(configuration.supervision)
         let workers: [WorkerProcess]
@@ -192,8 +201,10 @@ actor Supervisor {
             workers: workers,
             map: map,
             holdBytes: configuration.supervision.holdBytes,
-            startedAt: state?.startedAt ?? loop.now
+            startedAt: state?.startedAt ?? loop.now,
+            descriptorLimit: descriptorLimit
         )
+        switchboard.limits = ConfigurationKey.bounds(of: configuration)
         // Supervisors before us may have remembered what shards alone know now.
         if state != nil || remains != nil { switchboard.isRemindedUntil = unsafe loop.now + Switchboard.memory }
         switchboard.threadReachesUser = configuration.rooms.threadReachesUser
@@ -209,7 +220,7 @@ actor Supervisor {
 
     private func begin(_ resumption: Resumption?) throws {
         try loop.register(signals.descriptor.number, token: Source.signals.token(), interest: .readable)
-        try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
+        try watchControl()
         try watchListeners()
         listeners.watchBackends(configuration.api.timeout)
         warnOfFewDescriptors()
@@ -243,7 +254,7 @@ actor Supervisor {
         for event in events {
             let index = Int(event.token & 0xFFFF_FFFF)
             switch Source(rawValue: UInt8(event.token >> 56)) {
-            case .signals: while let signal = signals.next() { received(signal) }
+            case .signals: while let arrival = signals.next() { received(arrival) }
             case .control:
                 if !control.accept(listeners.control) {
                     // Level-triggered: without descriptors it would be reported for ever.
@@ -278,6 +289,7 @@ actor Supervisor {
             deadline: now + configuration.supervision.livenessInterval.nanoseconds,
             token: Source.tick.token()
         )
+        reapOrphans()
         guard late > Self.longestDelay else { return }
         for worker in workers + others { worker.lifecycle.judgeWasHalted(for: late) }
     }
@@ -315,9 +327,7 @@ actor Supervisor {
         }
         if let resume = controlPausedUntil, now >= resume {
             controlPausedUntil = nil
-            if stopDeadline == nil {
-                try? loop.register(listeners.control, token: Source.control.token(), interest: .readable)
-            }
+            if stopDeadline == nil { try? watchControl() }
         }
         if let stopDeadline, now >= stopDeadline {
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }

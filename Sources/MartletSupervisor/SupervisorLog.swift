@@ -13,8 +13,11 @@ struct SupervisorLog: LogHandler {
     var logLevel: Logger.Level
     var metadata: Logger.Metadata = [:]
     private let form: Form
+    /// What it logs others say, who could say anything: none of it is an event that has an id.
+    private let isOfOthers: Bool
 
-    init(_ configuration: Configuration.Log) {
+    init(_ configuration: Configuration.Log, isOfOthers: Bool = false) {
+        self.isOfOthers = isOfOthers
         logLevel =
             switch configuration.level {
             case .debug: .debug
@@ -58,7 +61,7 @@ struct SupervisorLog: LogHandler {
                 ("MESSAGE", Self.line(message, fields)), ("PRIORITY", "\(level.syslogPriority)"),
                 ("SYSLOG_IDENTIFIER", "martletd"),
             ]
-            let id = MessageID.of(message).map { [("MESSAGE_ID", $0)] } ?? []
+            let id = isOfOthers ? [] : MessageID.of(message).map { [("MESSAGE_ID", $0)] } ?? []
             if !Systemd.writeToJournal(standard + id + own) {
                 CurrentProcess.printError("<\(level.syslogPriority)>\(Self.line(message, fields))")
             }
@@ -66,7 +69,7 @@ struct SupervisorLog: LogHandler {
     }
 
     private static func line(_ message: String, _ fields: [(name: String, value: String)]) -> String {
-        message + fields.map { " \($0.name)=\(quoted($0.value))" }.joined()
+        Printable.text(message) + fields.map { " \($0.name)=\(quoted($0.value))" }.joined()
     }
 
     private static func json(
@@ -81,15 +84,18 @@ struct SupervisorLog: LogHandler {
         json.member("message", message)
         for (name, value) in fields where !["time", "level", "message"].contains(name) { json.member(name, value) }
         json.endObject()
-        return String(decoding: json.bytes, as: UTF8.self)
+        return Printable.json(String(decoding: json.bytes, as: UTF8.self))
     }
 
     /// A value with spaces or control characters in quotes, so that one event stays one line.
     private static func quoted(_ value: String) -> String {
-        if value.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x22 && $0 != 0x7F }) { return value }
+        if value.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x22 && $0 < 0x7F }) { return value }
         var json = JSONWriter()
         json.value(value)
-        return String(decoding: json.bytes, as: UTF8.self)
+        let text = Printable.text(String(decoding: json.bytes, as: UTF8.self))
+        // Quotes are for what would else be no word, or no end of one.
+        return value.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x22 }) && text.utf8.count == value.utf8.count + 2
+            ? value : text
     }
 }
 

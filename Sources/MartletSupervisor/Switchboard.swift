@@ -31,11 +31,15 @@ final class Switchboard {
     var holding: HeldRequests?
     /// A message to a thread in which nobody is goes to the user of that id.
     var threadReachesUser = false
+    /// Bounds of the configuration that is in force.
+    var limits: [SupervisorStatistics.Limit] = []
+    var descriptors: DescriptorCount
     /// Until then a shard may know the answer to a publish that would not go to it now: the number of shards was another
     /// one, or another supervisor remembered.
     var isRemindedUntil: UInt64 = 0
 
-    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64) {
+    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64, descriptorLimit: Int) {
+        descriptors = DescriptorCount(limit: descriptorLimit)
         self.workers = workers
         self.map = map
         self.holdBytes = holdBytes
@@ -283,7 +287,11 @@ final class Switchboard {
 
     private func deliver(_ answer: PendingRequests.Answer) {
         var reply = answer.reply
-        if case .node(let node) = reply { reply = .node(completed(node)) }
+        if case .node(let node) = reply {
+            // One of the programs before does not know of the supervisor's own.
+            let isKnown = answer.key.source == PeerAddress.supervisor || asker(answer.key)?.isOfThisProgram == true
+            reply = .node(completed(node, supervisor: isKnown ? supervisorStatistics : nil))
+        }
         if answer.key.source == PeerAddress.supervisor {
             ownAskers.removeValue(forKey: answer.key.correlation)?(reply)
             return
@@ -311,7 +319,7 @@ final class Switchboard {
     }
 
     /// The statistics of every shard, also of those that cannot answer now.
-    private func completed(_ node: NodeStatistics) -> NodeStatistics {
+    private func completed(_ node: NodeStatistics, supervisor: SupervisorStatistics?) -> NodeStatistics {
         let wantsUsers = node.shards.contains { $0.connectionsByUser != nil }
         let shards = workers.map { worker in
             // What a worker said before it died is in the ledger already.
@@ -332,6 +340,7 @@ final class Switchboard {
             threads: isAlone ? shards[0].threads : interest.count(of: .thread),
             jobs: isAlone ? shards[0].jobs : interest.count(of: .job)
         )
+        completed.supervisor = supervisor
         completed.switchboardRefused = refused
         completed.switchboardRepeated = repeats.repeated
         completed.switchboardRerouted = rerouted

@@ -28,6 +28,7 @@ extension WorkerProcess {
             map: map,
             clientListeners: listeners.client.count,
             apiListeners: listeners.api.count,
+            metricsListeners: listeners.metrics.count,
             inherits: estate != nil,
             sources: sources.count,
             isUnstable: lifecycle.isUnstable,
@@ -66,7 +67,7 @@ extension WorkerProcess {
                 theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
                 theirKeeperEnd.number, theirTetherEnd.number,
             ]
-                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.client + listeners.api,
+                + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.all,
             errors: errors.number < 0 ? nil : errors.number
         )
         adopt(ChildBox(child), link: ours.release(), post: post)

@@ -19,6 +19,8 @@ final class WorkerProcess {
     /// What earlier workers of this shard had counted, so that counters never go back.
     var ledger = Counters()
     var lastEnd: String?
+    /// Log lines in the present second.
+    var logged: (second: UInt64, count: Int) = (0, 0)
     private(set) var lastRestart: Restart?
     private var endedAt: UInt64 = 0
     /// The shard's memory, which outlives its workers; -1 before the first.
@@ -122,7 +124,8 @@ final class WorkerProcess {
         }
         if let donor = donors.first { lifecycle.succeeds(donor.lifecycle) }
         lifecycle.started(at: now)
-        lastEnd = "scale"
+        lastEnd = Self.scaled
+        replacesAsPlanned()
         isRecovering = true
         sources = []
         sourceBoard = nil
@@ -172,7 +175,8 @@ final class WorkerProcess {
         lifecycle.succeeds(donor.lifecycle)
         // What it may take from here on is its own.
         lifecycle.started(at: now)
-        lastEnd = "restart"
+        lastEnd = Self.restarted
+        replacesAsPlanned()
         // Those that were queued for it come first: it had not seen them.
         heldClients = (donor.post?.takeWaiting() ?? []) + donor.takeHeldClients()
         isRecovering = true

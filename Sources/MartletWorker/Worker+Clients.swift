@@ -14,6 +14,8 @@ extension Worker {
         _ bearer: Bearer,
         _ accepted: Handshake.Accepted
     ) -> AdoptionTicket {
+        var bearer = bearer
+        bearer.origin = gatekeeper.origin(of: peer.descriptor, request)
         var ticket = AdoptionTicket(
             destination: contract.shard,
             source: contract.shard,

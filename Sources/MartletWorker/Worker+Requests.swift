@@ -96,6 +96,7 @@ extension Worker {
 
     /// Throws unless the peer may use the API.
     private func authorize(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
+        if peer.kind == .metrics { return try checkReader(request) }
         if contract.isDevelopment {
             peer.isKnown = true
             return
@@ -113,6 +114,13 @@ extension Worker {
         peer.isKnown = true
     }
 
+    /// Throws unless this asks for the metrics: where they have a socket of their own there is nothing else, and no key.
+    private func checkReader(_ request: HTTPRequest) throws(HTTPProblem) {
+        guard request.path == "/metrics" else {
+            throw HTTPProblem(404, "not_found", "this socket serves GET /metrics only")
+        }
+    }
+
     private func call(
         _ peer: HTTPPeer,
         _ request: HTTPRequest,
@@ -120,6 +128,7 @@ extension Worker {
         _ body: Range<Int>,
         _ manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
+        if peer.kind == .metrics { try checkReader(request) }
         let call: APICall
         do throws(HTTPProblem) {
             call = try APICall.parse(request)

@@ -139,6 +139,7 @@ final class Worker {
         shard = Shard(
             contract: contract,
             mostSockets: budget.sockets,
+            descriptorLimit: limit,
             sockets: sockets,
             board: board,
             link: link,
@@ -147,13 +148,13 @@ final class Worker {
         post = Self.post(owning: BirthContract.Descriptor.post, budget)
         tether = Tether(owning: BirthContract.Descriptor.tether)
         let first = contract.firstListener
-        let clients = (0..<Int32(contract.clientListeners)).map { first + $0 }
-        let apis = (0..<Int32(contract.apiListeners)).map { first + Int32(contract.clientListeners) + $0 }
+        var kinds: [HTTPPeer.Kind] = Array(repeating: .client, count: Int(contract.clientListeners))
+        kinds += Array(repeating: .api, count: Int(contract.apiListeners))
+        kinds += Array(repeating: .metrics, count: Int(contract.metricsListeners))
         door = Door(
             loop: loop,
             settings: .init(
-                clientListeners: clients,
-                apiListeners: apis,
+                listeners: kinds.enumerated().map { (first + Int32($0), $1) },
                 maxBodyBytes: Int(contract.api.maxBodyBytes),
                 bodyBytes: Int(contract.limits.bodyBytes),
                 isDevelopment: contract.isDevelopment,

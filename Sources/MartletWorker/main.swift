@@ -5,6 +5,7 @@ internal import MartletWire
 // says stop or is gone. In reading order: Worker (one turn of the loop), Door (strangers come in), Router (whose is it?),
 // Link (words to the other processes), Shard (what a command does), Sockets (the WebSockets themselves).
 
+CurrentProcess.openStandardDescriptors()
 if CommandLine.arguments.dropFirst().elementsEqual([BirthContract.identifyArgument]) {
     try? SharedMemory.write(Array(BirthContract.identity.utf8), to: BirthContract.Descriptor.link)
     CurrentProcess.exit(0)
@@ -17,6 +18,8 @@ guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) 
 }
 // Started by a number of a descriptor, it would be called that.
 CurrentProcess.setName("martlet-worker")
+SignalSource.ignoreMeaningless()
+SignalSource.ignoreFileSizeLimit()
 // While the table of descriptors is ours alone, it grows at once.
 CurrentProcess.reserveDescriptors(min(CurrentProcess.raiseDescriptorLimit(), 16384))
 // Before anything else: from here on the sockets of our clients outlive us.
@@ -34,6 +37,8 @@ if asked.contains("enable=no") {
     } catch {
         CurrentProcess.printError("martlet-worker: it keeps rights that it does not need: \(error)")
     }
+} else {
+    CurrentProcess.printError("martlet-worker: it keeps rights that it does not need: SWIFT_BACKTRACE is set")
 }
 do {
     try Worker.run()

@@ -4,7 +4,8 @@ import Testing
 
 /// Sockets that a service manager opened serve as our own do, found by their names.
 @Suite(.serialized) struct InheritedListenersServeTests {
-    @Test func `a server that inherits its sockets serves on them, whatever their order`() async throws {
+    @Test(arguments: ["control:api:client", "martlet-control.socket:martlet-api.socket:martlet.socket"])
+    func `a server that inherits its sockets serves on them, whatever their order`(_ names: String) async throws {
         let script = """
             import os, socket, sys
             program, folder = sys.argv[1], sys.argv[2]
@@ -16,7 +17,7 @@ import Testing
             held = [os.dup(s.fileno()) for s in (control, api, client)]
             parked = [os.dup2(fd, 50 + n) for n, fd in enumerate(held)]
             for n, fd in enumerate(parked): os.dup2(fd, 3 + n, inheritable=True)
-            os.environ |= {"LISTEN_FDS": "3", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "control:api:client",
+            os.environ |= {"LISTEN_FDS": "3", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": sys.argv[3],
                            "MARTLET_LOG_FORMAT": "text"}
             os.execv(program, [program, "--dev", "--workers", "2", "--control-socket", folder + "/unused.sock"])
             """
@@ -25,7 +26,7 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let server = try Subprocess(
             "/usr/bin/python3",
-            ["-c", script, TestServer.binaries + "/martletd", folder]
+            ["-c", script, TestServer.binaries + "/martletd", folder, names]
         )
         try await server.lines.wait("service", seconds: 60) {
             $0.contains { $0.text.contains(" serves api=") }
@@ -51,5 +52,28 @@ import Testing
             FileManager.default.fileExists(atPath: folder + "/inherited.sock"),
             "a foreign socket file is not removed"
         )
+    }
+
+    @Test(arguments: [
+        ("None", "a socket named 'unknown' (port "), ("'client:web.socket'", "a socket named 'web.socket' (port "),
+        ("'control:control'", "two sockets of this name"),
+    ])
+    func `a socket whose name does not say what it is for stops the start, and is told`(
+        _ names: String,
+        _ why: String
+    ) async throws {
+        let script = """
+            import os, socket, sys
+            held = [socket.socket(), socket.socket()]
+            for s in held: s.bind(("127.0.0.1", 0)); s.listen(10)
+            parked = [os.dup2(s.fileno(), 50 + n) for n, s in enumerate(held)]
+            for n, fd in enumerate(parked): os.dup2(fd, 3 + n, inheritable=True)
+            os.environ |= {"LISTEN_FDS": "2", "LISTEN_PID": str(os.getpid())}
+            names = \(names)
+            if names: os.environ["LISTEN_FDNAMES"] = names
+            os.execv(sys.argv[1], [sys.argv[1], "--dev", "--control-socket", "none"])
+            """
+        let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, TestServer.binaries + "/martletd"])
+        #expect(run.code == 78 && run.error.contains(why), "\(run)")
     }
 }

@@ -10,6 +10,10 @@ import Testing
             try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
             let status = try await server.control(["status"])
             #expect(status.code == 0 && status.output.contains("2 of 2 shards serve 2 connections of 2 users"))
+            let listed = try await server.control(["connections", "--user", "alice"]).output
+            #expect(listed.contains("127.0.0.1") && listed.contains("Python/"), "\(listed)")
+            let users = try await server.control(["connections", "--json"]).output
+            #expect(users.contains("{\"users\":[{\"user_id\":\"alice\",\"connections\":1}"), "\(users)")
             let statistics = try await server.control(["stats", "--json"])
             let decoded = try TestServer.decode(TestServer.Statistics.self, from: statistics.output)
             #expect(decoded.totalConnections == 2)
@@ -37,6 +41,132 @@ import Testing
             )
             #expect(try await clients.closeCode("a") == 4001)
             #expect(try await server.control(["disconnect", "--user", "alice"]).code == 1)
+        }
+    }
+
+    /// martletctl by a line of shell, in which `"$@"` is it with the control socket.
+    private func shell(_ script: String, _ socket: String) async throws -> (code: Int32, output: String, error: String)
+    {
+        try await Subprocess.run(
+            "/bin/sh",
+            ["-c", script, "sh", TestServer.binaries + "/martletctl", "--control-socket", socket]
+        )
+    }
+
+    @Test func `what others chose is printed so that a terminal does not act on it, in tables, JSON, errors and logs`()
+        async throws
+    {
+        let environment = ["MARTLET_LOG_LEVEL": "debug"]
+        try await TestServer.with(environment: environment) { server in
+            let clients = try WebSocketClients()
+            let user = "a\u{1B}[2J\u{202E}b\n"
+            try await clients.open([("a", server.webSocket(user))])
+            let outputs = [
+                try await server.control(["connections"]).output,
+                try await server.control(["stats", "--by-user"]).output,
+                try await server.control(["stats", "--by-user", "--json"]).output,
+                try await server.control(["connections", "--user", user, "--json"]).output,
+                try await server.log(with: "Added connection").joined(separator: "\n"),
+            ]
+            for output in outputs {
+                #expect(output.contains("\\u202e"), "\(output)")
+                #expect(output.unicodeScalars.allSatisfy { ($0 == "\n" || $0.value >= 0x20) && $0 != "\u{202E}" })
+            }
+            let json = try JSONSerialization.jsonObject(with: Data(outputs[2].utf8)) as? [String: Any]
+            #expect((json?["connections_by_user"] as? [String: Int])?[user] == 1, "escaped JSON means the same")
+            let failed = try await server.control(["disconnect", "--connection", "x\u{202E}y", "--json"])
+            #expect(!failed.error.contains("\u{202E}") && failed.code == 1)
+        }
+    }
+
+    @Test func `in a pipe each round is there at once, a reader who leaves ends it quietly, a full disk is an error`()
+        async throws
+    {
+        try await TestServer.with(workers: 1) { server in
+            let once = try await shell("\"$@\" stats --watch | head -1", server.controlSocket)
+            #expect(once.code == 0 && once.output.hasPrefix("connections") && once.error == "", "\(once)")
+            // Where the signal is ignored, as under service managers, the error is.
+            let ignoring = try await shell(
+                "trap '' PIPE; (\"$@\" stats --watch; echo $? >&2) | head -1",
+                server.controlSocket
+            )
+            #expect(ignoring.error == "0\n", "\(ignoring)")
+            for command in ["\"$@\" stats", "\"$@\" status --json", "\"$1\" --version", "\"$1\" --help"] {
+                let full = try await shell("\(command) >/dev/full", server.controlSocket)
+                #expect(full.code == 1 && full.error.contains("No space left"), "\(command): \(full)")
+            }
+            for command in ["print-config", "check-config"] {
+                let full = try await Subprocess.run(
+                    "/bin/sh",
+                    ["-c", "\"$0\" \(command) >/dev/full", TestServer.binaries + "/martletd"]
+                )
+                #expect(full.code == 1 && full.error.contains("No space left"), "\(full)")
+            }
+        }
+    }
+
+    @Test func `a token is read with whatever ends its line`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let token = try await server.control(["token", "--user", "alice"]).output.trimmingCharacters(in: .newlines)
+            for ending in ["", "\n", "\r\n", " \r\n\r\n"] {
+                let checked = try await server.control(["check-token", "-"], input: token + ending)
+                #expect(checked.code == 0 && checked.output.contains("alice"), "\(checked)")
+            }
+        }
+    }
+
+    @Test func `errors say what would be right, and are JSON where that was asked for`() async throws {
+        try await TestServer.with(workers: 2) { server in
+            let unknown = try await server.control(["restart", "--shard", "7"])
+            #expect(unknown.code == 1 && unknown.error.contains("this node has 2 shards: 0 to 1"), "\(unknown)")
+            struct Failure: Decodable {
+                struct Body: Decodable {
+                    let status: Int?, code: String?, detail: String
+                }
+                let error: Body
+            }
+            let json = try await server.control(["restart", "--shard", "7", "--json"])
+            let failure = try TestServer.decode(Failure.self, from: json.error)
+            #expect(json.code == 1 && json.output == "")
+            #expect(failure.error.status == 404 && failure.error.code == "unknown_shard")
+            #expect(failure.error.detail == "this node has 2 shards: 0 to 1")
+            let missing = try await Subprocess.run(
+                TestServer.binaries + "/martletctl",
+                ["--json", "--control-socket", "/nowhere/x", "status"]
+            )
+            #expect(missing.code == 3)
+            #expect(try TestServer.decode(Failure.self, from: missing.error).error.code == "not_running")
+            // Both orders.
+            let before = try await shell("\"$@\" status", server.controlSocket)
+            #expect(before.code == 0 && before.output.contains("0 connections of 0 users"), "\(before)")
+        }
+    }
+
+    @Test func `of one thing the singular is used`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice"))])
+            let status = try await server.control(["status"]).output
+            #expect(status.contains("1 of 1 shard serves 1 connection of 1 user\n"), "\(status)")
+        }
+    }
+
+    @Test func `idle connections to the control socket keep no operator out`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let script = """
+                import socket, sys
+                held = []
+                for _ in range(200):
+                    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); held.append(s)
+                print("held", flush=True)
+                sys.stdin.read()
+                """
+            let strangers = try Subprocess("/usr/bin/python3", ["-c", script, server.controlSocket])
+            try await strangers.lines.wait("connections") { $0.contains { $0.text == "held" } }
+            let status = try await server.control(["status"])
+            #expect(status.code == 0, "\(status)")
+            strangers.closeInput()
+            _ = try await strangers.waitForEnd()
         }
     }
 

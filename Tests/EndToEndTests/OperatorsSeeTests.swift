@@ -45,6 +45,70 @@ import Testing
             #expect(total("martlet_hop_duration_seconds_count") > 0)
             #expect(total("martlet_connections_opened_total") == 2)
             #expect(lines.contains { $0.hasPrefix("counter martlet_messages_delivered_total{shard=") })
+            // Bounds, processes, and answers by status.
+            #expect(lines.contains("gauge martlet_limit{key=limits.connections} 100000"))
+            #expect(lines.contains("gauge martlet_limit{key=client.queue_bytes} 1048576"))
+            for process in ["supervisor", "worker-0", "worker-1"] {
+                for name in ["process_open_fds", "process_max_fds", "process_resident_memory_bytes"] {
+                    let line = lines.first { $0.hasPrefix("gauge \(name){process=\(process)} ") } ?? ""
+                    #expect(Double(line.split(separator: " ").last ?? "") ?? 0 > 5, "\(process) \(line)")
+                }
+            }
+            #expect(total("process_start_time_seconds") > Date().timeIntervalSince1970 - 600)
+            #expect(total("process_start_time_seconds") <= Date().timeIntervalSince1970)
+            #expect(lines.contains("counter martlet_http_responses_total{code=401} 1"))
+            let ok = lines.first { $0.hasPrefix("counter martlet_http_responses_total{code=200} ") } ?? ""
+            #expect(Double(ok.split(separator: " ").last ?? "") ?? 0 >= 12, "\(ok)")
+        }
+    }
+
+    @Test func `planned replacements are told apart from workers that ended, and are no warnings`() async throws {
+        try await TestServer.with(workers: 2) { server in
+            #expect(try await server.control(["restart", "--shard", "0"]).code == 0)
+            try await server.log(with: "A worker has taken over")
+            let planned = await server.log().filter { $0.contains("A worker has taken over") }
+            #expect(planned.allSatisfy { $0.contains(" info ") }, "\(planned)")
+            kill(try await server.statistics().shards[1].pid, SIGKILL)
+            try await server.waitForStatistics("the next one") {
+                $0.shards[1].generation == 2 && $0.shards[1].state == "serving"
+            }
+            let ended = try await server.log(with: "A worker has taken over", count: 2).last ?? ""
+            #expect(ended.contains(" warning "), "\(ended)")
+            // An upgrade changes nothing of it.
+            for _ in 0..<2 {
+                let metrics = try await server.request("GET", "/metrics").body
+                for line in [
+                    "{shard=\"0\",reason=\"ended\"} 0", "{shard=\"1\",reason=\"ended\"} 1",
+                ] {
+                    #expect(metrics.contains("martlet_worker_restarts_total\(line)\n"), "\(line)")
+                }
+                #expect(!metrics.contains("martlet_worker_restarts_total{shard=\"0\",reason=\"planned\"} 0"))
+                #expect(try await server.control(["upgrade"]).code == 0)
+            }
+        }
+    }
+
+    @Test func `the metrics have a socket of their own, on which there is nothing else`() async throws {
+        let environment = ["MARTLET_METRICS_LISTEN": "127.0.0.1:0"]
+        try await TestServer.with(environment: environment) { server in
+            let line = try await server.log(with: " serves api=").first ?? ""
+            let port = line.firstMatch(of: /metrics="?port (\d+)/)?.1 ?? ""
+            func ask(_ method: String, _ path: String) async throws -> TestServer.Answer {
+                try await server.curl(["http://127.0.0.1:\(port)\(path)", "-X", method])
+            }
+            for step in ["start", "restart", "upgrade"] {
+                if step == "restart" { #expect(try await server.control(["restart", "--all"]).code == 0) }
+                if step == "upgrade" { #expect(try await server.control(["upgrade"]).code == 0) }
+                let metrics = try await ask("GET", "/metrics")
+                #expect(metrics.status == 200 && metrics.body.contains("martlet_connections{shard=\"1\"}"), "\(step)")
+                for (method, path) in [
+                    ("GET", "/"), ("GET", "/v1/stats"), ("POST", "/v1/broadcast"), ("GET", "/healthz"), ("GET", "/ws"),
+                    ("GET", "/readyz"), ("POST", "/v1/batch"), ("DELETE", "/v1/users/a/connections"),
+                ] {
+                    #expect(try await ask(method, path).status == 404, "\(step): \(method) \(path)")
+                }
+                #expect(try await ask("POST", "/metrics").status == 405)
+            }
         }
     }
 
@@ -90,8 +154,26 @@ import Testing
             )
             #expect(run.code == 0 && run.output.contains("exit 0") && run.output.contains("fits"), "\(run)")
             #expect(run.output.contains("2/2 shards serve") && run.output.contains("SENT/S"))
+            let usual = run.output.components(separatedBy: "--- 80x24\n").dropFirst().first ?? ""
+            #expect(usual.contains("CPU%") && !usual.contains("more shards"), "\(usual)")
             let piped = try await server.control(["top"])
             #expect(piped.code == 1 && piped.error.contains("needs a terminal"))
+        }
+    }
+
+    @Test func `top says what it has no room for`() async throws {
+        try await TestServer.with(workers: 20) { server in
+            let run = try await Subprocess.run(
+                "/usr/bin/python3",
+                [
+                    Self.clientScript("top.py"), TestServer.binaries + "/martletctl", "top", "--control-socket",
+                    server.controlSocket,
+                ]
+            )
+            let usual = run.output.components(separatedBy: "--- 80x24\n").dropFirst().first ?? ""
+            let lines = usual.components(separatedBy: "---").first?.split(whereSeparator: \.isNewline) ?? []
+            #expect(lines.count <= 24 && lines.allSatisfy { $0.count <= 80 }, "\(usual)")
+            #expect(usual.contains("CPU%") && usual.contains("... and 4 more shards: martletctl stats"), "\(usual)")
         }
     }
 

@@ -1,8 +1,11 @@
 import MartletCore
-import MartletWire
 import Testing
 
+@testable import MartletWire
+
 @Suite struct CommandCodingTests {
+    private static func value(_ text: String) -> JSONValue? { try? JSONValue(Array(text.utf8)) }
+
     private static let commands: [Command] = [
         .sendToUser("用户1"), .sendToConnection(ConnectionID("c")), .broadcast(excluding: ["a", ""]),
         .broadcast(excluding: []),
@@ -78,7 +81,55 @@ import Testing
         for cut in 0..<bytes.count {
             #expect(throws: WireError.self) { try CommandCoding.decodeReply(bytes, in: 0..<cut) }
         }
-        #expect(throws: WireError.trailingBytes) { try CommandCoding.decodeReply(bytes + [0], in: 0..<bytes.count + 1) }
+        #expect(throws: WireError.self) { try CommandCoding.decodeReply(bytes + [0], in: 0..<bytes.count + 1) }
+    }
+
+    @Test func `what the supervisor says of itself stands behind the shards, where programs from before do not look`()
+        throws
+    {
+        var node = NodeStatistics(shards: [Self.statistics], uptimeNanoseconds: 5)
+        let older = CommandCoding.encode(.node(node))
+        node.supervisor = SupervisorStatistics(
+            cpuNanoseconds: 7,
+            residentBytes: 8,
+            openDescriptors: 9,
+            descriptorLimit: 10,
+            startedAt: 11,
+            limits: [.init(key: "limits.connections", value: 12)]
+        )
+        let bytes = CommandCoding.encode(.node(node))
+        #expect(bytes.starts(with: older))
+        #expect(try CommandCoding.decodeReply(bytes, in: 0..<bytes.count) == .node(node))
+        for cut in older.count + 1..<bytes.count {
+            #expect(throws: WireError.self) { try CommandCoding.decodeReply(bytes, in: 0..<cut) }
+        }
+    }
+
+    @Test(arguments: [nil, "{}", "{ }", "{\"a\":1}", "{\"martlet\":{}}"] as [String?])
+    func `where a client comes from survives beside its metadata`(_ metadata: String?) throws {
+        for origin in [
+            nil, ClientOrigin(address: "2001:db8::1", agent: "Mozilla/5.0 (X11; Linux)"),
+            ClientOrigin(address: "", agent: ""),
+            ClientOrigin(address: "x\"y z", agent: String(repeating: "\"\\é", count: 100)),
+        ] {
+            var bearer = Bearer(user: "alice")
+            bearer.metadata = metadata
+            bearer.origin = origin
+            var writer = ByteWriter()
+            writer.put(bearer)
+            var reader = ByteReader(writer.bytes)
+            let read = try reader.bearer()
+            #expect(read.origin?.agent == origin?.agent)
+            #expect(read.metadata.flatMap(Self.value) == metadata.flatMap(Self.value))
+            // Whoever is from before reads one object.
+            if let merged = ClientOrigin.merged(origin, metadata) { #expect(Self.value(merged) != nil) }
+        }
+    }
+
+    @Test func `metadata is never cut for the sake of where a client comes from`() throws {
+        let metadata = "{\"a\":\"" + String(repeating: "x", count: TokenPolicy.longestMetadata - 20) + "\"}"
+        let merged = ClientOrigin.merged(ClientOrigin(address: "192.0.2.1", agent: "agent"), metadata)
+        #expect(merged == metadata)
     }
 
     @Test func `whatever numbers a worker says of itself, they can be added up, shown and sent on`() throws {

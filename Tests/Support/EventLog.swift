@@ -5,6 +5,8 @@ public actor EventLog<Event: Sendable> {
     /// What was waited for did not come.
     public struct TimedOut: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) { self.description = description }
     }
 
     private struct Waiter {

@@ -23,7 +23,8 @@
 
 /* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; the peer's address is not asked for. */
 int martlet_accept(int listener);
-/* A listening TCP socket on a numeric IPv4 or IPv6 address; *port receives the bound port. -1: errno (EINVAL: address). */
+/* A listening TCP socket on a numeric IPv4 or IPv6 address; *port receives the bound port. With a backlog
+   below 0 it is bound only. -1: errno (EINVAL: address). */
 int martlet_listen_tcp(const char *address, uint16_t port, int backlog, uint16_t *bound_port);
 /* A listening Unix stream socket at path, created with the given mode. */
 int martlet_listen_unix(const char *path, mode_t mode, int backlog);
@@ -50,6 +51,8 @@ int martlet_terminal_size(int fd, int *columns, int *rows);
 int martlet_socket_cookie(int fd, uint64_t *cookie);
 /* SO_ACCEPTCONN: 1 where fd listens. */
 int martlet_is_listening(int fd);
+/* SO_DOMAIN: 1 where fd is a Unix socket. */
+int martlet_is_unix(int fd);
 /* 1 where fd is a TCP socket that does not listen. */
 int martlet_is_tcp_connection(int fd);
 /* The local address as bind(2) takes it; returns its length, or -1. */
@@ -126,6 +129,8 @@ int martlet_inherit(int fd, int on);
 /* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
 int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
+/* A child that has ended and was not collected, which it still is not then (waitid(2), WNOWAIT); 0: none. */
+pid_t martlet_ended_child(void);
 /* A signal to the process of a pidfd, whoever is its parent; 0, or -1 and errno (ESRCH: it has ended). */
 int martlet_pidfd_signal(int pidfd, int signal);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);

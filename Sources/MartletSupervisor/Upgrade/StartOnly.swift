@@ -13,6 +13,8 @@ struct StartOnly: Equatable {
             ("workers", configuration.workers.map(String.init) ?? "auto"),
             ("client.listen", configuration.client.listen), ("api.listen", configuration.api.listen),
             ("control_socket", configuration.controlSocket),
+            // Programs from before there was such a key see those above only.
+            ("metrics.listen", configuration.metrics.listen ?? ""),
         ]
         connections = configuration.limits.connections
         countsAddresses = configuration.limits.connectionsPerAddress > 0

@@ -19,9 +19,10 @@ struct Resumption {
         }
         self.memory = memory
         problem = CurrentProcess.environment(SupervisorState.problemVariable)
-        state = try SupervisorState(SharedMemory.contents(of: memory, limit: SupervisorState.largest))
-        CurrentProcess.unsetEnvironment(SupervisorState.variable)
-        CurrentProcess.unsetEnvironment(SupervisorState.problemVariable)
+        var state = try SupervisorState(SharedMemory.contents(of: memory, limit: SupervisorState.largest))
+        state.takeMetricsListeners()
+        self.state = state
+        for variable in SupervisorState.variables { CurrentProcess.unsetEnvironment(variable) }
     }
 
     /// The worker's program, where this is the program of before; nil: the one beside us.
@@ -33,7 +34,10 @@ struct Resumption {
     /// Becomes the program of before again, which goes on; returns only where there is none.
     func fallBack(_ error: any Error) {
         guard state.previous >= 0, problem == nil else { return }
-        let variables = [(SupervisorState.variable, "\(memory)"), (SupervisorState.problemVariable, "\(error)")]
+        let variables = [
+            (SupervisorState.variable, "\(memory)"), (SupervisorState.problemVariable, "\(error)"),
+            state.metricsVariable,
+        ]
         _ = NextProgram.become(
             descriptor: state.previous,
             arguments: CommandLine.arguments,

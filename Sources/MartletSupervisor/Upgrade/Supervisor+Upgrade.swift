@@ -36,6 +36,9 @@ final class Upgrade {
         self.asker = asker
         self.respond = respond
     }
+
+    /// True of the next program's process that looks at our state.
+    func isCheck(_ pid: Int32) -> Bool { check.pid == pid }
 }
 
 extension Supervisor {
@@ -137,7 +140,7 @@ extension Supervisor {
             kept = state.descriptors + [memory.number]
             for descriptor in kept { NextProgram.keep(descriptor, true) }
             log.info("Becoming the next program", metadata: ["path": "\(path)"])
-            let variables = [(SupervisorState.variable, "\(memory.number)")]
+            let variables = [(SupervisorState.variable, "\(memory.number)"), state.metricsVariable]
             problem =
                 "\(NextProgram.become(path, arguments: CommandLine.arguments, environment: Self.environment(with: variables)))"
         } catch {
@@ -149,7 +152,7 @@ extension Supervisor {
 
     /// Our environment, with these variables and without older ones of their kind.
     static func environment(with variables: [(name: String, value: String)]) -> [String] {
-        let own = [SupervisorState.variable, SupervisorState.problemVariable]
+        let own = SupervisorState.variables
         let others = CurrentProcess.environment.filter { entry in !own.contains { entry.hasPrefix($0 + "=") } }
         return others + variables.map { "\($0.name)=\($0.value)" }
     }

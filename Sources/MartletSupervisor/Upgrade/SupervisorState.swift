@@ -27,6 +27,11 @@ struct SupervisorState {
     static let variable = "MARTLET_RESUME"
     /// Says to a program that is taken back why the next one could not go on.
     static let problemVariable = "MARTLET_RESUME_PROBLEM"
+    /// The listening sockets of the metrics, by numbers with commas: programs from before there were any do not expect them
+    /// in the state.
+    private static let metricsVariable = "MARTLET_RESUME_METRICS"
+    /// All that one program says to the next.
+    static let variables = [variable, problemVariable, metricsVariable]
     static let largest = 1 << 30
     private static let version: UInt16 = 2
 
@@ -45,6 +50,8 @@ struct SupervisorState {
     var startedAt: UInt64
     var clientListeners: [Int32]
     var apiListeners: [Int32]
+    /// Not among ``bytes``.
+    private(set) var metricsListeners: [Int32] = []
     var control: Int32
     var clientAddress: String
     var apiAddress: String
@@ -71,10 +78,23 @@ struct SupervisorState {
                 + worker.postState.waiting.compactMap(\.descriptor)
         }
         return
-            (clientListeners + apiListeners + [control, previous, workerProgram, board, asker, storeMemory] + passed)
+            (clientListeners + apiListeners + metricsListeners + [
+                control, previous, workerProgram, board, asker, storeMemory,
+            ] + passed)
             .filter {
                 $0 >= 0
             }
+    }
+
+    /// By which the next program learns of ``metricsListeners``.
+    var metricsVariable: (name: String, value: String) {
+        (Self.metricsVariable, metricsListeners.map(String.init).joined(separator: ","))
+    }
+
+    /// Takes up what the program before us has said of them; only sockets that listen.
+    mutating func takeMetricsListeners() {
+        let text = CurrentProcess.environment(Self.metricsVariable) ?? ""
+        metricsListeners = text.split(separator: ",").compactMap { Int32($0) }.filter { Listener.isListening($0) }
     }
 
     var bytes: [UInt8] {
@@ -160,6 +180,7 @@ struct SupervisorState {
         self.startedAt = startedAt
         clientListeners = listeners.client
         apiListeners = listeners.api
+        metricsListeners = listeners.metrics
         control = listeners.control
         clientAddress = listeners.clientAddress
         apiAddress = listeners.apiAddress

@@ -3,7 +3,7 @@ package import MartletCore
 /// Everything that a worker is born with: the contract between supervisor and worker, on one page.
 ///
 /// A worker reads no file and no environment. It finds these descriptors open, and reads the contract from a sealed memfd.
-/// Its listeners follow, first the client listeners, then the API listeners.
+/// Its listeners follow: those of clients, then those of the API, then those of the metrics.
 package struct BirthContract: Equatable, Sendable {
     /// Descriptor numbers in the worker.
     package enum Descriptor {
@@ -44,7 +44,7 @@ package struct BirthContract: Equatable, Sendable {
     /// What a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
-    private static let version: UInt8 = 7
+    private static let version: UInt8 = 8
 
     package var shard: UInt16
     package var generation: UInt32
@@ -52,6 +52,7 @@ package struct BirthContract: Equatable, Sendable {
     package var mapGeneration: UInt32
     package var clientListeners: UInt8
     package var apiListeners: UInt8
+    package var metricsListeners: UInt8
     /// The arena and the sockets are those of the worker before, to be taken over when the supervisor says so.
     package var inherits: Bool
     /// Workers of another number of shards, of whose connections we take those of our users.
@@ -92,6 +93,7 @@ package struct BirthContract: Equatable, Sendable {
         map: ShardMap,
         clientListeners: Int,
         apiListeners: Int,
+        metricsListeners: Int = 0,
         inherits: Bool = false,
         sources: Int = 0,
         isUnstable: Bool = false,
@@ -105,6 +107,7 @@ package struct BirthContract: Equatable, Sendable {
         mapGeneration = map.generation
         self.clientListeners = UInt8(clientListeners)
         self.apiListeners = UInt8(apiListeners)
+        self.metricsListeners = UInt8(metricsListeners)
         self.inherits = inherits
         self.sources = UInt8(sources)
         self.isUnstable = isUnstable
@@ -128,6 +131,7 @@ package struct BirthContract: Equatable, Sendable {
         writer.put(mapGeneration)
         writer.put(clientListeners)
         writer.put(apiListeners)
+        writer.put(metricsListeners)
         writer.put(inherits)
         writer.put(sources)
         writer.put(isUnstable)
@@ -152,6 +156,7 @@ package struct BirthContract: Equatable, Sendable {
         mapGeneration = try reader.integer()
         clientListeners = try reader.integer()
         apiListeners = try reader.integer()
+        metricsListeners = try reader.integer()
         inherits = try reader.flag()
         sources = try reader.integer()
         isUnstable = try reader.flag()

@@ -49,6 +49,8 @@ extension BirthContract {
     /// How backends are served.
     package struct API: Equatable, Sendable {
         package var maxBodyBytes: UInt32
+        /// Whoever may open a Unix socket needs no key.
+        package var trustsUnixSockets: Bool
         package var allowedUIDs: [UInt32]
         /// In nanoseconds.
         package var timeout: UInt64
@@ -56,6 +58,7 @@ extension BirthContract {
 
         init(_ configuration: Configuration) {
             maxBodyBytes = UInt32(configuration.api.maxBodyBytes)
+            trustsUnixSockets = configuration.api.unixSocket == .trusted
             allowedUIDs = configuration.api.allowedUIDs
             timeout = configuration.api.timeout.nanoseconds
             threadReachesUser = configuration.rooms.threadReachesUser
@@ -63,6 +66,7 @@ extension BirthContract {
 
         func write(to writer: inout ByteWriter) {
             writer.put(maxBodyBytes)
+            writer.put(trustsUnixSockets)
             writer.put(UInt32(allowedUIDs.count))
             for uid in allowedUIDs { writer.put(uid) }
             writer.put(timeout)
@@ -71,6 +75,7 @@ extension BirthContract {
 
         init(_ reader: inout ByteReader) throws(WireError) {
             maxBodyBytes = try reader.integer()
+            trustsUnixSockets = try reader.flag()
             var uids: [UInt32] = []
             for _ in 0..<(try reader.count(ofAtLeast: 4)) { uids.append(try reader.integer()) }
             allowedUIDs = uids

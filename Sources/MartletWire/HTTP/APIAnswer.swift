@@ -77,9 +77,14 @@ package enum APIAnswer {
         return problem
     }
 
+    package static func unknownShard(among count: Int) -> HTTPProblem {
+        let which = count == 1 ? "1 shard: 0" : "\(count) shards: 0 to \(count - 1)"
+        return HTTPProblem(404, "unknown_shard", "this node has \(which)")
+    }
+
     private static func shard(_ number: Int, _ node: NodeStatistics) -> HTTPResponse {
         guard let shard = node.shards.first(where: { $0.shard == number }) else {
-            return HTTPProblem(404, "unknown_shard", "this node has \(node.shards.count) shards, from 0").response
+            return unknownShard(among: node.shards.count).response
         }
         var json = JSONWriter()
         write(shard, to: &json)
@@ -233,6 +238,8 @@ package enum APIAnswer {
         json.member("thread_id", connection.thread)
         json.member("threads", connection.threads)
         json.member("jobs", connection.jobs)
+        json.member("address", connection.origin.flatMap { $0.address.isEmpty ? nil : $0.address })
+        json.member("user_agent", connection.origin.flatMap { $0.agent.isEmpty ? nil : $0.agent })
         json.key("metadata")
         if let metadata = connection.metadata { json.value(json: metadata) } else { json.null() }
         json.key("round_trip_ms")

@@ -73,6 +73,7 @@ extension HTTPExchange {
         writeContinue()
         let keepsAlive = first.keepsAlive && first.isVersion11
         streamAnswer = (first.isVersion11, keepsAlive)
+        answered.append(response.status)
         response.writeStreamHead(
             to: &output,
             isChunked: first.isVersion11,

@@ -79,6 +79,8 @@ package struct HTTPExchange {
 
     /// What was received; the owner appends.
     package var input: [UInt8] = []
+    /// Statuses of answers, to be counted.
+    var answered: [Int] = []
     /// What must be sent; the owner takes it by ``takeOutput()``.
     package internal(set) var output: [UInt8] = []
 
@@ -250,6 +252,12 @@ package struct HTTPExchange {
         arrival = .head
     }
 
+    /// Takes the statuses of what was answered since this was asked.
+    package mutating func takeAnswered(_ body: (Int) -> Void) {
+        for status in answered { body(status) }
+        answered.removeAll(keepingCapacity: true)
+    }
+
     /// Takes what must be sent.
     package mutating func takeOutput() -> [UInt8] {
         flushStreamed()
@@ -318,6 +326,7 @@ package struct HTTPExchange {
             let keepsAlive = waiting[done].keepsAlive && !response.closes
             let connection = waiting[done].connection(keepsAlive)
             response.write(to: &output, isHead: waiting[done].isHead, connection: connection, date: date)
+            answered.append(response.status)
             done += 1
             if !keepsAlive {
                 isReadingOver = true

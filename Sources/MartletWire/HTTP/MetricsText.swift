@@ -14,12 +14,15 @@ package enum MetricsText {
         var metrics = Metrics()
         metrics.gauge("martlet_build_info", "Constant 1, with the version.", [("version", Martlet.version)], "1")
         metrics.gauge("martlet_uptime_seconds", "How long the service runs.", [], decimal(node.uptimeNanoseconds))
+        if let supervisor = node.supervisor { limits(supervisor, &metrics) }
+        processes(node, &metrics)
         metrics.gauge("martlet_threads", "Threads that have members.", [], "\(node.threads)")
         metrics.gauge("martlet_jobs", "Jobs that have watchers.", [], "\(node.jobs)")
         gauges(node, &metrics)
         counters(node, &metrics)
         closes(node, &metrics)
         refusals(node, &metrics)
+        answers(node, &metrics)
         metrics.counter(
             "martlet_switchboard_refused_total",
             "Requests between shards that a full queue or a missing shard refused.",
@@ -61,9 +64,58 @@ package enum MetricsText {
         metrics.family(
             "martlet_worker_restarts_total",
             "counter",
-            "Workers that were replaced.",
-            node.shards.map { ([("shard", "\($0.shard)")], "\($0.restarts)") }
+            "Workers that were replaced: because they had ended, or as planned.",
+            node.shards.flatMap { shard in
+                [("ended", Counter.unplannedRestarts), ("planned", .plannedRestarts)].map { reason, counter in
+                    ([("shard", "\(shard.shard)"), ("reason", reason)], "\(shard.counters[counter])")
+                }
+            }
         )
+    }
+
+    private static func limits(_ supervisor: SupervisorStatistics, _ metrics: inout Metrics) {
+        metrics.family(
+            "martlet_limit",
+            "gauge",
+            "Bounds of the configuration, by key; 0: none.",
+            supervisor.limits.map { ([("key", $0.key)], "\($0.value)") }
+        )
+        metrics.gauge(
+            "process_start_time_seconds",
+            "When the service was started, in seconds since 1970.",
+            [],
+            decimal(UInt64(clamping: supervisor.startedAt) * 1_000_000)
+        )
+    }
+
+    /// What Prometheus' own libraries say of a process, of each of ours.
+    private static func processes(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        let all =
+            (node.supervisor.map { supervisor in
+                [
+                    (
+                        "supervisor", supervisor.cpuNanoseconds, supervisor.residentBytes, supervisor.openDescriptors,
+                        supervisor.descriptorLimit
+                    )
+                ]
+            } ?? [])
+            + node.shards.map {
+                ("worker-\($0.shard)", $0.cpuNanoseconds, $0.residentBytes, $0.openDescriptors, $0.descriptorLimit)
+            }
+        metrics.family(
+            "process_cpu_seconds_total",
+            "counter",
+            "CPU time, user and system, of the present process.",
+            all.map { ([("process", $0.0)], decimal($0.1)) }
+        )
+        let gauges: [(String, String, (Int) -> String)] = [
+            ("process_resident_memory_bytes", "Resident memory.", { "\(all[$0].2)" }),
+            ("process_open_fds", "Open file descriptors.", { "\(all[$0].3)" }),
+            ("process_max_fds", "Open file descriptors that there may be.", { "\(all[$0].4)" }),
+        ]
+        for (name, help, value) in gauges {
+            metrics.family(name, "gauge", help, all.indices.map { ([("process", all[$0].0)], value($0)) })
+        }
     }
 
     private static let names: [(Counter, String, String)] = [
@@ -135,6 +187,16 @@ package enum MetricsText {
             "martlet_handshakes_refused_total",
             "Upgrades that were refused, by reason.",
             reasons.map { ([("reason", $1)], counters[$0]) }
+        )
+    }
+
+    private static func answers(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        let counters = node.counters
+        metrics.counter(
+            "martlet_http_responses_total",
+            "Answers of HTTP, by status; upgrades are counted as connections.",
+            Counter.statuses.map { ([("code", "\($0.status)")], counters[$0.counter]) }
+                + [([("code", "other")], counters[.httpOther])]
         )
     }
 

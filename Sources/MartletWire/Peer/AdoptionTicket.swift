@@ -109,6 +109,8 @@ package struct Bearer: Equatable, Sendable {
     package var jobs: [String] = []
     /// The text of a JSON object.
     package var metadata: String?
+    /// Where it comes from; nil where that was not written down.
+    package var origin: ClientOrigin?
     /// When its token ends, in Unix milliseconds; 0: never.
     package var expiresAt: Int64 = 0
 
@@ -130,7 +132,7 @@ extension ByteWriter {
         put(bearer.job)
         put(bearer.threads)
         put(bearer.jobs)
-        put(bearer.metadata)
+        put(ClientOrigin.merged(bearer.origin, bearer.metadata))
         put(bearer.expiresAt)
     }
 }
@@ -142,7 +144,7 @@ extension ByteReader {
         bearer.job = try optionalText(limit: 256)
         bearer.threads = try texts(limit: 256)
         bearer.jobs = try texts(limit: 256)
-        bearer.metadata = try optionalText(limit: TokenPolicy.longestMetadata)
+        (bearer.origin, bearer.metadata) = ClientOrigin.split(try optionalText(limit: TokenPolicy.longestMetadata))
         bearer.expiresAt = try integer()
         return bearer
     }

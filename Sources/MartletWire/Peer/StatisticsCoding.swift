@@ -12,6 +12,19 @@ extension ByteWriter {
         put(Int64(node.switchboardRerouted))
         put(UInt32(node.shards.count))
         for shard in node.shards { put(shard) }
+        if let supervisor = node.supervisor { put(supervisor) }
+    }
+
+    private mutating func put(_ supervisor: SupervisorStatistics) {
+        put([
+            Int(clamping: supervisor.cpuNanoseconds), supervisor.residentBytes, supervisor.openDescriptors,
+            supervisor.descriptorLimit, Int(supervisor.startedAt),
+        ])
+        put(UInt32(supervisor.limits.count))
+        for limit in supervisor.limits {
+            put(limit.key)
+            put(Int64(limit.value))
+        }
     }
 
     package mutating func put(_ statistics: ShardStatistics) {
@@ -22,6 +35,7 @@ extension ByteWriter {
         put([
             statistics.connections, statistics.users, statistics.threads, statistics.jobs, statistics.queueBytes,
             statistics.slotsInUse, statistics.residentBytes, statistics.restarts, statistics.httpConnections,
+            statistics.openDescriptors, statistics.descriptorLimit,
         ])
         put(statistics.counters)
         put(statistics.cpuNanoseconds)
@@ -71,7 +85,25 @@ extension ByteReader {
         node.switchboardRefused = Int(refused)
         node.switchboardRepeated = Int(repeated)
         node.switchboardRerouted = Int(rerouted)
+        if remaining > 0 { node.supervisor = try supervisorStatistics() }
         return node
+    }
+
+    private mutating func supervisorStatistics() throws(WireError) -> SupervisorStatistics {
+        let numbers = try numbers(atLeast: 5)
+        var limits: [SupervisorStatistics.Limit] = []
+        for _ in 0..<(try count(ofAtLeast: 12)) {
+            let key = try text()
+            limits.append(.init(key: key, value: Self.credible(try integer(Int64.self))))
+        }
+        return SupervisorStatistics(
+            cpuNanoseconds: UInt64(numbers[0]),
+            residentBytes: numbers[1],
+            openDescriptors: numbers[2],
+            descriptorLimit: numbers[3],
+            startedAt: Int64(numbers[4]),
+            limits: limits
+        )
     }
 
     package mutating func shardStatistics() throws(WireError) -> ShardStatistics {
@@ -91,6 +123,7 @@ extension ByteReader {
         statistics.residentBytes = gauges[6]
         statistics.restarts = gauges[7]
         statistics.httpConnections = gauges[8]
+        if gauges.count > 10 { (statistics.openDescriptors, statistics.descriptorLimit) = (gauges[9], gauges[10]) }
         statistics.counters = try counters()
         statistics.cpuNanoseconds = try integer()
         statistics.lastEnd = try optionalText()

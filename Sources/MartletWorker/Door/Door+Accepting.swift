@@ -18,20 +18,14 @@ extension Door {
     /// Vain accepts in a row after which it rests, too.
     private static let mostVainAccepts = 1000
 
-    private var listeners: [Int32] { settings.clientListeners + settings.apiListeners }
-
-    private func kind(of listenerIndex: Int) -> HTTPPeer.Kind {
-        listenerIndex < settings.clientListeners.count ? .client : .api
-    }
-
     /// Opens the door, wholly.
     func startAccepting() {
         let isFirst = !isAccepting
         isAccepting = true
-        for (index, listener) in listeners.enumerated() where isFirst || resting.contains(kind(of: index)) {
+        for (index, listener) in settings.listeners.enumerated() where isFirst || resting.contains(listener.kind) {
             let token = Token(.listener, index: index)
             do throws(SystemCallError) {
-                try loop.register(listener, token: token.rawValue, interest: [.readable, .exclusive])
+                try loop.register(listener.descriptor, token: token.rawValue, interest: [.readable, .exclusive])
             } catch {
                 log.error("Cannot watch a listener", metadata: ["error": "\(error)"])
             }
@@ -42,8 +36,8 @@ extension Door {
     func stopAccepting() {
         guard isAccepting else { return }
         isAccepting = false
-        for (index, listener) in listeners.enumerated() where !resting.contains(kind(of: index)) {
-            loop.deregister(listener)
+        for listener in settings.listeners where !resting.contains(listener.kind) {
+            loop.deregister(listener.descriptor)
         }
         resting = []
     }
@@ -51,9 +45,7 @@ extension Door {
     /// There are as many of a kind as there may be: whoever comes next waits in the kernel's queue, the other kind does not.
     private func rest(_ kind: HTTPPeer.Kind) {
         guard resting.insert(kind).inserted else { return }
-        for (index, listener) in listeners.enumerated() where self.kind(of: index) == kind {
-            loop.deregister(listener)
-        }
+        for listener in settings.listeners where listener.kind == kind { loop.deregister(listener.descriptor) }
         tally.counters[.acceptPauses] += 1
         loop.setTimer(after: Self.rest, token: Token.timer(.acceptAgain).rawValue)
     }
@@ -62,8 +54,8 @@ extension Door {
     ///
     /// `isLate`: the turn has hardly any time for it.
     func accept(_ listenerIndex: Int, isLate: Bool, _ onEvent: OnEvent) {
-        guard isAccepting, listeners.indices.contains(listenerIndex) else { return }
-        let kind = kind(of: listenerIndex)
+        guard isAccepting, settings.listeners.indices.contains(listenerIndex) else { return }
+        let (listener, kind) = settings.listeners[listenerIndex]
         var idle: [HTTPPeer]?
         for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
             let isFull = counts[kind, default: 0] >= settings.mostPeers
@@ -71,7 +63,7 @@ extension Door {
             if isFull, idle == nil { idle = idlePeers(kind, most: Self.acceptsPerTurn) }
             if isFull, idle?.isEmpty != false { return rest(kind) }
             do throws(SystemCallError) {
-                guard let descriptor = try Listener.accept(listeners[listenerIndex]) else { return acceptedNobody() }
+                guard let descriptor = try Listener.accept(listener) else { return acceptedNobody() }
                 vainAccepts = 0
                 if isFull, let longest = idle?.popLast() {
                     tally.counters[.httpEvicted] += 1
@@ -112,7 +104,7 @@ extension Door {
     private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onEvent: OnEvent) {
         generation &+= 1
         let index = vacant.popLast() ?? peers.count
-        let servesAPI = kind == .api || settings.isDevelopment
+        let servesAPI = kind == .api || (kind == .client && settings.isDevelopment)
         let limits = HTTPExchange.Limits(
             bodyBytes: servesAPI ? settings.maxBodyBytes : 0,
             takesStreams: servesAPI

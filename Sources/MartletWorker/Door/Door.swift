@@ -9,8 +9,8 @@ internal import MartletWire
 /// means is for its owner (``Worker``), which gets it by ``requests`` and answers by ``respond(_:number:_:)``.
 final class Door {
     struct Settings {
-        var clientListeners: [Int32]
-        var apiListeners: [Int32]
+        /// Their descriptors, and who comes there.
+        var listeners: [(descriptor: Int32, kind: HTTPPeer.Kind)]
         var maxBodyBytes: Int
         /// Bytes of bodies that all peers together may send at a time.
         var bodyBytes: Int
@@ -58,7 +58,7 @@ final class Door {
     private var isSweepSet = false
 
     /// Peers that are connected now, by kind.
-    var counts: [HTTPPeer.Kind: Int] = [.client: 0, .api: 0]
+    var counts: [HTTPPeer.Kind: Int] = [:]
     var count: Int { counts.values.reduce(0, +) }
     /// Bytes of bodies that are under way.
     var bodyBytes = 0
@@ -85,7 +85,8 @@ final class Door {
         case .client: return (isWithinHead ? peer.since : peer.lastReceived) + settings.handshakeTimeout
         // Backends keep their connections; the kernel finds those that have vanished.
         case .api where peer.isKnown: return isWithinHead ? peer.lastReceived + settings.timeout : nil
-        case .api: return isWithinHead ? peer.since + settings.handshakeTimeout : peer.lastReceived + settings.timeout
+        case .api, .metrics:
+            return isWithinHead ? peer.since + settings.handshakeTimeout : peer.lastReceived + settings.timeout
         }
     }
 
@@ -268,6 +269,7 @@ final class Door {
     private func flush(_ peer: HTTPPeer) {
         if peer.unsentCount == 0 { peer.lastTaken = unsafe loop.now }
         peer.unsent += peer.exchange.takeOutput()
+        peer.exchange.takeAnswered { tally.counters[.answers(of: $0)] += 1 }
         while peer.unsentStart < peer.unsent.count {
             switch StreamSocket.send(peer.descriptor, peer.unsent.span.extracting(peer.unsentStart...)) {
             case .moved(let count):

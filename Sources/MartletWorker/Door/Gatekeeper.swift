@@ -10,7 +10,7 @@ struct Gatekeeper {
     private let policy: TokenPolicy
     private let origins: OriginPolicy
     private let handshakes: RateLimit?
-    private let proxies: Set<NetworkAddress>
+    private let proxies: [NetworkRange]
     private let board: NodeBoard
     private let apiKeys: [[UInt8]]
     /// Tokens of each address that were bad; every copy of us has the same.
@@ -33,7 +33,7 @@ struct Gatekeeper {
         handshakes = RateLimit(perSecond: rate, burst: max(50, rate / 10))
         let badTokens = Int(contract.limits.badTokensPerSecond)
         self.badTokens = RateLimit(perSecond: badTokens, burst: max(20, badTokens)).map { BadTokens($0) }
-        proxies = Set(contract.client.trustedProxies.compactMap { NetworkAddress($0) })
+        proxies = contract.client.trustedProxies.compactMap { NetworkRange($0) }
         apiKeys = secrets.apiKeys
     }
 
@@ -131,22 +131,28 @@ struct Gatekeeper {
         return number(of: networkAddress(of: socket, request, isSure: false))
     }
 
+    /// Where a client says that it comes from.
+    func origin(of socket: Int32, _ request: HTTPRequest) -> ClientOrigin {
+        let address = networkAddress(of: socket, request, isSure: false)
+        return ClientOrigin(address: address?.text ?? "", agent: request["user-agent"] ?? "")
+    }
+
     /// Where a client came from.
     ///
     /// `isSure`: nil where it may be a proxy that nobody has named, behind which everybody would look like one client: this
     /// machine itself, or somebody who brings `X-Forwarded-For`.
     private func networkAddress(of socket: Int32, _ request: HTTPRequest, isSure: Bool) -> NetworkAddress? {
         guard var address = NetworkAddress(peerOf: socket) else { return nil }
-        if isSure, !proxies.contains(address), request["x-forwarded-for"] != nil { return nil }
-        if proxies.contains(address), let forwarded = request["x-forwarded-for"] {
+        if isSure, !isProxy(address), request["x-forwarded-for"] != nil { return nil }
+        if isProxy(address), let forwarded = request["x-forwarded-for"] {
             // The last one that is no proxy of ours is the nearest that can be believed.
             for entry in forwarded.split(separator: ",").reversed() {
                 guard let next = Self.address(HTTPSyntax.trimmed(entry)) else { break }
                 address = next
-                if !proxies.contains(next) { break }
+                if !isProxy(next) { break }
             }
         }
-        return isSure && (address.isLoopback || proxies.contains(address)) ? nil : address
+        return isSure && (address.isLoopback || isProxy(address)) ? nil : address
     }
 
     private func number(of address: NetworkAddress?) -> UInt64 {
@@ -216,6 +222,8 @@ struct Gatekeeper {
         return HTTPProblem(401, problem.code, problem.detail).with("WWW-Authenticate", challenge)
     }
 
+    private func isProxy(_ address: NetworkAddress) -> Bool { proxies.contains { $0.contains(address) } }
+
     private static func mixed(_ value: UInt64) -> UInt64 {
         var mixed = value &+ 0x9E37_79B9_7F4A_7C15
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -227,6 +235,7 @@ struct Gatekeeper {
 
     /// True where whoever is at the other end of a Unix socket needs no key.
     func isTrusted(_ socket: Int32) -> Bool {
+        if contract.api.trustsUnixSockets, StreamSocket.isUnix(socket) { return true }
         guard let uid = PeerCredentials.uid(of: socket) else { return false }
         return uid == 0 || uid == CurrentProcess.effectiveUser || contract.api.allowedUIDs.contains(uid)
     }

@@ -6,6 +6,8 @@ final class HTTPPeer {
     enum Kind {
         case client
         case api
+        /// Whoever comes here is told the metrics, and nothing else.
+        case metrics
     }
 
     let kind: Kind

@@ -15,6 +15,8 @@ extension Shard {
         on manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
         self.gatekeeper = gatekeeper
+        // It has other bounds, and another worker may say anything.
+        if ticket.service == .echo, !contract.isDevelopment { throw .notFound }
         let place = try countIn(ticket, manager)
         let now = Clock.unixMilliseconds()
         let bearer = ticket.bearer

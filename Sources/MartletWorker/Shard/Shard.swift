@@ -31,10 +31,12 @@ final class Shard {
 
     /// Clients that the worker after us can take over, however many the node may have.
     let mostSockets: Int
+    private var descriptors: DescriptorCount
 
     init(
         contract: BirthContract,
         mostSockets: Int,
+        descriptorLimit: Int,
         sockets: SocketTable,
         board: NodeBoard,
         link: Link,
@@ -43,6 +45,7 @@ final class Shard {
         number = Int(contract.shard)
         self.contract = contract
         self.mostSockets = mostSockets
+        descriptors = DescriptorCount(limit: descriptorLimit)
         self.sockets = sockets
         self.board = board
         self.link = link
@@ -198,6 +201,7 @@ final class Shard {
         )
         summary.expiresAt = slot.expiresAt == 0 ? nil : slot.expiresAt
         summary.thread = connection.thread
+        summary.origin = (try? sockets.arena.bearer(of: slot))?.origin
         let rooms = manager.rooms(of: connection.id)
         summary.threads = rooms.filter { $0.kind == .thread }.map(\.id)
         summary.jobs = rooms.filter { $0.kind == .job }.map(\.id)
@@ -226,6 +230,8 @@ final class Shard {
         statistics.slotsInUse = sockets.count
         statistics.residentBytes = CurrentProcess.residentBytes()
         statistics.cpuNanoseconds = Clock.processNanoseconds()
+        statistics.openDescriptors = descriptors.current()
+        statistics.descriptorLimit = descriptors.limit
         return statistics
     }
 

@@ -16,6 +16,7 @@ def screen(until, columns, rows):
 
 
 print(screen(b"q quits", 120, 30))
+print("--- 80x24\n" + screen(b"q quits", 80, 24) + "\n--- small")
 for _ in range(5):
     small = screen(b"Martlet", 20, 3).splitlines()
     if max(map(len, small)) <= 20 and len(small) <= 3: print("fits")

@@ -1,0 +1,23 @@
+/// Where a client says that it comes from: for people who look at a connection; nothing is decided by it.
+package struct ClientOrigin: Equatable, Sendable {
+    /// Its IP address, as the proxies that are believed tell it; empty: not known.
+    package let address: String
+    /// What it calls itself (RFC 9110, 10.1.5), cut; empty: it says nothing.
+    package let agent: String
+
+    private static let longestAddress = 45
+    private static let longestAgent = 128
+
+    /// Characters that are no printable ASCII, and quotes and backslashes, become `?`.
+    package init(address: String, agent: String) {
+        self.address = Self.plain(address, Self.longestAddress, from: 0x21)
+        self.agent = Self.plain(agent, Self.longestAgent, from: 0x20)
+    }
+
+    private static func plain(_ text: String, _ longest: Int, from least: UInt8) -> String {
+        let bytes = text.utf8.prefix(longest).map { byte in
+            (least..<0x7F).contains(byte) && byte != 0x22 && byte != 0x5C ? byte : UInt8(ascii: "?")
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,17 @@
+internal import MartletCore
+internal import MartletLinux
+
+extension Switchboard {
+    /// What this process says of itself beside the shards.
+    var supervisorStatistics: SupervisorStatistics {
+        SupervisorStatistics(
+            cpuNanoseconds: Clock.processNanoseconds(),
+            residentBytes: CurrentProcess.residentBytes(),
+            openDescriptors: descriptors.current(),
+            descriptorLimit: descriptors.limit,
+            startedAt: Clock.unixMilliseconds()
+                - Int64((Clock.monotonicNanoseconds() - startedAt) / 1_000_000),
+            limits: limits
+        )
+    }
+}
