@@ -24,7 +24,8 @@ done; if [ -n "$$missing" ]; then \
   $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help run test test-tsan deps build lint format bench continuity install deb deb-deps test-deb test-upgrade print-docs clean
+.PHONY: help run test test-asan test-tsan fuzz autobahn soak prove deps build lint format bench continuity install deb deb-deps test-deb \
+  test-upgrade print-docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -37,6 +38,17 @@ test: deps $(CLIENTS) ## Build and run every test
 
 test-tsan: deps $(CLIENTS) ## The tests once more under ThreadSanitizer (minutes)
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
+
+test-asan: deps $(CLIENTS) ## The tests once more under AddressSanitizer (minutes)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) ASAN_OPTIONS=detect_leaks=0 \
+	  swift test --sanitize=address --no-parallel --scratch-path $(BUILD)/asan $(TEST_FLAGS)
+
+# How long each target of the fuzzer runs.
+FUZZ_SECONDS ?= 60
+
+fuzz: deps ## Look for bytes that break what reads them, FUZZ_SECONDS each (60), from the corpus on (some 15 minutes)
+	swift build -c release --product martlet-fuzz --sanitize fuzzer --sanitize address --scratch-path $(BUILD)/fuzz -Xswiftc -DFUZZING
+	Tests/Fuzzing/run $(FUZZ_SECONDS)
 
 deps: ## Check the toolchain, install the libraries of Debian that are missing
 	@command -v swift >/dev/null || { echo "Martlet needs a Swift 6.3 toolchain: https://www.swift.org/install/linux/"; exit 1; }

@@ -54,12 +54,22 @@ let package = Package(
             swiftSettings: strictSources
         ),
 
+        // What is configured, and the secrets that it names.
+        .target(
+            name: "MartletConfiguration",
+            dependencies: [
+                "MartletCore", "MartletWire", "MartletLinux",
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: strictSources
+        ),
+
         // Rooms: each is a process.
         .executableTarget(
             name: "MartletSupervisor",
             dependencies: [
-                "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", logging, argumentParser,
-                .product(name: "Configuration", package: "swift-configuration"),
+                "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration", logging,
+                argumentParser,
             ],
             swiftSettings: strictSources
         ),
@@ -97,11 +107,16 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(name: "MartletCoreTests", dependencies: ["MartletCore"], swiftSettings: strict),
-        .testTarget(name: "MartletWireTests", dependencies: ["MartletCore", "MartletWire"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletWireTests",
+            dependencies: ["MartletCore", "MartletWire"],
+            exclude: ["json-cases.tsv"],
+            swiftSettings: strict
+        ),
         .testTarget(name: "MartletLinuxTests", dependencies: ["MartletLinux"], swiftSettings: strict),
         .testTarget(
-            name: "MartletSupervisorTests",
-            dependencies: ["MartletCore", "MartletSupervisor"],
+            name: "MartletConfigurationTests",
+            dependencies: ["MartletCore", "MartletConfiguration"],
             swiftSettings: strict
         ),
         .testTarget(
@@ -114,6 +129,25 @@ let package = Package(
             dependencies: [
                 "MartletCore", "Support", "MartletSupervisor", "MartletWorker", "MartletControl", "MartletLoad",
             ],
+            swiftSettings: strict
+        ),
+        // What the fuzzer calls (`make fuzz`), and what it has found.
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["MartletCore", "MartletWire", "MartletConfiguration"],
+            path: "Tests/Fuzzing/Targets",
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "martlet-fuzz",
+            dependencies: ["FuzzTargets"],
+            path: "Tests/Fuzzing/Main",
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "FuzzingTests",
+            dependencies: ["FuzzTargets"],
+            path: "Tests/Fuzzing/Tests",
             swiftSettings: strict
         ),
         .testTarget(

@@ -1,3 +1,4 @@
+internal import MartletConfiguration
 internal import MartletCore
 internal import MartletLinux
 internal import MartletSystemd
@@ -84,7 +85,7 @@ struct Listeners {
         switch purpose {
         case .client:
             guard Listener.port(of: inherited.number) != nil else {
-                throw ConfigurationError(key: "client.listen", why: Self.onlyTCP)
+                throw ConfigurationError(key: "client.listen", why: ConfigurationReading.onlyTCP)
             }
             client.append(inherited.number)
         case .api: api.append(inherited.number)
@@ -136,9 +137,6 @@ struct Listeners {
         for listener in api + metrics { StreamSocket.findVanished(listener, seconds: max(6, seconds)) }
     }
 
-    /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.
-    static let onlyTCP = "clients connect over TCP: put the proxy on 127.0.0.1"
-
     private mutating func open(
         _ text: String,
         _ key: String
@@ -152,7 +150,7 @@ struct Listeners {
             keepFile(of: address)
             return listener
         } catch {
-            throw ConfigurationError(key: key, why: Self.words(error))
+            throw ConfigurationError(key: key, why: ConfigurationReading.words(error))
         }
     }
 
@@ -160,12 +158,6 @@ struct Listeners {
         guard case .unix(let path) = address else { return }
         files.removeAll { $0.path == path }
         if let file = SocketFile(path) { files.append(file) }
-    }
-
-    /// Why nobody can listen somewhere.
-    static func words(_ error: SystemCallError) -> String {
-        if error.isAddressInUse { return "\(error) (is another martletd running?)" }
-        return error.isExisting ? "\(error), and it is no socket: it stays as it is" : "\(error)"
     }
 
     // MARK: Healing

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import MartletConfiguration
 internal import MartletCore
 internal import MartletLinux
 internal import MartletSystemd
@@ -33,11 +34,11 @@ struct Martletd: ParsableCommand {
         do {
             try body()
         } catch let error as ConfigurationError {
-            CurrentProcess.printError("martletd: \(error)")
+            CurrentProcess.printError(Printable.text("martletd: \(error)"))
             // What another try cannot mend (EX_CONFIG of sysexits.h): a service manager gives up at once.
             throw ExitCode(BirthContract.exitCodeOfBadConfiguration)
         } catch let error as SystemCallError {
-            CurrentProcess.printError("martletd: \(error)")
+            CurrentProcess.printError(Printable.text("martletd: \(error)"))
             throw ExitCode(1)
         }
     }
@@ -113,7 +114,7 @@ struct Serve: ParsableCommand {
                 if said != "\(error)" {
                     said = "\(error)"
                     CurrentProcess.printError(
-                        "martletd: \(error); the workers of before serve on, and this is tried again"
+                        Printable.text("martletd: \(error); the workers of before serve on, and this is tried again")
                     )
                     Systemd.notify("STATUS=Workers serve on, the configuration cannot be used: \(error)")
                 }
@@ -180,7 +181,7 @@ struct CheckConfig: ParsableCommand {
         for path in secrets.exposed {
             try StandardOutput.print("warning: \(path) can be read by every user of this machine")
         }
-        for problem in problems { try StandardOutput.print("\(problem)") }
+        for problem in problems { try StandardOutput.print(Printable.text("\(problem)")) }
         guard problems.isEmpty else { throw ExitCode(1) }
         try StandardOutput.print("The configuration is good.")
     }

@@ -1,4 +1,5 @@
 internal import Logging
+internal import MartletConfiguration
 internal import MartletCore
 internal import MartletLinux
 internal import MartletWire

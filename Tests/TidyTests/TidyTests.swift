@@ -12,9 +12,10 @@ import Testing
         "MartletWire": ["MartletCore", "CZlib", "Synchronization"],
         "MartletLinux": ["CMartletLinux", "Glibc", "Synchronization"],
         "MartletLinux/Systemd": ["CSystemd", "Glibc", "MartletLinux"],
+        "MartletConfiguration": ["MartletCore", "MartletWire", "MartletLinux", "Configuration"],
         "MartletSupervisor": [
-            "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "Logging", "ArgumentParser",
-            "Configuration",
+            "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration", "Logging",
+            "ArgumentParser",
         ],
         "MartletWorker": ["MartletCore", "MartletWire", "MartletLinux", "JWTKit", "Logging", "Synchronization"],
         "MartletControl": ["MartletCore", "MartletWire", "MartletLinux", "ArgumentParser"],

@@ -1,3 +1,4 @@
+internal import MartletConfiguration
 internal import MartletCore
 internal import MartletLinux
 internal import MartletWire

@@ -84,7 +84,7 @@ package enum MetricsText {
             "process_start_time_seconds",
             "When the service was started, in seconds since 1970.",
             [],
-            decimal(UInt64(clamping: supervisor.startedAt) * 1_000_000)
+            "\(supervisor.startedAt / 1000).\(String(1000 + supervisor.startedAt % 1000).dropFirst())"
         )
     }
 

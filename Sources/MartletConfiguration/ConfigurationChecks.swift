@@ -1,0 +1,105 @@
+package import MartletCore
+package import MartletLinux
+internal import MartletWire
+
+extension ConfigurationReading {
+    /// Checks everything that can be checked before a socket is opened, and reads the secrets.
+    ///
+    /// Throws the first thing that is wrong.
+    package func checked() throws(ConfigurationError) -> SecretReading {
+        let (secrets, problems) = check()
+        if let problem = problems.first { throw problem }
+        return secrets
+    }
+
+    /// The same, with everything that is wrong.
+    package func check() -> (SecretReading, [ConfigurationError]) {
+        let secrets = SecretReading(self, credentials: CurrentProcess.environment("CREDENTIALS_DIRECTORY"))
+        let found = configuration.problems + addressProblems() + secrets.problems
+        // What could not be read has its default here, of which nothing is said.
+        let unread = Set(problems.map(\.key))
+        return (secrets, problems + found.filter { !unread.contains($0.key) }.map { located($0) })
+    }
+
+    /// What only this process can check: addresses, and what development may listen on.
+    private func addressProblems() -> [ConfigurationError] {
+        var problems: [ConfigurationError] = []
+        var listened: [(key: String, address: ListenAddress)] = []
+        for (key, text) in configuration.listeners {
+            guard let address = ListenAddress(text) else {
+                let why = "'\(text)' is no address: write 127.0.0.1:8000, [::1]:8000 or unix:/path"
+                problems.append(ConfigurationError(key: key, why: why))
+                continue
+            }
+            if let why = problem(of: address, key) {
+                problems.append(ConfigurationError(key: key, why: "'\(text)': \(why)"))
+            }
+            if let other = listened.first(where: { $0.address.overlaps(address) }) {
+                problems.append(ConfigurationError(key: key, why: "'\(text)' is that of \(other.key)"))
+            }
+            listened.append((key, address))
+        }
+        for proxy in configuration.client.trustedProxies where NetworkRange(proxy) == nil {
+            let why = "'\(proxy)' is neither an IP address nor a network: write 192.0.2.1 or 10.0.0.0/8"
+            problems.append(ConfigurationError(key: "client.trusted_proxies", why: why))
+        }
+        return problems
+    }
+
+    private func problem(of address: ListenAddress, _ key: String) -> String? {
+        switch address {
+        case .unix(let path):
+            if key == "client.listen" { return Self.onlyTCP }
+            return path.utf8.count < 108 ? nil : "a path of a socket has less than 108 bytes"
+        case .tcp:
+            let isExposed = configuration.isDevelopment && !Self.isLoopback(address)
+            return isExposed ? "with --dev nobody is checked, so it serves loopback only" : nil
+        }
+    }
+
+    /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.
+    package static let onlyTCP = "clients connect over TCP: put the proxy on 127.0.0.1"
+
+    /// Why nobody can listen somewhere.
+    package static func words(_ error: SystemCallError) -> String {
+        if error.isAddressInUse { return "\(error) (is another martletd running?)" }
+        return error.isExisting ? "\(error), and it is no socket: it stays as it is" : "\(error)"
+    }
+
+    private static func isLoopback(_ address: ListenAddress) -> Bool {
+        switch address {
+        case .unix: true
+        case .tcp(let host, _): NetworkAddress(host)?.isLoopback == true
+        }
+    }
+
+    /// Where nobody could listen, on this machine as it is now; and the same of the usual place of the control socket, which a
+    /// service manager makes.
+    package func unusableAddresses() -> (problems: [ConfigurationError], warnings: [String]) {
+        var problems: [ConfigurationError] = []
+        var warnings: [String] = []
+        for (key, text) in configuration.listeners {
+            guard let address = ListenAddress(text) else { continue }
+            do throws(SystemCallError) {
+                try Listener.check(address)
+            } catch {
+                if error.isNotFound, address == .unix(path: ControlAddress.service) {
+                    warnings.append("\(key): \(error): without a service manager that makes it, name another place")
+                } else {
+                    problems.append(located(ConfigurationError(key: key, why: Self.words(error))))
+                }
+            }
+        }
+        return (problems, warnings)
+    }
+}
+
+extension MartletCore.Configuration {
+    /// All that is listened on, as the keys have it.
+    fileprivate var listeners: [(key: String, address: String)] {
+        var all = [("client.listen", client.listen), ("api.listen", api.listen)]
+        if let address = metrics.listen { all.append(("metrics.listen", address)) }
+        if controlSocket != Self.noControlSocket { all.append(("control_socket", "unix:" + controlSocket)) }
+        return all
+    }
+}

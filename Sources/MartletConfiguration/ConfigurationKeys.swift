@@ -1,0 +1,347 @@
+internal import MartletCore
+internal import MartletWire
+
+/// A key of the configuration: how its text becomes a value, how the value is shown, and what it is for.
+package struct ConfigurationKey: Sendable {
+    enum Shape: Sendable {
+        case text, number, size, duration, flag, list
+    }
+
+    /// As the file spells it, `client.listen`.
+    let name: String
+    let shape: Shape
+    /// One line of what it is for.
+    let help: String
+    let get: @Sendable (Configuration) -> ConfigurationValue
+    let set: @Sendable (inout Configuration, ConfigurationValue) throws(ConfigurationError) -> Void
+
+    /// Every key, in the order in which they are shown.
+    ///
+    /// An unknown one stops the start, so that no typing error goes unnoticed.
+    static let all: [ConfigurationKey] = top + client + api + metrics + auth + rooms + limits + supervision + log
+
+    private static let top: [ConfigurationKey] = [
+        ConfigurationKey(
+            name: "workers",
+            shape: .text,
+            help: "Worker processes: auto is one per CPU that the service may use.",
+            get: { .text($0.workers.map(String.init) ?? "auto") },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration.workers = value.text == "auto" ? nil : try number(value.text, "workers")
+            }
+        ),
+        text("control_socket", "Where martletctl finds the service: a path, or none.", \.controlSocket),
+    ]
+
+    private static let client: [ConfigurationKey] = [
+        text("client.listen", "Where browsers connect.", \.client.listen),
+        text("client.path", "The path of the WebSocket.", \.client.path),
+        number("client.max_message_bytes", "The largest message of a client; beyond: 1009.", \.client.maxMessageBytes),
+        list(
+            "client.allowed_origins",
+            "Pages that may connect: https://a.com, https://*.a.com, an app's origin, null, * (any). Empty: of the same host.",
+            \.client.allowedOrigins
+        ),
+        flag("client.compression", "Agree on permessage-deflate with clients that offer it.", \.client.compression),
+        number(
+            "client.compression_min_bytes",
+            "Messages below that are sent as they are.",
+            \.client.compressionMinBytes
+        ),
+        duration(
+            "client.handshake_timeout",
+            "How long a client may take to send its HTTP head.",
+            \.client.handshakeTimeout
+        ),
+        duration("client.heartbeat_interval", "How often each connection is pinged.", \.client.heartbeatInterval),
+        duration(
+            "client.heartbeat_timeout",
+            "How long a client may be silent after a ping; beyond: 4408.",
+            \.client.heartbeatTimeout
+        ),
+        size("client.queue_bytes", "Memory that may wait for one slow reader; beyond: 4508.", \.client.queueBytes),
+        flag(
+            "client.token_in_query",
+            "Take a token from ?token= too, where logs of proxies see it.",
+            \.client.tokenInQuery
+        ),
+        list(
+            "client.trusted_proxies",
+            "Proxies whose X-Forwarded-For is believed: addresses and networks (10.0.0.0/8).",
+            \.client.trustedProxies
+        ),
+    ]
+
+    private static let api: [ConfigurationKey] = [
+        text("api.listen", "Where backends publish: an address, or unix:PATH.", \.api.listen),
+        number("api.max_body_bytes", "The largest body, and the longest line of a batch.", \.api.maxBodyBytes),
+        ConfigurationKey(
+            name: "api.unix_socket",
+            shape: .text,
+            help:
+                "Who needs no key on a Unix socket: whoever may open it (trusted), or root and api.allowed_uids (key).",
+            get: { .text($0.api.unixSocket.rawValue) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration.api.unixSocket = try choice(value.text, "api.unix_socket")
+            }
+        ),
+        ConfigurationKey(
+            name: "api.allowed_uids",
+            shape: .list,
+            help: "With api.unix_socket: key, users, by number, who need none, besides root and the service's own.",
+            get: { .list($0.api.allowedUIDs.map(String.init)) },
+            set: { configuration, value throws(ConfigurationError) in
+                var uids: [UInt32] = []
+                for text in try list(value, "api.allowed_uids") {
+                    guard let uid = UInt32(text) else {
+                        throw ConfigurationError(key: "api.allowed_uids", why: "'\(text)' is no user number")
+                    }
+                    uids.append(uid)
+                }
+                configuration.api.allowedUIDs = uids
+            }
+        ),
+        duration(
+            "api.timeout",
+            "How long a backend may take to go on with a request, or with reading its answers.",
+            \.api.timeout
+        ),
+    ]
+
+    private static let metrics: [ConfigurationKey] = [
+        optional(
+            "metrics.listen",
+            "Where GET /metrics is served to anybody, and nothing else: an address, or unix:PATH.",
+            \.metrics.listen
+        )
+    ]
+
+    private static let auth: [ConfigurationKey] = [
+        optional(
+            "auth.hmac_secret_file",
+            "The secret of HS256 (HS384, HS512): 32 bytes or more (48, 64). Or the credential hmac_secret.",
+            \.auth.hmacSecretFile
+        ),
+        optional(
+            "auth.previous_hmac_secret_file",
+            "The secret before it, still accepted. Or the credential previous_hmac_secret.",
+            \.auth.previousHMACSecretFile
+        ),
+        optional(
+            "auth.jwks_file",
+            "Public keys (a JSON Web Key Set) for RS, PS, ES and EdDSA. Or the credential jwks.",
+            \.auth.jwksFile
+        ),
+        optional("auth.issuer", "What a token's iss must be; empty: anything.", \.auth.issuer),
+        optional("auth.audience", "What a token's aud must name; empty: anything.", \.auth.audience),
+        duration("auth.leeway", "How far the clocks of token makers may differ.", \.auth.leeway),
+        optional(
+            "auth.api_keys_file",
+            "Keys of backends, one a line. Or the credential api_keys.",
+            \.auth.apiKeysFile
+        ),
+        flag(
+            "auth.any_room",
+            "Let clients join any thread and job, not only those that their token names.",
+            \.auth.anyRoom
+        ),
+    ]
+
+    private static let rooms: [ConfigurationKey] = [
+        flag(
+            "rooms.thread_reaches_user",
+            "A message to a thread in which nobody is goes to the user of that id.",
+            \.rooms.threadReachesUser
+        )
+    ]
+
+    private static let limits: [ConfigurationKey] = [
+        number("limits.connections", "WebSockets of the whole node.", \.limits.connections),
+        number("limits.connections_per_user", "Of one user; 0: any number.", \.limits.connectionsPerUser),
+        ConfigurationKey(
+            name: "limits.over_user_limit",
+            shape: .text,
+            help: "One more of a user is refused (reject), or takes the oldest one's place (replace_oldest: 4409).",
+            get: { .text($0.limits.overUserLimit.rawValue) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration.limits.overUserLimit = try choice(value.text, "limits.over_user_limit")
+            }
+        ),
+        number(
+            "limits.connections_per_address",
+            "From one IPv4 address or one IPv6 /64 network; 0: any number.",
+            \.limits.connectionsPerAddress
+        ),
+        number(
+            "limits.handshakes_per_second",
+            "Upgrades of the whole node, by clients with a good token; 0: any number.",
+            \.limits.handshakesPerSecond
+        ),
+        number(
+            "limits.bad_tokens_per_second",
+            "Bad tokens from one address, at each worker; 0: any number. Proxies that are not named are not counted.",
+            \.limits.badTokensPerSecond
+        ),
+        number(
+            "limits.messages_per_second",
+            "Messages and pings of one client, one for each 32 KiB; 0: any number; beyond: an error frame, then 4429.",
+            \.limits.messagesPerSecond
+        ),
+        number("limits.message_burst", "Messages that one client may send at once.", \.limits.messageBurst),
+        number(
+            "limits.http_connections",
+            "HTTP connections of a worker, on each kind of listener; beyond, the longest idle one is closed.",
+            \.limits.httpConnections
+        ),
+        size(
+            "limits.body_bytes",
+            "Bodies that a worker takes in at a time, in bytes; beyond: 503 overloaded.",
+            \.limits.bodyBytes
+        ),
+        number(
+            "limits.partial_message_bytes",
+            "Memory of a worker for unfinished messages over 16 KiB; beyond, the oldest one's client is closed (1013).",
+            \.limits.partialMessageBytes
+        ),
+    ]
+
+    private static let supervision: [ConfigurationKey] = [
+        duration(
+            "supervision.liveness_interval",
+            "How often a worker says that it lives.",
+            \.supervision.livenessInterval
+        ),
+        duration(
+            "supervision.liveness_timeout",
+            "After how long without a word a worker is replaced.",
+            \.supervision.livenessTimeout
+        ),
+        duration(
+            "supervision.restart_backoff_min",
+            "The wait after a second failed start; it doubles.",
+            \.supervision.restartBackoffMinimum
+        ),
+        duration("supervision.restart_backoff_max", "The longest such wait.", \.supervision.restartBackoffMaximum),
+        duration(
+            "supervision.handover_timeout",
+            "How long a worker may take to become ready, and all to stop.",
+            \.supervision.handoverTimeout
+        ),
+        size(
+            "supervision.hold_bytes",
+            "What may wait for one worker before its senders get 503.",
+            \.supervision.holdBytes
+        ),
+    ]
+
+    private static let log: [ConfigurationKey] = [
+        ConfigurationKey(
+            name: "log.level",
+            shape: .text,
+            help: "debug, info, warning or error; debug shows user ids.",
+            get: { .text($0.log.level.rawValue) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration.log.level = try choice(value.text, "log.level")
+            }
+        ),
+        ConfigurationKey(
+            name: "log.format",
+            shape: .text,
+            help: "journal, text, json; auto: the journal under systemd, text on a terminal, else json.",
+            get: { .text($0.log.format.rawValue) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration.log.format = try choice(value.text, "log.format")
+            }
+        ),
+    ]
+}
+
+// MARK: - Kinds of keys
+
+extension ConfigurationKey {
+    private typealias Path<Value> = any WritableKeyPath<Configuration, Value> & Sendable
+
+    private static func text(_ name: String, _ help: String, _ path: Path<String>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .text,
+            help: help,
+            get: { .text($0[keyPath: path]) },
+            set: { $0[keyPath: path] = $1.text }
+        )
+    }
+
+    /// An empty text means that it is not set.
+    private static func optional(_ name: String, _ help: String, _ path: Path<String?>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .text,
+            help: help,
+            get: { .text($0[keyPath: path] ?? "") },
+            set: { $0[keyPath: path] = $1.text.isEmpty ? nil : $1.text }
+        )
+    }
+
+    private static func list(_ name: String, _ help: String, _ path: Path<[String]>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .list,
+            help: help,
+            get: { .list($0[keyPath: path]) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration[keyPath: path] = try list(value, name)
+            }
+        )
+    }
+
+    private static func number(_ name: String, _ help: String, _ path: Path<Int>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .number,
+            help: help,
+            get: { .text(String($0[keyPath: path])) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration[keyPath: path] = try number(value.text, name)
+            }
+        )
+    }
+
+    private static func size(_ name: String, _ help: String, _ path: Path<Int>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .size,
+            help: help,
+            get: { .text(String($0[keyPath: path])) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration[keyPath: path] = try size(value.text, name)
+            }
+        )
+    }
+
+    private static func flag(_ name: String, _ help: String, _ path: Path<Bool>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .flag,
+            help: help,
+            get: { .text($0[keyPath: path] ? "true" : "false") },
+            set: { configuration, value throws(ConfigurationError) in
+                guard let flag = Bool(value.text) else {
+                    throw ConfigurationError(key: name, why: "'\(value.text)' is neither true nor false")
+                }
+                configuration[keyPath: path] = flag
+            }
+        )
+    }
+
+    private static func duration(_ name: String, _ help: String, _ path: Path<Duration>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name,
+            shape: .duration,
+            help: help,
+            get: { .text(shown($0[keyPath: path])) },
+            set: { configuration, value throws(ConfigurationError) in
+                configuration[keyPath: path] = try duration(value.text, name)
+            }
+        )
+    }
+}

@@ -1,0 +1,86 @@
+package import MartletCore
+internal import MartletWire
+
+// How the text of a value is read, and shown.
+
+extension ConfigurationKey {
+    /// All keys that say how much or how many there may be, with their values.
+    package static func bounds(of configuration: Configuration) -> [SupervisorStatistics.Limit] {
+        all.filter { $0.shape == .size || ($0.shape == .number && $0.name.hasPrefix("limits.")) }.compactMap { key in
+            Int(key.get(configuration).text).map { SupervisorStatistics.Limit(key: key.name, value: $0) }
+        }
+    }
+
+    static func number(_ text: String, _ key: String) throws(ConfigurationError) -> Int {
+        guard let number = Int(text) else { throw ConfigurationError(key: key, why: "'\(text)' is no whole number") }
+        return number
+    }
+
+    /// `250ms`, `5s`, `2m`, `1h`.
+    static func duration(_ text: String, _ key: String) throws(ConfigurationError) -> Duration {
+        let digits = text.prefix { $0.isNumber }
+        if let number = Int(digits), number <= 3_600_000 {
+            switch text.dropFirst(digits.count) {
+            case "ms": return .milliseconds(number)
+            case "s": return .seconds(number)
+            case "m": return .seconds(number * 60)
+            case "h": return .seconds(number * 3600)
+            default: break
+            }
+        }
+        throw ConfigurationError(key: key, why: "'\(text)' is no duration: write 250ms, 5s, 2m or 1h")
+    }
+
+    static func shown(_ duration: Duration) -> String {
+        let milliseconds = duration.nanoseconds / 1_000_000
+        return milliseconds % 1000 == 0 ? "\(milliseconds / 1000)s" : "\(milliseconds)ms"
+    }
+
+    static func choice<Choice: RawRepresentable & CaseIterable>(
+        _ text: String,
+        _ key: String
+    ) throws(ConfigurationError) -> Choice where Choice.RawValue == String {
+        if let choice = Choice(rawValue: text) { return choice }
+        let names = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ConfigurationError(key: key, why: "'\(text)' is none of \(names)")
+    }
+
+    /// A list as it is in the file; in the environment one text, split at its commas, or a JSON array of texts.
+    static func list(_ value: ConfigurationValue, _ key: String) throws(ConfigurationError) -> [String] {
+        guard case .text(let text) = value else {
+            if case .list(let list) = value { return list }
+            return []
+        }
+        let trimmed = HTTPSyntax.trimmed(text[...])
+        guard trimmed.hasPrefix("[") else { return text.split(separator: ",").map { HTTPSyntax.trimmed($0) } }
+        guard let json = try? JSONValue(Array(trimmed.utf8)), case .array(let members) = json,
+            members.allSatisfy({ $0.string != nil })
+        else { throw ConfigurationError(key: key, why: "is neither a,b nor a JSON array of texts: [\"a\",\"b\"]") }
+        return members.compactMap(\.string)
+    }
+
+    /// `1048576`, `1024KiB`, `1MiB`, `1GiB`.
+    static func size(_ text: String, _ key: String) throws(ConfigurationError) -> Int {
+        let digits = text.prefix { ("0"..."9").contains($0) }
+        let units = ["": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40]
+        if let unit = units[HTTPSyntax.trimmed(text.dropFirst(digits.count))], let number = Int(digits) {
+            let (bytes, isTooMuch) = number.multipliedReportingOverflow(by: unit)
+            if !isTooMuch { return bytes }
+        }
+        throw ConfigurationError(key: key, why: "'\(text)' is no size: write 1048576, 1024KiB, 1MiB or 1GiB")
+    }
+}
+
+/// A value as text: one, or a list of them.
+enum ConfigurationValue: Equatable, Sendable {
+    case text(String)
+    case list([String])
+
+    /// One text; a list's members joined by commas.
+    var text: String {
+        switch self {
+        case .text(let text): text
+        case .list(let list): list.joined(separator: ",")
+        }
+    }
+}

@@ -1,0 +1,104 @@
+import MartletCore
+import MartletWire
+
+/// Whatever an arena holds, its connections are taken over as their own, or refused.
+enum ArenaFuzzing {
+    private static let layout = ArenaLayout(slotCount: 8, pageCount: 4)
+    private static let users = 4
+
+    /// Memory that is formatted anew for each run.
+    private struct Memory {
+        let bytes: UnsafeMutableRawBufferPointer
+
+        init() {
+            bytes = .allocate(byteCount: layout.byteCount, alignment: 4096)
+            bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        }
+    }
+
+    nonisolated(unsafe) private static let source = Memory()
+    nonisolated(unsafe) private static let target = Memory()
+
+    private static func formatted(_ memory: Memory) -> Arena? {
+        memory.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        return try? Arena(formatting: memory.bytes, layout: layout, shard: 0, generation: 1) { _, _ in }
+    }
+
+    /// An arena with some connections, each with frames in its queue, and then whatever the bytes write into it.
+    private static func damaged(_ choices: inout Choices) {
+        guard let arena = formatted(source) else { return }
+        for number in 0..<users {
+            guard let index = arena.claimSlot() else { return }
+            let slot = arena.slot(index)
+            slot.cookie = UInt64(number + 1)
+            slot.userSlot = UInt16(ShardMap.slot(ofUser: "user-\(number)"))
+            slot.received = .init(position: 1000)
+            let identity = ArenaIdentity(connection: "user-\(number)", bearer: Bearer(user: "user-\(number)"), rooms: [.thread("t")])
+            guard arena.setIdentity(identity, of: slot) else { return }
+            slot.state = .open
+            for _ in 0..<Int(choices.byte() & 15) {
+                guard let frame = arena.makeFrame(90) else { break }
+                _ = arena.append(frame, byteCount: 90, to: slot)
+                arena.release(frame)
+            }
+        }
+        let regions = [
+            64..<256, layout.slotsOffset..<layout.slotsOffset + 8 * ArenaLayout.slotSize,
+            layout.ringOffset..<layout.ringOffset + 640, layout.chunksOffset..<layout.chunksOffset + 8192,
+        ]
+        for _ in 0..<choices.byte() {
+            let region = regions[Int(choices.byte() & 3)]
+            let place = region.lowerBound + (Int(choices.byte()) << 8 | Int(choices.byte())) % region.count
+            source.bytes[place] = choices.byte()
+        }
+    }
+
+    private static func positions(_ arena: Arena, _ choices: inout Choices) -> [Int: StreamPositions] {
+        var positions: [Int: StreamPositions] = [:]
+        for occupied in arena.occupied where (1...UInt64(users)).contains(occupied.cookie) {
+            positions[occupied.slot] = .init(written: UInt64(choices.byte()) * 4, read: 1000)
+        }
+        return positions
+    }
+
+    static func recover(_ bytes: [UInt8]) {
+        var choices = Choices(bytes)
+        damaged(&choices)
+        guard let arena = try? Arena(adopting: source.bytes, discard: { _, _ in }) else { return }
+        for index in arena.recover(positions(arena, &choices)).slots {
+            guard let identity = try? arena.identity(ofSlot: index) else { fatalError("a slot without an identity") }
+            promise(
+                identity.connection == "user-\(arena.slot(index).cookie - 1)",
+                "\(identity.connection) is shown as \(arena.slot(index).cookie)"
+            )
+            arena.vacate(index)
+        }
+        // What is free can be used.
+        for size in [1, 64, 1000, 5000] { if let chunk = arena.allocate(size) { arena.free(chunk) } }
+    }
+
+    static func copy(_ bytes: [UInt8]) {
+        var choices = Choices(bytes)
+        damaged(&choices)
+        guard let from = try? Arena(adopting: source.bytes, discard: { _, _ in }), let into = formatted(target) else {
+            return
+        }
+        let limits = ArenaImport.Limits(messageBytes: 1000, queueBytes: 10000, allowsEchoes: false)
+        let copies = ArenaImport(from: from, to: into, limits: limits) { _ in true }
+        var copied: [Int] = []
+        for (index, position) in positions(from, &choices).sorted(by: { $0.key < $1.key }) {
+            guard let slot = try? copies.copy(index, position, place: { _ in 0 }) else { continue }
+            copied.append(slot)
+        }
+        copies.finish()
+        for slot in copied {
+            guard let identity = try? into.identity(ofSlot: slot) else { fatalError("a copy without an identity") }
+            promise(
+                ShardMap.slot(ofUser: identity.bearer.user) == Int(into.slot(slot).userSlot),
+                "\(identity.bearer.user) in slot \(into.slot(slot).userSlot)"
+            )
+            into.vacate(slot)
+        }
+        promise(into.chunkBytesInUse == 0, "\(into.chunkBytesInUse) bytes are nobody's")
+    }
+}
