@@ -78,6 +78,17 @@ bench: build ## Measure, beside a C loop of send(2), on this machine
 continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (some 15 minutes)
 	Tests/Continuity/run
 
+autobahn: build ## The 517 cases of Autobahn|Testsuite (needs Python 2.7; some 10 minutes)
+	Tests/Autobahn/run
+
+# How long the soak runs, in seconds.
+SOAK_SECONDS ?= 7200
+
+soak: build $(CLIENTS) ## Twice the load that fits, through all that happens to a service, for two hours: nothing grows
+	$(PYTHON) Tests/Soak/run --seconds $(SOAK_SECONDS)
+
+prove: test lint test-asan test-tsan fuzz autobahn continuity test-deb bench soak ## Everything that proves something (five hours)
+
 install: ## Install what is in $(BIN) below $(DESTDIR)$(PREFIX); a configuration that is there stays
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martletd $(BIN)/martlet-worker
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/martletctl $(BIN)/martlet-load

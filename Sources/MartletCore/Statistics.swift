@@ -55,6 +55,8 @@ package struct ShardStatistics: Equatable, Sendable {
     package var slotsInUse = 0
     package var residentBytes = 0
     package var cpuNanoseconds: UInt64 = 0
+    /// Bytes of the shard's memory that hold frames, identities and what came in part.
+    package var arenaBytes = 0
     /// Descriptors that its worker has open, a few seconds ago, and may have at most.
     package var openDescriptors = 0
     package var descriptorLimit = 0

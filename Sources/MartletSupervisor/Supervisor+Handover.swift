@@ -84,12 +84,18 @@ extension Supervisor {
         switchboard.replace(donor, by: heir)
         others.removeAll { $0 === heir }
         others.append(donor)
-        tell(donor, .retire)
+        retire(donor)
         tellCommit(heir)
         let respond = donor.onHandover
         donor.forgetHandover()
         // Told when it serves.
         heir.onHandover = respond
+    }
+
+    /// Its shard is another's: it answers who waits for it, and leaves. One that stays could touch what is its heir's.
+    func retire(_ worker: WorkerProcess) {
+        tell(worker, .retire)
+        worker.leavesUntil = unsafe loop.now + 2 * configuration.supervision.handoverTimeout.nanoseconds
     }
 
     private func finishHandover(_ donor: WorkerProcess, _ problem: String) {

@@ -139,7 +139,7 @@ extension Supervisor {
         others += donors
         switchboard.replaceAll(by: workers, scaling.map)
         for donor in donors {
-            tell(donor, .retire)
+            retire(donor)
             donor.closeArena()
         }
         for heir in workers { tellCommit(heir) }

@@ -314,6 +314,12 @@ actor Supervisor {
         continueUpgrade()
         passNewListeners()
         checkHandovers(now)
+        for worker in others {
+            guard let end = worker.leavesUntil, now >= end else { continue }
+            worker.leavesUntil = nil
+            log.error("Killing a worker", metadata: metadata(worker, ["why": "it stays though its shard is another's"]))
+            worker.end("it stayed")
+        }
         for worker in workers + others {
             switch worker.lifecycle.checked(at: now) {
             case .none: break
@@ -339,6 +345,7 @@ actor Supervisor {
         unsafe notes.tell(service(loop.now), now: loop.now)
         let deadlines =
             (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
+            + others.compactMap(\.leavesUntil)
             + [
                 switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil,
                 notes.deadline,

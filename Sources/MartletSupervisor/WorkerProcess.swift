@@ -19,6 +19,8 @@ final class WorkerProcess {
     /// What earlier workers of this shard had counted, so that counters never go back.
     var ledger = Counters()
     var lastEnd: String?
+    /// It has no shard any more, and is to have ended by then.
+    var leavesUntil: UInt64?
     /// Log lines in the present second.
     var logged: (second: UInt64, count: Int) = (0, 0)
     private(set) var lastRestart: Restart?

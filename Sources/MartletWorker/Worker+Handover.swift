@@ -35,6 +35,7 @@ extension Worker {
         sockets.abandon()
         router.isRetired = true
         door.retire()
+        if Fault.keepsRetired { return }
         loop.setTimer(after: contract.timing.stopTimeout, token: Token.timer(.drained).rawValue)
     }
 }

@@ -272,7 +272,7 @@ final class Worker {
             door.shrinkWhenEmpty()
             CurrentProcess.trimHeap()
         }
-        if isStopping || phase == .retired, sockets.count == 0, door.count == 0 { loop.stop() }
+        if isStopping || (phase == .retired && !Fault.keepsRetired), sockets.count == 0, door.count == 0 { loop.stop() }
     }
 
     private func setSweep() {

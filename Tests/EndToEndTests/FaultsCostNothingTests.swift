@@ -65,6 +65,24 @@ import Testing
         }
     }
 
+    @Test func `an old worker that stays though its shard is another's is ended`() async throws {
+        let faults = Faults()
+        try faults.plan("retired stays 1")
+        let environment = ["MARTLET_FAULTS": faults.path, "MARTLET_SUPERVISION_HANDOVER_TIMEOUT": "2s"]
+        try await TestServer.with(workers: 1, environment: environment) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice"))])
+            #expect(try await server.control(["restart", "--shard", "0"]).code == 0)
+            let line = try await server.log(with: "Killing a worker")[0]
+            #expect(line.contains("it stays though its shard is another's") && line.contains("generation=1"), "\(line)")
+            #expect(try await server.publish("1", toUser: "alice") == .init(matched: 1, delivered: 1))
+            #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
+            // Nothing keeps the next upgrade waiting.
+            #expect(try await server.control(["upgrade"]).code == 0)
+        }
+        faults.remove()
+    }
+
     @Test func `heirs that fail until the next one has to wait cost nothing either`() async throws {
         try await withFaults { server, clients, faults in
             let generation = try await server.statistics().shards[0].generation

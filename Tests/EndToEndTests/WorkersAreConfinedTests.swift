@@ -25,4 +25,41 @@ import Testing
         }
         faults.remove()
     }
+
+    /// Only root can run the service as somebody else.
+    @Test(.enabled(if: geteuid() == 0))
+    func `a process of the same user cannot get at a shard's memory and sockets by its keeper`() async throws {
+        let folder = FileManager.default.temporaryDirectory.path + "/martlet-programs-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        for program in ["martletd", "martlet-worker"] {
+            try FileManager.default.copyItem(atPath: TestServer.binaries + "/" + program, toPath: folder + "/" + program)
+        }
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+        let server = try Subprocess(
+            "/usr/bin/setpriv",
+            nobody + [
+                folder + "/martletd", "--dev", "--workers", "1", "--client-listen", "127.0.0.1:0", "--api-listen",
+                "127.0.0.1:0", "--control-socket", "none",
+            ],
+            environment: ["MARTLET_LOG_FORMAT": "text"]
+        )
+        try await server.lines.wait("service", seconds: 60) { $0.contains { $0.text.contains(" serves api=") } }
+        let children = try String(contentsOfFile: "/proc/\(server.pid)/task/\(server.pid)/children", encoding: .utf8)
+        var seen: [String: String] = [:]
+        for pid in children.split(separator: " ") {
+            let name = try String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)
+            // The arena, as a worker has it.
+            let run = try await Subprocess.run(
+                "/usr/bin/setpriv",
+                nobody + ["/bin/sh", "-c", "for what in fd/5 mem environ; do head -c1 /proc/\(pid)/$what && echo got; done"]
+            )
+            seen[name] = run.output.replacing("\0", with: "")
+        }
+        #expect(seen["martlet-keeper\n"] == "", "\(seen)")
+        // In development the worker does not hide, so this would have found a way.
+        #expect(seen["martlet-worker\n"]?.contains("got") == true, "\(seen)")
+        server.signal(SIGTERM)
+        #expect(try await server.waitForEnd() == 0)
+    }
 }

@@ -3,6 +3,39 @@ import Testing
 
 /// What is written for operators covers what the programs do.
 @Suite struct DocumentationTests {
+    @Test func `tests, metrics and keys that the security guide names are there`() throws {
+        let text = try String(contentsOf: Self.root.appendingPathComponent("docs/security.md"), encoding: .utf8)
+        func sources(_ folder: String) throws -> String {
+            let base = Self.root.appendingPathComponent(folder)
+            let paths = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+            return try paths.filter { $0.hasSuffix(".swift") }.map {
+                try String(contentsOf: base.appendingPathComponent($0), encoding: .utf8)
+            }.joined(separator: "\n")
+        }
+        let tests = try sources("Tests")
+        let metrics = try String(
+            contentsOf: Self.root.appendingPathComponent("Sources/MartletWire/HTTP/MetricsText.swift"),
+            encoding: .utf8
+        )
+        let keys = try String(contentsOf: Self.root.appendingPathComponent("docs/configuration.md"), encoding: .utf8)
+        var found = 0
+        for match in text.matches(of: /`([^`\n]+)`/) {
+            let name = String(match.1)
+            if name.hasPrefix("martlet_") {
+                if !metrics.contains("\"\(name)\"") { Issue.record("\(name) is no metric") }
+            } else if name.hasSuffix("Tests") {
+                if !tests.contains("struct \(name)") { Issue.record("\(name) is no suite") }
+            } else if name.firstMatch(of: /^(client|api|auth|limits|supervision|metrics|rooms|log)\.[a-z_]+/) != nil {
+                let key = name.prefix { $0 != ":" }
+                if !keys.contains("`\(key)`") { Issue.record("\(key) is no key") }
+            } else if name.split(separator: " ").count > 3, !name.contains("/") {
+                if !tests.contains(name) { Issue.record("there is no test '\(name)'") }
+                found += 1
+            }
+        }
+        #expect(found > 20)
+    }
+
     private static let root = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 

@@ -49,6 +49,7 @@ package enum MetricsText {
             ("martlet_users", "Users who are connected.", { "\($0.users)" }),
             ("martlet_http_connections", "Connections that speak HTTP.", { "\($0.httpConnections)" }),
             ("martlet_queue_bytes", "Bytes that wait for slow readers.", { "\($0.queueBytes)" }),
+            ("martlet_arena_bytes", "Bytes of the shard's memory that are in use.", { "\($0.arenaBytes)" }),
             ("martlet_slots_in_use", "Slots of the shard's memory in use.", { "\($0.slotsInUse)" }),
             ("martlet_resident_memory_bytes", "Resident memory of the worker.", { "\($0.residentBytes)" }),
         ]

@@ -35,7 +35,7 @@ extension ByteWriter {
         put([
             statistics.connections, statistics.users, statistics.threads, statistics.jobs, statistics.queueBytes,
             statistics.slotsInUse, statistics.residentBytes, statistics.restarts, statistics.httpConnections,
-            statistics.openDescriptors, statistics.descriptorLimit,
+            statistics.openDescriptors, statistics.descriptorLimit, statistics.arenaBytes,
         ])
         put(statistics.counters)
         put(statistics.cpuNanoseconds)
@@ -123,7 +123,11 @@ extension ByteReader {
         statistics.residentBytes = gauges[6]
         statistics.restarts = gauges[7]
         statistics.httpConnections = gauges[8]
-        if gauges.count > 10 { (statistics.openDescriptors, statistics.descriptorLimit) = (gauges[9], gauges[10]) }
+        // Workers from before do not say these.
+        if gauges.count > 11 {
+            (statistics.openDescriptors, statistics.descriptorLimit) = (gauges[9], gauges[10])
+            statistics.arenaBytes = gauges[11]
+        }
         statistics.counters = try counters()
         statistics.cpuNanoseconds = try integer()
         statistics.lastEnd = try optionalText()

@@ -6,6 +6,7 @@ internal import MartletWire
 /// The file has a line `POINT ACTION [GENERATION] [COUNT] [TEXT]` for each fault; the worker of that generation (0: of any)
 /// fails when it comes to the point for the COUNTth time; with a text, only messages that contain it count.
 /// `damage slot 0 NUMBER` is none: once its shard is frozen, that slot says no more whose it is.
+/// `retired stays` is none: the worker does not leave when its shard is another's.
 /// `rooms pieces 0 BYTES` is none: it makes the pieces in which rooms are told as small as a test can fill.
 enum Fault {
     /// The steps of a worker's life at which it can fail.
@@ -53,6 +54,15 @@ enum Fault {
         unsafe planned.first { $0.point == "damage" }?.count
         #else
         nil
+        #endif
+    }
+
+    /// A worker whose shard is another's does not leave.
+    static var keepsRetired: Bool {
+        #if DEBUG
+        unsafe planned.contains { $0.point == "retired" }
+        #else
+        false
         #endif
     }
 

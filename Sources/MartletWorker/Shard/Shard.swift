@@ -228,6 +228,7 @@ final class Shard {
         statistics.connectionsByUser = known.connectionsByUser
         statistics.queueBytes = sockets.queuedBytes
         statistics.slotsInUse = sockets.count
+        statistics.arenaBytes = sockets.arena.chunkBytesInUse
         statistics.residentBytes = CurrentProcess.residentBytes()
         statistics.cpuNanoseconds = Clock.processNanoseconds()
         statistics.openDescriptors = descriptors.current()

@@ -1,0 +1,28 @@
+import Foundation
+import Support
+import Testing
+
+/// Half a minute of what `make soak` does for two hours.
+@Suite struct SoakTests {
+    @Test func `under twice the load that fits, and all that happens to a service, nothing grows and nobody is lied to`()
+        async throws
+    {
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Soak/run").path
+        let run = try await Subprocess.run(
+            "/usr/bin/env",
+            [
+                "BIN=\(TestServer.binaries)", WebSocketClients.python, script, "--seconds", "30", "--cycle", "3",
+                "--capacity", "300", "--stable", "40",
+            ]
+        )
+        struct Report: Decodable {
+            let cycles: Int, messages: Int, answers: [String: Int], problems: [String]
+        }
+        let report = try TestServer.decode(Report.self, from: run.output)
+        #expect(run.code == 0 && report.problems.isEmpty, "\(report.problems)\n\(run.error)")
+        #expect(report.cycles >= 3 && report.messages > 1000)
+        // More came than fitted, and they were told so.
+        #expect(report.answers["101"] ?? 0 > 300 && report.answers["503"] ?? 0 > 300, "\(report.answers)")
+    }
+}
