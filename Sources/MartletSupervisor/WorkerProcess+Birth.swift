@@ -81,7 +81,7 @@ extension WorkerProcess {
     /// Variables that a worker gets; none of them is configuration.
     private static let passedVariables: [String] = {
         #if DEBUG
-        ["SWIFT_BACKTRACE=", "TSAN_", "MARTLET_FAULTS="]
+        ["SWIFT_BACKTRACE=", "TSAN_", "ASAN_", "MARTLET_FAULTS="]
         #else
         ["SWIFT_BACKTRACE=", "TSAN_"]
         #endif
