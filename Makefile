@@ -37,10 +37,10 @@ test: deps $(CLIENTS) ## Build and run every test
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --no-parallel $(TEST_FLAGS)
 
 test-tsan: deps $(CLIENTS) ## The tests once more under ThreadSanitizer (minutes)
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=thread swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
 
 test-asan: deps $(CLIENTS) ## The tests once more under AddressSanitizer (minutes)
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) ASAN_OPTIONS=detect_leaks=0 \
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=address ASAN_OPTIONS=detect_leaks=0 \
 	  swift test --sanitize=address --no-parallel --scratch-path $(BUILD)/asan $(TEST_FLAGS)
 
 # How long each target of the fuzzer runs.

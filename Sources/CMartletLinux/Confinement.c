@@ -28,8 +28,9 @@
 
 /* What a process that only talks over sockets it was given never does: other programs, sockets and processes of its own,
    files that change, signals to others, others' limits and priorities, other rights. What it opens it can read: other
-   processes' memory and descriptors are kept from it by martlet_hide_memory, which keepers do at once. All else is allowed, and costs a look into a bitmap that the
-   kernel keeps (seccomp(2)); who wants more has the service manager's SystemCallFilter=. */
+   processes' memory and descriptors are kept from it by martlet_hide_memory, which keepers do at once. All else is allowed,
+   and costs a look into a bitmap that the kernel keeps (seccomp(2)); who wants more has the service manager's
+   SystemCallFilter=. */
 static const int refused[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_pidfd_open,
     SYS_pidfd_send_signal, SYS_kcmp, SYS_perf_event_open, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup,

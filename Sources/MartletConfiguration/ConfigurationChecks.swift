@@ -15,6 +15,7 @@ extension ConfigurationReading {
     /// The same, with everything that is wrong.
     package func check() -> (SecretReading, [ConfigurationError]) {
         let secrets = SecretReading(self, credentials: CurrentProcess.environment("CREDENTIALS_DIRECTORY"))
+        if isUnreadable { return (secrets, problems) }
         let found = configuration.problems + addressProblems() + secrets.problems
         // What could not be read has its default here, of which nothing is said.
         let unread = Set(problems.map(\.key))
@@ -27,6 +28,11 @@ extension ConfigurationReading {
         var listened: [(key: String, address: ListenAddress)] = []
         for (key, text) in configuration.listeners {
             guard let address = ListenAddress(text) else {
+                if key == "control_socket" {
+                    let why = "'\(configuration.controlSocket)' is neither an absolute path nor none"
+                    problems.append(ConfigurationError(key: key, why: why))
+                    continue
+                }
                 let why = "'\(text)' is no address: write 127.0.0.1:8000, [::1]:8000 or unix:/path"
                 problems.append(ConfigurationError(key: key, why: why))
                 continue
@@ -78,7 +84,7 @@ extension ConfigurationReading {
     package func unusableAddresses() -> (problems: [ConfigurationError], warnings: [String]) {
         var problems: [ConfigurationError] = []
         var warnings: [String] = []
-        for (key, text) in configuration.listeners {
+        for (key, text) in isUnreadable ? [] : configuration.listeners {
             guard let address = ListenAddress(text) else { continue }
             do throws(SystemCallError) {
                 try Listener.check(address)

@@ -36,14 +36,14 @@ package struct ConfigurationKey: Sendable {
     private static let client: [ConfigurationKey] = [
         text("client.listen", "Where browsers connect.", \.client.listen),
         text("client.path", "The path of the WebSocket.", \.client.path),
-        number("client.max_message_bytes", "The largest message of a client; beyond: 1009.", \.client.maxMessageBytes),
+        size("client.max_message_bytes", "The largest message of a client; beyond: 1009.", \.client.maxMessageBytes),
         list(
             "client.allowed_origins",
             "Pages that may connect: https://a.com, https://*.a.com, an app's origin, null, * (any). Empty: of the same host.",
             \.client.allowedOrigins
         ),
         flag("client.compression", "Agree on permessage-deflate with clients that offer it.", \.client.compression),
-        number(
+        size(
             "client.compression_min_bytes",
             "Messages below that are sent as they are.",
             \.client.compressionMinBytes
@@ -74,7 +74,7 @@ package struct ConfigurationKey: Sendable {
 
     private static let api: [ConfigurationKey] = [
         text("api.listen", "Where backends publish: an address, or unix:PATH.", \.api.listen),
-        number("api.max_body_bytes", "The largest body, and the longest line of a batch.", \.api.maxBodyBytes),
+        size("api.max_body_bytes", "The largest body, and the longest line of a batch.", \.api.maxBodyBytes),
         ConfigurationKey(
             name: "api.unix_socket",
             shape: .text,
@@ -198,7 +198,7 @@ package struct ConfigurationKey: Sendable {
             "Bodies that a worker takes in at a time, in bytes; beyond: 503 overloaded.",
             \.limits.bodyBytes
         ),
-        number(
+        size(
             "limits.partial_message_bytes",
             "Memory of a worker for unfinished messages over 16 KiB; beyond, the oldest one's client is closed (1013).",
             \.limits.partialMessageBytes

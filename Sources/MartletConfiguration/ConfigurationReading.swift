@@ -135,7 +135,7 @@ package struct ConfigurationReading {
             )
             snapshot = unsafe try YAMLSnapshot(data: bytes.span.bytes, providerName: path, parsingOptions: options)
         } catch {
-            problems.append(ConfigurationError(key: "config", why: "\(error)").at(path))
+            problems.append(Self.unreadable("\(error)", path))
             return nil
         }
         let keys = Set(ConfigurationKey.all.map(\.name))
@@ -154,14 +154,25 @@ package struct ConfigurationReading {
         return snapshot
     }
 
+    /// The parser's words in one line, with the line that it means.
+    private static func unreadable(_ words: String, _ path: String) -> ConfigurationError {
+        let why = words.split(whereSeparator: \.isNewline).map { HTTPSyntax.trimmed($0) }.joined(separator: "; ")
+        let line = why.firstMatch(of: /^(\d+):\d+:/)?.1 ?? why.firstMatch(of: /in line (\d+)/)?.1
+        return ConfigurationError(key: "config", why: why).at(line.map { "\(path):\($0)" } ?? path)
+    }
+
+    /// The file could not be read at all, so that nothing is known of what it says.
+    package var isUnreadable: Bool { problems.contains { $0.key == "config" } }
+
     private func wrong(_ name: String, _ why: String) -> ConfigurationError {
         ConfigurationError(key: name.isEmpty ? "''" : name, why: why).at("\(path ?? ""):\(line(of: name))")
     }
 
     /// A line of YAML without a key: it is empty, or a comment, or begins or ends a document.
     private static func saysNothing(_ line: String) -> Bool {
-        let text = HTTPSyntax.trimmed(line.prefix { $0 != "#" })
-        return text.isEmpty || text == "---" || text == "..."
+        // A mark of the order of bytes may stand in front.
+        let text = HTTPSyntax.trimmed(line.drop { $0 == "\u{FEFF}" }.prefix { $0 != "#" })
+        return (nothings + ["---", "..."]).contains(text)
     }
 
     /// True of a section with nothing in it, which is no mistake.

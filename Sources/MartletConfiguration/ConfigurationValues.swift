@@ -53,10 +53,14 @@ extension ConfigurationKey {
         }
         let trimmed = HTTPSyntax.trimmed(text[...])
         guard trimmed.hasPrefix("[") else { return text.split(separator: ",").map { HTTPSyntax.trimmed($0) } }
-        guard let json = try? JSONValue(Array(trimmed.utf8)), case .array(let members) = json,
-            members.allSatisfy({ $0.string != nil })
-        else { throw ConfigurationError(key: key, why: "is neither a,b nor a JSON array of texts: [\"a\",\"b\"]") }
-        return members.compactMap(\.string)
+        guard let json = try? JSONValue(Array(trimmed.utf8)), case .array(let members) = json else {
+            throw ConfigurationError(key: key, why: "is neither a,b nor a JSON array: [\"a\",\"b\"]")
+        }
+        let texts = members.compactMap { $0.string ?? $0.int.map(String.init) }
+        guard texts.count == members.count else {
+            throw ConfigurationError(key: key, why: "is a JSON array of something else than texts and numbers")
+        }
+        return texts
     }
 
     /// `1048576`, `1024KiB`, `1MiB`, `1GiB`.

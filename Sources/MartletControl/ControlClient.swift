@@ -6,10 +6,14 @@ enum ControlFailure: Error, CustomStringConvertible {
     case notRunning(String)
     case refused(status: Int, code: String?, String)
     case broken(String)
+    case usage(String)
 
     var exitCode: Int32 {
-        if case .notRunning = self { return 3 }
-        return 1
+        switch self {
+        case .notRunning: 3
+        case .usage: 2
+        case .refused, .broken: 1
+        }
     }
 
     /// For programs: `{"error":{"detail":...}}`, with the service's own status and code where it has answered.
@@ -26,6 +30,9 @@ enum ControlFailure: Error, CustomStringConvertible {
             json.member("status", status)
             json.member("code", code)
             json.member("detail", why)
+        case .usage(let why):
+            json.member("code", "usage")
+            json.member("detail", why)
         case .broken(let why):
             json.member("code", "failed")
             json.member("detail", why)
@@ -39,7 +46,7 @@ enum ControlFailure: Error, CustomStringConvertible {
         switch self {
         case .notRunning(let why): why
         case .refused(let status, let code, let why): "\(why) (\(status)\(code.map { " " + $0 } ?? ""))"
-        case .broken(let why): why
+        case .broken(let why), .usage(let why): why
         }
     }
 }

@@ -38,6 +38,8 @@ struct Martletctl: ParsableCommand {
                 } catch {
                     end(.broken("\(error)"), isJSON: false)
                 }
+            } else if code == .validationFailure, arguments.wantJSON {
+                end(.usage(message), isJSON: true)
             } else if !message.isEmpty {
                 CurrentProcess.printError(message)
             }
@@ -86,6 +88,7 @@ struct ControlOptions: ParsableArguments {
 
     func client(patience: ControlClient.Patience = .usual) throws(ControlFailure) -> ControlClient {
         let path = controlSocket ?? CurrentProcess.environment("MARTLET_CONTROL_SOCKET")
+        if path == "none" { throw .notRunning("a service with no control socket (none) cannot be asked") }
         return try ControlClient(path: path, patience: patience)
     }
 }
@@ -130,7 +133,7 @@ struct Stats: ParsableCommand {
                 try StandardOutput.print(shard == nil ? Report.statistics(json) : Report.shards([json]))
             }
             if watch { Pause.seconds(1) }
-        } while watch
+        } while watch && !StandardOutput.isUnread
     }
 }
 

@@ -62,7 +62,10 @@ struct CheckToken: ParsableCommand {
     func run() throws {
         let bytes = token == "-" ? try StandardInput.readAll() : Array(token.utf8)
         // A file's end of line may be CR LF, which is one Character of a String.
-        let text = String(decoding: bytes.filter { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }, as: UTF8.self)
+        let isSpace = { (byte: UInt8) in [0x20, 0x09, 0x0A, 0x0D].contains(byte) }
+        let start = bytes.firstIndex { !isSpace($0) } ?? bytes.endIndex
+        let end = bytes.lastIndex { !isSpace($0) } ?? start - 1
+        let text = String(decoding: bytes[start..<end + 1], as: UTF8.self)
         var client = try options.client()
         let answer = try client.get("/v1/tokens/check?token=\(HTTPSyntax.percentEncoded(text))")
         if options.json { return try answer.printBody() }

@@ -4,6 +4,8 @@ package struct DescriptorBudget: Equatable, Sendable {
     /// What every worker has (listeners, memory, sockets to the supervisor), and what an heir needs besides while it takes
     /// over.
     private static let base = 96
+    /// Connections of those who read the metrics.
+    package static let metrics = 16
 
     /// All that there are.
     package let limit: Int
@@ -20,6 +22,6 @@ package struct DescriptorBudget: Equatable, Sendable {
         self.limit = limit
         passing = max(8, min(1024, limit / 8))
         self.http = max(8, min(http, limit / 16))
-        sockets = max(8, limit - Self.base - passing - 2 * self.http)
+        sockets = max(8, limit - Self.base - passing - 2 * self.http - Self.metrics)
     }
 }

@@ -35,10 +35,17 @@ package enum BlockingStream {
 
 /// Standard output of a command-line tool: each text is written at once, so that whoever reads a pipe has it.
 package enum StandardOutput {
-    /// Writes a text; ends the process quietly (0) where nobody reads any more, as behind `| head -1`.
+    // Unchecked: a command-line tool has one thread.
+    nonisolated(unsafe) private static var isClosed = false
+
+    /// Nobody reads any more, as behind `| head -1`: who only shows something is done.
+    package static var isUnread: Bool { unsafe isClosed }
+
+    /// Writes a text; where nobody reads any more it is dropped, and whoever does something goes on with it.
     ///
     /// Throws where it cannot be written: a full disk is no success.
     package static func print(_ text: String, terminator: String = "\n") throws(SystemCallError) {
+        if isUnread { return }
         let bytes = Array((text + terminator).utf8)
         var written = 0
         while written < bytes.count {
@@ -48,7 +55,8 @@ package enum StandardOutput {
             if count >= 0 {
                 written += count
             } else if errno == EPIPE {
-                exit(0)
+                unsafe isClosed = true
+                return
             } else if errno == EAGAIN {
                 var room = pollfd(fd: 1, events: Int16(POLLOUT), revents: 0)
                 _ = unsafe poll(&room, 1, -1)

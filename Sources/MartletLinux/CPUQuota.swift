@@ -43,7 +43,7 @@ package enum CPUQuota {
         let (root, top) = (fields[3], String(fields[4]))
         // In a container the path may be that of the host, of which the mount shows only the container's own part.
         if root == "/" { return (group == "/" ? top : top + group, top) }
-        guard group.hasPrefix(root) else { return (top, top) }
+        guard group == root || group.hasPrefix(root + "/") else { return (top, top) }
         return (top + group.dropFirst(root.count), top)
     }
 

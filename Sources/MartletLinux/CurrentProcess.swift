@@ -54,7 +54,8 @@ package enum CurrentProcess {
     package static func openStandardDescriptors() {
         for number: Int32 in 0...2 where fcntl(number, F_GETFD) < 0 {
             // The lowest free number, which is this one.
-            _ = unsafe open("/dev/null", number == 0 ? O_RDONLY : O_WRONLY)
+            // Where 1 was closed, writing to it goes on to be an error.
+            _ = unsafe open("/dev/null", number == 2 ? O_WRONLY : O_RDONLY)
         }
     }
 
@@ -67,8 +68,10 @@ package enum CurrentProcess {
         return Int(clamping: limit.rlim_cur)
     }
 
+    /// The value of a variable; nil where it is not set, or empty.
     package static func environment(_ name: String) -> String? {
-        unsafe getenv(name).map { unsafe String(cString: $0) }
+        guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+        return unsafe String(cString: value)
     }
 
     /// From here on a trap or an abort says on standard error where it happened, before it ends the process.
@@ -100,6 +103,17 @@ package enum CurrentProcess {
 
     /// Lowers the limit of open files for good.
     package static func limitDescriptors(_ count: Int) { _ = martlet_limit_descriptors(Int32(clamping: count)) }
+
+    /// For tests, in debug builds: reads a byte behind memory of its own, which AddressSanitizer is to find.
+    package static func readBeyondMemory() {
+        #if DEBUG
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 16, alignment: 16)
+        defer { unsafe memory.deallocate() }
+        if let start = memory.baseAddress, unsafe start.load(fromByteOffset: 16, as: UInt8.self) == 255 {
+            pause(milliseconds: 1)
+        }
+        #endif
+    }
 
     package static func unsetEnvironment(_ name: String) { _ = unsafe unsetenv(name) }
 

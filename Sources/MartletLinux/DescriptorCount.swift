@@ -1,20 +1,17 @@
+internal import Glibc
+
 /// How many descriptors this process has open, and may have.
 package struct DescriptorCount: Sendable {
-    /// Looking costs a process with ten thousand of them some milliseconds.
-    private static let interval: UInt64 = 5_000_000_000
-
     package let limit: Int
-    private var known = 0
-    private var knownAt: UInt64?
 
     package init(limit: Int) { self.limit = limit }
 
-    /// As it was a few seconds ago, at most.
-    package mutating func current() -> Int {
-        let now = Clock.monotonicNanoseconds()
-        if let knownAt, now < knownAt + Self.interval { return known }
-        knownAt = now
-        known = CurrentProcess.openDescriptors
-        return known
+    /// As the kernel says; where it is too old to (before Linux 6.2), what the process knows of itself.
+    ///
+    /// Looking at each costs a process with twenty thousand of them some 14 ms, in which nobody would be served.
+    package func current(known: Int) -> Int {
+        var status = stat()
+        guard unsafe stat("/proc/self/fd", &status) == 0, status.st_size > 0 else { return known }
+        return Int(status.st_size)
     }
 }

@@ -5,12 +5,14 @@ internal import Glibc
 package enum Signal: Int32, Sendable, CaseIterable {
     case hangup = 1
     case interrupt = 2
+    case quit = 3
     case terminate = 15
 
     package var name: String {
         switch self {
         case .hangup: "SIGHUP"
         case .interrupt: "SIGINT"
+        case .quit: "SIGQUIT"
         case .terminate: "SIGTERM"
         }
     }
@@ -55,7 +57,7 @@ package struct SignalSource: ~Copyable {
     private static let meaningless: [Int32: String] = {
         var names = [
             SIGUSR1: "SIGUSR1", SIGUSR2: "SIGUSR2", SIGALRM: "SIGALRM", SIGVTALRM: "SIGVTALRM", SIGPROF: "SIGPROF",
-            SIGIO: "SIGIO", SIGPWR: "SIGPWR", 16: "SIGSTKFLT",
+            SIGIO: "SIGIO", SIGXCPU: "SIGXCPU", SIGPWR: "SIGPWR", 16: "SIGSTKFLT",
         ]
         // 32 and 33 are the C library's own.
         for number: Int32 in 34...64 { names[number] = "SIGRTMIN+\(number - 34)" }

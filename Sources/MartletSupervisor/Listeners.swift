@@ -23,7 +23,29 @@ struct Listeners {
     var ownedPaths: [String] { files.map(\.path) }
 
     /// Takes inherited sockets by their names (``Purpose``) and opens what was not inherited.
-    init(_ configuration: Configuration, _ inherited: [Systemd.InheritedDescriptor]) throws {
+    ///
+    /// Where something is wrong, nothing is left of what it has made. `check`: what else must hold of them.
+    init(
+        _ configuration: Configuration,
+        _ inherited: [Systemd.InheritedDescriptor],
+        check: (Listeners) throws -> Void
+    ) throws {
+        do {
+            try open(configuration, inherited)
+            try check(self)
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    private mutating func open(_ configuration: Configuration, _ inherited: [Systemd.InheritedDescriptor]) throws {
+        guard inherited.count <= Self.most else {
+            throw ConfigurationError(
+                key: "client.listen",
+                why: "the service manager passes more than \(Self.most) sockets"
+            )
+        }
         for inherited in inherited { try take(inherited) }
         for descriptor in all where configuration.isDevelopment {
             if let address = NetworkAddress(localOf: descriptor), !address.isLoopback {
@@ -52,6 +74,9 @@ struct Listeners {
         }
     }
 
+    /// Sockets that a service manager may pass.
+    private static let most = 128
+
     /// What a socket is for, by the name that the service manager gives it: that of `FileDescriptorName=`, or where that is
     /// not set the name of its unit.
     enum Purpose: String, CaseIterable {
@@ -75,6 +100,13 @@ struct Listeners {
                 key: "client.listen",
                 why: "the service manager passes a socket named '\(name)' (\(Self.place(inherited.number))), "
                     + "which does not say what it is for: set FileDescriptorName= of its unit to one of \(names)"
+            )
+        }
+        guard Listener.isListening(inherited.number) else {
+            throw ConfigurationError(
+                key: "\(purpose.rawValue).listen",
+                why: "the service manager passes '\(name)', which is no socket that listens for connections of bytes: "
+                    + "ListenStream=, Accept=no"
             )
         }
         guard purpose != .control || control < 0 else {

@@ -7,9 +7,9 @@ internal import MartletWire
 
 /// The command line of the supervisor.
 ///
-/// In reading order of this room: Martletd (what was asked for), ConfigurationReading and SecretReading (and configured),
-/// Listeners (which sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (words between
-/// them), ControlServer (what operators ask).
+/// In reading order of this room: Martletd (what was asked for; MartletConfiguration says what is configured), Listeners (which
+/// sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (words between them), ControlServer (what
+/// operators ask).
 @main
 struct Martletd: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -26,7 +26,21 @@ struct Martletd: ParsableCommand {
 
     static func main() {
         CurrentProcess.openStandardDescriptors()
-        main(nil)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            let code = exitCode(for: error)
+            let message = fullMessage(for: error)
+            do throws(SystemCallError) {
+                if code == .success { try StandardOutput.print(message) }
+                if code != .success, !message.isEmpty { CurrentProcess.printError(message) }
+                CurrentProcess.exit(code.rawValue)
+            } catch {
+                CurrentProcess.printError("martletd: \(error)")
+                CurrentProcess.exit(1)
+            }
+        }
     }
 
     /// Runs, and ends with a sentence where something cannot be.

@@ -129,7 +129,7 @@ actor Supervisor {
     ) throws {
         self.reread = reread
         let state = resumption?.state
-        signals = try SignalSource([.hangup, .interrupt, .terminate])
+        signals = try SignalSource(Signal.allCases)
         SignalSource.ignoreBrokenPipes()
         SignalSource.ignoreFileSizeLimit()
         if !configuration.isDevelopment { CurrentProcess.hideMemory() }
@@ -171,12 +171,13 @@ actor Supervisor {
                 store = DescriptorStore(memory: OwnedDescriptor(owning: state.storeMemory), names: state.storedNames)
             }
         } else {
-            listeners = try Listeners(configuration, inherited)
-            if isStoring, let key = listeners.opened.first {
-                let why = "with --keep-workers every socket must come from the service manager: this one did not"
-                throw ConfigurationError(key: key, why: why)
+            listeners = try Listeners(configuration, inherited) { listeners in
+                if isStoring, let key = listeners.opened.first {
+                    let why = "with --keep-workers every socket must come from the service manager: this one did not"
+                    throw ConfigurationError(key: key, why: why)
+                }
+                try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
             }
-            try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
             if let remains {
                 let window = Self.window(descriptorLimit: descriptorLimit, workers: count)
                 let now = unsafe loop.now

@@ -7,7 +7,7 @@ extension Switchboard {
         SupervisorStatistics(
             cpuNanoseconds: Clock.processNanoseconds(),
             residentBytes: CurrentProcess.residentBytes(),
-            openDescriptors: descriptors.current(),
+            openDescriptors: descriptors.current(known: CurrentProcess.openDescriptors),
             descriptorLimit: descriptors.limit,
             startedAt: Clock.unixMilliseconds()
                 - Int64((Clock.monotonicNanoseconds() - startedAt) / 1_000_000),

@@ -33,7 +33,7 @@ final class Switchboard {
     var threadReachesUser = false
     /// Bounds of the configuration that is in force.
     var limits: [SupervisorStatistics.Limit] = []
-    var descriptors: DescriptorCount
+    let descriptors: DescriptorCount
     /// Until then a shard may know the answer to a publish that would not go to it now: the number of shards was another
     /// one, or another supervisor remembered.
     var isRemindedUntil: UInt64 = 0

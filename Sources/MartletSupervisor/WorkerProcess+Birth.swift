@@ -22,6 +22,7 @@ extension WorkerProcess {
     ) throws(SystemCallError) {
         generation += 1
         isOfThisProgram = true
+        stopTimeout = configuration.supervision.handoverTimeout.nanoseconds
         let contract = BirthContract(
             shard: shard,
             generation: generation,

@@ -19,6 +19,8 @@ final class WorkerProcess {
     /// What earlier workers of this shard had counted, so that counters never go back.
     var ledger = Counters()
     var lastEnd: String?
+    /// How long it may take to stop, as it was told; nil: that is not known.
+    var stopTimeout: UInt64?
     /// It has no shard any more, and is to have ended by then.
     var leavesUntil: UInt64?
     /// Log lines in the present second.

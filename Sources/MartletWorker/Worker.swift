@@ -56,7 +56,7 @@ final class Worker {
     /// Lives until the supervisor says stop.
     static func run() throws {
         // A terminal sends its signals to all of us; the supervisor alone decides.
-        SignalSource.block([.hangup, .interrupt, .terminate])
+        SignalSource.block(Signal.allCases)
         SignalSource.ignoreBrokenPipes()
         let descriptor = BirthContract.Descriptor.contract
         let bytes = try SharedMemory.contents(of: descriptor, limit: BirthContract.largestContract)
@@ -258,6 +258,7 @@ final class Worker {
         // Answering may have made requests that were waiting send more.
         if !isStill {
             sockets.flushDirty()
+            shard.pingsLeft()
             shard.release(on: manager)
         }
         shard.announceRooms(on: manager)

@@ -71,6 +71,8 @@ import Testing
             }
             let after = try await server.statistics().shards.map(\.pid).map(Self.peak)
             // The body has 9 MB; what is kept of it at once is far less.
+            // Sanitizers keep what was freed.
+            if Sanitizer.present != nil { return }
             for (then, now) in zip(before, after) { #expect(now - then < 30_000, "kB: \(then) then, \(now) now") }
         }
     }

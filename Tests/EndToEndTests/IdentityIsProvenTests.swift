@@ -5,9 +5,9 @@ import Testing
 
 /// Nobody comes in without proof of who they are: clients by tokens of another library, backends by keys.
 @Suite(.serialized) struct IdentityIsProvenTests {
-    private static let secret = String(repeating: "s3cret-", count: 12)
+    static let secret = String(repeating: "s3cret-", count: 12)
     private static let previous = String(repeating: "before-", count: 12)
-    private static let apiKey = "key-of-the-backend-0123456789"
+    static let apiKey = "key-of-the-backend-0123456789"
 
     /// A server that is not in development, and tokens for it, by name.
     private static func withServer(
@@ -41,7 +41,8 @@ import Testing
     }
 
     private func bearer(_ token: String?) -> [String: String] { ["Authorization": "Bearer \(token ?? "")"] }
-    private let key = ["-H", "Authorization: Bearer \(apiKey)"]
+    static let key = ["-H", "Authorization: Bearer \(apiKey)"]
+    private var key: [String] { Self.key }
 
     private struct Strangers: Decodable {
         let asked: Int
@@ -336,67 +337,6 @@ import Testing
             let many = try await server.control(["token", "--user", "u"] + rooms)
             #expect(many.code == 1 && many.error.contains("at most 64 rooms"))
             #expect(try await server.control(["token", "--user", "u", "--ttl", "soon"]).code == 2)
-        }
-    }
-
-    @Test(arguments: [
-        ("short", "secret", "has 11 bytes; a secret needs 32 or more"),
-        ("{\"keys\":[]}", "jwks", "there is no key in it"),
-        ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\"}]}", "jwks", "it has no key that can be used"),
-        ("not json", "jwks", "is no JSON Web Key Set"),
-    ])
-    func `keys that cannot be used stop the start with a sentence`(text: String, kind: String, why: String) async throws
-    {
-        let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        try (kind == "secret" ? "hello world" : text).write(toFile: path, atomically: true, encoding: .utf8)
-        let variable = kind == "secret" ? "MARTLET_AUTH_HMAC_SECRET_FILE" : "MARTLET_AUTH_JWKS_FILE"
-        let server = try Subprocess(
-            TestServer.binaries + "/martletd",
-            [
-                "--client-listen", "127.0.0.1:0", "--api-listen", "unix:\(path).sock", "--control-socket",
-                path + ".control", "--workers", "1",
-            ],
-            environment: [variable: path]
-        )
-        #expect(try await server.waitForEnd() == 78)
-        let said = await server.lines.events.map(\.text).joined(separator: "\n")
-        #expect(said.contains(why), "\(said)")
-    }
-
-    @Test func `without a secret, or with an open API, nothing is anonymous: the start is refused`() async throws {
-        let path = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        try Self.secret.write(toFile: path, atomically: true, encoding: .utf8)
-        for (arguments, environment, key) in [
-            ([], [:], "auth.hmac_secret_file: is not set"),
-            (
-                ["--api-listen", "127.0.0.1:0"], ["MARTLET_AUTH_HMAC_SECRET_FILE": path],
-                "auth.api_keys_file: is not set"
-            ),
-        ] {
-            let server = try Subprocess(
-                TestServer.binaries + "/martletd",
-                ["--client-listen", "127.0.0.1:0", "--control-socket", path + ".control"] + arguments,
-                environment: environment
-            )
-            #expect(try await server.waitForEnd() == 78)
-            #expect(await server.lines.events.contains { $0.text.contains(key) })
-        }
-    }
-
-    @Test func `secrets come from systemd's credentials too`() async throws {
-        let folder = FileManager.default.temporaryDirectory.path + "/martlet-cred-\(UUID().uuidString.prefix(8))"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        try Self.secret.write(toFile: folder + "/hmac_secret", atomically: true, encoding: .utf8)
-        try Self.apiKey.write(toFile: folder + "/api_keys", atomically: true, encoding: .utf8)
-        try await TestServer.with(isDevelopment: false, environment: ["CREDENTIALS_DIRECTORY": folder]) { server in
-            let (good, bad) = (
-                try await server.request("GET", "/v1/stats", key), try await server.request("GET", "/v1/stats")
-            )
-            #expect(good.status == 200 && bad.status == 401)
-            #expect(try await server.control(["token", "--user", "u"]).code == 0)
         }
     }
 }

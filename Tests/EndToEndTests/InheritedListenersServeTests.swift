@@ -56,7 +56,7 @@ import Testing
 
     @Test(arguments: [
         ("None", "a socket named 'unknown' (port "), ("'client:web.socket'", "a socket named 'web.socket' (port "),
-        ("'control:control'", "two sockets of this name"),
+        ("'control:control'", "two sockets of this name"), ("'datagrams:client'", "a socket named 'datagrams'"),
     ])
     func `a socket whose name does not say what it is for stops the start, and is told`(
         _ names: String,
@@ -75,5 +75,18 @@ import Testing
             """
         let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, TestServer.binaries + "/martletd"])
         #expect(run.code == 78 && run.error.contains(why), "\(run)")
+    }
+
+    @Test(arguments: ["SOCK_DGRAM", "SOCK_STREAM"])
+    func `what has the name of a listener and does not listen stops the start`(_ type: String) async throws {
+        let script = """
+            import os, socket, sys
+            s = socket.socket(socket.AF_INET, socket.\(type)); s.bind(("127.0.0.1", 0))
+            os.dup2(s.fileno(), 50); os.dup2(50, 3, inheritable=True)
+            os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "client"}
+            os.execv(sys.argv[1], [sys.argv[1], "--dev", "--control-socket", "none"])
+            """
+        let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, TestServer.binaries + "/martletd"])
+        #expect(run.code == 78 && run.error.contains("no socket that listens"), "\(run)")
     }
 }

@@ -85,17 +85,32 @@ import Testing
         try await TestServer.with(workers: 1) { server in
             let once = try await shell("\"$@\" stats --watch | head -1", server.controlSocket)
             #expect(once.code == 0 && once.output.hasPrefix("connections") && once.error == "", "\(once)")
+            // Nothing is held back until much has come.
+            let watching = try Subprocess(
+                TestServer.binaries + "/martletctl",
+                ["stats", "--watch", "--control-socket", server.controlSocket]
+            )
+            try await watching.lines.wait("two rounds", seconds: 10) { lines in
+                lines.filter { $0.text.hasPrefix("uptime") }.count == 2
+            }
+            watching.signal(SIGTERM)
+            _ = try await watching.waitForEnd()
             // Where the signal is ignored, as under service managers, the error is.
             let ignoring = try await shell(
                 "trap '' PIPE; (\"$@\" stats --watch; echo $? >&2) | head -1",
                 server.controlSocket
             )
             #expect(ignoring.error == "0\n", "\(ignoring)")
+            // Whoever does something goes on with it, though nobody reads what it says.
+            let generation = try await server.statistics().shards[0].generation
+            let restarted = try await shell("(\"$@\" restart --all; echo $? >&2) | true", server.controlSocket)
+            #expect(restarted.error == "0\n")
+            #expect(try await server.statistics().shards[0].generation == generation + 1)
             for command in ["\"$@\" stats", "\"$@\" status --json", "\"$1\" --version", "\"$1\" --help"] {
                 let full = try await shell("\(command) >/dev/full", server.controlSocket)
                 #expect(full.code == 1 && full.error.contains("No space left"), "\(command): \(full)")
             }
-            for command in ["print-config", "check-config"] {
+            for command in ["print-config", "check-config", "--version", "--help"] {
                 let full = try await Subprocess.run(
                     "/bin/sh",
                     ["-c", "\"$0\" \(command) >/dev/full", TestServer.binaries + "/martletd"]
@@ -108,6 +123,8 @@ import Testing
     @Test func `a token is read with whatever ends its line`() async throws {
         try await TestServer.with(workers: 1) { server in
             let token = try await server.control(["token", "--user", "alice"]).output.trimmingCharacters(in: .newlines)
+            let parts = try await server.control(["check-token", "-"], input: token.replacing(".", with: ".\n"))
+            #expect(parts.code == 1, "only what is around it is no part of it")
             for ending in ["", "\n", "\r\n", " \r\n\r\n"] {
                 let checked = try await server.control(["check-token", "-"], input: token + ending)
                 #expect(checked.code == 0 && checked.output.contains("alice"), "\(checked)")
@@ -136,6 +153,13 @@ import Testing
             )
             #expect(missing.code == 3)
             #expect(try TestServer.decode(Failure.self, from: missing.error).error.code == "not_running")
+            for wrong in [
+                ["scale", "0", "--json"], ["restart", "--shard", "x", "--json"], ["status", "--json", "--bogus"],
+            ] {
+                let run = try await server.control(wrong)
+                #expect(run.code == 2)
+                #expect(try TestServer.decode(Failure.self, from: run.error).error.code == "usage", "\(run)")
+            }
             // Both orders.
             let before = try await shell("\"$@\" status", server.controlSocket)
             #expect(before.code == 0 && before.output.contains("0 connections of 0 users"), "\(before)")

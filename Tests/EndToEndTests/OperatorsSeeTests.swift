@@ -96,7 +96,9 @@ import Testing
             func ask(_ method: String, _ path: String) async throws -> TestServer.Answer {
                 try await server.curl(["http://127.0.0.1:\(port)\(path)", "-X", method])
             }
-            for step in ["start", "restart", "upgrade"] {
+            for step in ["start", "restart", "upgrade", "reload", "scale"] {
+                if step == "reload" { #expect(try await server.control(["reload"]).code == 0) }
+                if step == "scale" { #expect(try await server.control(["scale", "3"]).code == 0) }
                 if step == "restart" { #expect(try await server.control(["restart", "--all"]).code == 0) }
                 if step == "upgrade" { #expect(try await server.control(["upgrade"]).code == 0) }
                 let metrics = try await ask("GET", "/metrics")

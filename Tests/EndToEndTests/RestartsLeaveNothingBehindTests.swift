@@ -32,7 +32,9 @@ import Testing
             try await restart(server, 200)
             let after = try await settled(server)
             #expect(after.descriptors == before.descriptors && after.children == before.children)
-            #expect(after.residentKilobytes < before.residentKilobytes + 1024, "\(before) \(after)")
+            // AddressSanitizer keeps what was freed.
+            let isLittle = after.residentKilobytes < before.residentKilobytes + 1024
+            #expect(isLittle || Sanitizer.present == .address, "\(before) \(after)")
             #expect(after.mappings <= before.mappings + 4, "\(before) \(after)")
             for user in users {
                 #expect(try await server.publish("1", toUser: user) == .init(matched: 1, delivered: 1))

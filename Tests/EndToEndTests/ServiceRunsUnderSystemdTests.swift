@@ -12,7 +12,7 @@ import Testing
             let clients = try WebSocketClients()
             try await clients.open([("a", "ws://127.0.0.1:\(lab.clientPort)/ws?user=alice")])
             try await lab.wait("ActiveState") { $0 == "active" }
-            try await lab.wait("StatusText") { $0.hasSuffix("serve 1 connections, 0 messages/s") }
+            try await lab.wait("StatusText") { $0.hasSuffix("serve 1 connection, 0 messages/s") }
 
             let main = try await lab.property("MainPID")
             let reload = try await lab.run("systemctl", "reload", "martlet.service")

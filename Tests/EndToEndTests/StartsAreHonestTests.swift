@@ -200,17 +200,20 @@ import Testing
         }
     }
 
-    @Test func `workers are as many as the CPU quota is worth`() async throws {
-        // Version 1 or 2, whichever the machine lets us write.
-        let name = "martlet-test-\(UUID().uuidString.prefix(8))"
-        let groups = [
-            ("/sys/fs/cgroup/cpu/\(name)", [("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "90000")]),
-            ("/sys/fs/cgroup/\(name)", [("cpu.max", "90000 100000")]),
-        ]
-        for (group, settings) in groups {
-            guard mkdir(group, 0o755) == 0 else { continue }
+    /// Folders in which control groups of version 1 or 2 can be made, whichever the machine has, and how a quota is written.
+    private static let quotas = [
+        ("/sys/fs/cgroup/cpu", [("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "90000")]),
+        ("/sys/fs/cgroup", [("cpu.max", "90000 100000")]),
+    ].filter { folder, settings in
+        access(folder, W_OK) == 0 && (folder.hasSuffix("cpu") || access(folder + "/cgroup.controllers", R_OK) == 0)
+    }
+
+    @Test(.enabled(if: !quotas.isEmpty))
+    func `workers are as many as the CPU quota is worth`() async throws {
+        for (folder, settings) in Self.quotas {
+            let group = "\(folder)/martlet-test-\(UUID().uuidString.prefix(8))"
+            try #require(mkdir(group, 0o755) == 0)
             defer { rmdir(group) }
-            guard settings.allSatisfy({ FileManager.default.fileExists(atPath: group + "/" + $0.0) }) else { continue }
             for (file, value) in settings {
                 try value.write(toFile: group + "/" + file, atomically: false, encoding: .utf8)
             }
@@ -223,7 +226,45 @@ import Testing
                 #expect(await server.lines.events.contains { $0.text.contains("workers=1") })
                 try await stop(server)
             }
-            return
+        }
+    }
+
+    @Test func `a start that fails leaves no socket behind`() async throws {
+        try await inFolder { folder in
+            let file = folder + "/notes"
+            try "mine".write(toFile: file, atomically: true, encoding: .utf8)
+            let arguments = ["--dev", "--client-listen", "127.0.0.1:0", "--api-listen", "unix:\(folder)/api.sock"]
+            let run = try await Subprocess.run(Self.program, arguments + ["--control-socket", file])
+            #expect(run.code == 78)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["notes"])
+        }
+    }
+
+    @Test func `variables that are set to nothing are not set`() async throws {
+        try await inFolder { folder in
+            let empty = ["LISTEN_PID", "LISTEN_FDS", "TMPDIR", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET", "MARTLET_WORKERS"]
+            let server = try start(
+                "exec \"$@\"",
+                Self.addresses + ["--control-socket", folder + "/c"],
+                environment: Dictionary(uniqueKeysWithValues: empty.map { ($0, "") })
+            )
+            try await waitUntilServing(folder + "/c")
+            try await stop(server)
+            let tool = try await Subprocess.run(
+                "/bin/sh",
+                ["-c", "MARTLET_CONTROL_SOCKET= exec \"$0\" status --json", TestServer.binaries + "/martletctl"]
+            )
+            #expect(tool.code == 0 || tool.error.contains("/run/martlet/control.sock"), "\(tool)")
+        }
+    }
+
+    @Test func `SIGQUIT is an end in order`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let clients = try WebSocketClients()
+            try await clients.open([("a", server.webSocket("alice"))])
+            server.process.signal(SIGQUIT)
+            #expect(try await clients.closeCode("a") == 1001)
+            #expect(try await server.process.waitForEnd() == 0)
         }
     }
 }

@@ -33,7 +33,10 @@ import Testing
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         for program in ["martletd", "martlet-worker"] {
-            try FileManager.default.copyItem(atPath: TestServer.binaries + "/" + program, toPath: folder + "/" + program)
+            try FileManager.default.copyItem(
+                atPath: TestServer.binaries + "/" + program,
+                toPath: folder + "/" + program
+            )
         }
         let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"]
         let server = try Subprocess(
@@ -52,7 +55,9 @@ import Testing
             // The arena, as a worker has it.
             let run = try await Subprocess.run(
                 "/usr/bin/setpriv",
-                nobody + ["/bin/sh", "-c", "for what in fd/5 mem environ; do head -c1 /proc/\(pid)/$what && echo got; done"]
+                nobody + [
+                    "/bin/sh", "-c", "for what in fd/5 mem environ; do head -c1 /proc/\(pid)/$what && echo got; done",
+                ]
             )
             seen[name] = run.output.replacing("\0", with: "")
         }

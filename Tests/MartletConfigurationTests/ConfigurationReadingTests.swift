@@ -52,7 +52,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "# nothing\n\n# at all", "---\n", "---\n# nothing\n...\n", "client:\n", "client: ~\nworkers:\n",
+        "", "# nothing\n\n# at all", "---\n", "---\n# nothing\n...\n", "client:\n", "client: ~\nworkers:\n", "~",
+        "\u{FEFF}# x",
     ])
     func `a file that says nothing is the defaults`(yaml: String) throws {
         #expect(try read(yaml) == Configuration())
@@ -84,12 +85,12 @@ import Testing
         #expect(try read("").client.allowedOrigins == list)
     }
 
-    @Test(arguments: ["[\"a\"", "[1]", "[{}]"])
+    @Test(arguments: ["[\"a\"", "[true]", "[{}]"])
     func `a list that begins as JSON and is none is refused`(text: String) {
         setenv("MARTLET_CLIENT_ALLOWED_ORIGINS", text, 1)
         defer { unsetenv("MARTLET_CLIENT_ALLOWED_ORIGINS") }
         #expect { try read("") } throws: {
-            "\($0)".contains("MARTLET_CLIENT_ALLOWED_ORIGINS: client.allowed_origins: is neither")
+            "\($0)".contains("MARTLET_CLIENT_ALLOWED_ORIGINS: client.allowed_origins: is ")
         }
     }
 
@@ -97,6 +98,13 @@ import Testing
     func `a size has a unit where it is given one`(text: String, bytes: Int) throws {
         #expect(try read("client: { queue_bytes: \(text) }").client.queueBytes == bytes)
         #expect(try read("supervision: { hold_bytes: \(text) }").supervision.holdBytes == bytes)
+    }
+
+    @Test func `every key that counts bytes takes a unit, and is among the bounds that are shown`() {
+        let bytes = ConfigurationKey.all.filter { $0.name.hasSuffix("_bytes") }
+        #expect(bytes.count >= 7 && bytes.allSatisfy { $0.shape == .size })
+        let shown = Set(ConfigurationKey.bounds(of: Configuration()).map(\.key))
+        #expect(bytes.allSatisfy { shown.contains($0.name) })
     }
 
     @Test(arguments: ["1MB", "1kib", "MiB", "-1", "1.5MiB", "99999999999TiB", "1 M"])
@@ -138,6 +146,27 @@ import Testing
             control_socket: none
             """
         #expect(try problems(yaml) == [])
+    }
+
+    @Test func `numbers may stand in a list of JSON`() throws {
+        setenv("MARTLET_API_ALLOWED_UIDS", "[1, \"2\"]", 1)
+        defer { unsetenv("MARTLET_API_ALLOWED_UIDS") }
+        #expect(try read("").api.allowedUIDs == [1, 2])
+    }
+
+    @Test(arguments: [("workers: 1\nworkers: 2\n", "FILE"), ("a: [\n", "FILE:2")])
+    func `what the parser says is one line, and nothing else is said of a file that cannot be read`(
+        _ yaml: String,
+        _ place: String
+    ) throws {
+        let found = try problems(yaml)
+        #expect(found.count == 1 && found[0].hasPrefix(place) && !found[0].contains("\n"), "\(found)")
+    }
+
+    @Test(arguments: ["foo", "None", "./x"])
+    func `a control socket that is no path is told what it must be`(_ text: String) throws {
+        let found = try problems("control_socket: \"\(text)\"")
+        #expect(found == ["FILE:1: control_socket: '\(text)' is neither an absolute path nor none"])
     }
 
     @Test func `all mistakes are told at once, each with its line`() throws {

@@ -15,6 +15,10 @@ package enum Systemd {
 
     /// The descriptors that were passed to this process (sd_listen_fds_with_names(3)); asks once, then forgets.
     package static func inheritedDescriptors() throws(SystemCallError) -> [InheritedDescriptor] {
+        // Set to nothing, as container managers write it, they are an error to the library.
+        guard CurrentProcess.environment("LISTEN_PID") != nil, CurrentProcess.environment("LISTEN_FDS") != nil else {
+            return []
+        }
         var names: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
         let count = unsafe sd_listen_fds_with_names(1, &names)
         guard count >= 0 else { throw SystemCallError("sd_listen_fds_with_names", -count) }

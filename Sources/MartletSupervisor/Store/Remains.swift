@@ -14,7 +14,10 @@ final class Remains {
     ///
     /// `problem`: told why what there is is of no use.
     init?(_ inherited: inout [Systemd.InheritedDescriptor], problem: (String) -> Void) {
-        let isListener = { (one: Systemd.InheritedDescriptor) in Listener.isListening(one.number) }
+        // What has the name of a listener is one, or a mistake that is told there.
+        let isListener = { (one: Systemd.InheritedDescriptor) in
+            Listener.isListening(one.number) || Listeners.Purpose(one.name) != nil
+        }
         let stored = inherited.filter { !isListener($0) }
         inherited = inherited.filter(isListener)
         if stored.isEmpty { return nil }

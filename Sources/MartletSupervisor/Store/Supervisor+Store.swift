@@ -47,8 +47,9 @@ extension Supervisor {
             shard: 0,
             generation: 0,
             map: ShardMap(shardCount: 1, generation: 0),
-            clientListeners: 0,
-            apiListeners: 0,
+            clientListeners: listeners.client.count,
+            apiListeners: listeners.api.count,
+            metricsListeners: listeners.metrics.count,
             configuration: configuration,
             secrets: secrets.secrets,
             addressKey: 0

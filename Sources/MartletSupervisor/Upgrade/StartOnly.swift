@@ -22,12 +22,15 @@ struct StartOnly: Equatable {
 
     /// The first key that differs so that a service with these values cannot go on with the other's.
     func firstObstacle(to other: StartOnly) -> String? {
-        for (mine, its) in zip(values, other.values) where mine.value != its.value { return mine.key }
+        // What a program does not know is not set there.
+        for key in values.map(\.key) + other.values.map(\.key) where value(key) != other.value(key) { return key }
         // The arenas and the board have their size from these.
         if other.connections > connections { return "limits.connections" }
         if other.countsAddresses, !countsAddresses { return "limits.connections_per_address" }
         return nil
     }
+
+    private func value(_ key: String) -> String { values.first { $0.key == key }?.value ?? "" }
 
     static func == (left: StartOnly, right: StartOnly) -> Bool {
         left.firstObstacle(to: right) == nil && right.firstObstacle(to: left) == nil

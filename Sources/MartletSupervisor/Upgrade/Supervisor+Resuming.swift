@@ -34,10 +34,10 @@ struct Resumption {
     /// Becomes the program of before again, which goes on; returns only where there is none.
     func fallBack(_ error: any Error) {
         guard state.previous >= 0, problem == nil else { return }
-        let variables = [
-            (SupervisorState.variable, "\(memory)"), (SupervisorState.problemVariable, "\(error)"),
-            state.metricsVariable,
-        ]
+        let variables =
+            [
+                (SupervisorState.variable, "\(memory)"), (SupervisorState.problemVariable, "\(error)"),
+            ] + state.metricsVariables
         _ = NextProgram.become(
             descriptor: state.previous,
             arguments: CommandLine.arguments,

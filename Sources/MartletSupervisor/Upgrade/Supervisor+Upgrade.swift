@@ -141,7 +141,7 @@ extension Supervisor {
             kept = state.descriptors + [memory.number]
             for descriptor in kept { NextProgram.keep(descriptor, true) }
             log.info("Becoming the next program", metadata: ["path": "\(path)"])
-            let variables = [(SupervisorState.variable, "\(memory.number)"), state.metricsVariable]
+            let variables = [(SupervisorState.variable, "\(memory.number)")] + state.metricsVariables
             problem =
                 "\(NextProgram.become(path, arguments: CommandLine.arguments, environment: Self.environment(with: variables)))"
         } catch {

@@ -87,8 +87,9 @@ struct SupervisorState {
     }
 
     /// By which the next program learns of ``metricsListeners``.
-    var metricsVariable: (name: String, value: String) {
-        (Self.metricsVariable, metricsListeners.map(String.init).joined(separator: ","))
+    var metricsVariables: [(name: String, value: String)] {
+        if metricsListeners.isEmpty { return [] }
+        return [(Self.metricsVariable, metricsListeners.map(String.init).joined(separator: ","))]
     }
 
     /// Takes up what the program before us has said of them; only sockets that listen.

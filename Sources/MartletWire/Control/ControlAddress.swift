@@ -19,7 +19,7 @@ package enum ControlAddress {
         if let runtimeDirectory, !runtimeDirectory.isEmpty {
             folder = "\(runtimeDirectory)/martlet"
         } else {
-            var base = temporaryDirectory ?? "/tmp"
+            var base = temporaryDirectory.flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
             while base.count > 1, base.hasSuffix("/") { base.removeLast() }
             folder = "\(base)/martlet-\(user)"
         }

@@ -129,11 +129,14 @@ package struct LogLine: Equatable, Sendable {
     package init(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) {
         var reader = ByteReader(bytes, in: range)
         priority = try reader.integer()
-        message = try reader.text()
+        message = try reader.text(limit: Self.longestText)
+        let count = try reader.count(ofAtLeast: 8)
+        guard count <= Self.mostFields else { throw .tooLong }
         var list: [Field] = []
-        for _ in 0..<(try reader.count(ofAtLeast: 8)) {
-            let name = try reader.text()
-            list.append(Field(name: name, value: try reader.text()))
+        for _ in 0..<count {
+            let name = try reader.text(limit: Self.longestText)
+            guard name.utf8.allSatisfy(Self.isNameByte) else { throw .unknownValue }
+            list.append(Field(name: name, value: try reader.text(limit: Self.longestText)))
         }
         fields = list
         try reader.finish()
@@ -143,8 +146,8 @@ package struct LogLine: Equatable, Sendable {
         var writer = ByteWriter()
         writer.put(priority)
         writer.put(Self.shortened(message))
-        writer.put(UInt32(min(fields.count, 32)))
-        for field in fields.prefix(32) {
+        writer.put(UInt32(min(fields.count, Self.mostFields)))
+        for field in fields.prefix(Self.mostFields) {
             writer.put(Self.shortened(field.name))
             writer.put(Self.shortened(field.value))
         }
@@ -152,6 +155,19 @@ package struct LogLine: Equatable, Sendable {
     }
 
     private static func shortened(_ text: String) -> String {
-        text.utf8.count <= 4096 ? text : String(decoding: text.utf8.prefix(4096), as: UTF8.self)
+        if text.utf8.count <= longestText { return text }
+        // A character that is cut is replaced by a longer one.
+        return String(decoding: text.utf8.prefix(longestText - 4), as: UTF8.self)
+    }
+
+    private static let longestText = 4096
+    private static let mostFields = 32
+
+    /// What names are made of, so that none ends a line, or looks like another field.
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+        default: false
+        }
     }
 }

@@ -58,7 +58,7 @@ extension Door {
         let (listener, kind) = settings.listeners[listenerIndex]
         var idle: [HTTPPeer]?
         for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
-            let isFull = counts[kind, default: 0] >= settings.mostPeers
+            let isFull = counts[kind, default: 0] >= (kind == .metrics ? DescriptorBudget.metrics : settings.mostPeers)
             // One look at all of them serves the turn.
             if isFull, idle == nil { idle = idlePeers(kind, most: Self.acceptsPerTurn) }
             if isFull, idle?.isEmpty != false { return rest(kind) }

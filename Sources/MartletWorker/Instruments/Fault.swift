@@ -141,6 +141,7 @@ enum Fault {
         case "hang": while true {}
         case "wait": wait()
         case "escape": escape()
+        case "overrun": CurrentProcess.readBeyondMemory()
         case "full": CurrentProcess.limitDescriptors(CurrentProcess.openDescriptors + 16)
         default: preconditionFailure("a fault that a test wanted")
         }

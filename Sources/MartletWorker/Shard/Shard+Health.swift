@@ -57,7 +57,7 @@ extension Shard {
         // One that was set before an earlier one.
         guard let due = healthTimer, now >= due else { return }
         healthTimer = nil
-        closeSilent(now, isHalted: now - due > contract.timing.heartbeatTimeout / 4, manager)
+        closeSilent(now, isHalted: now < patientUntil || now - due > contract.timing.heartbeatTimeout / 4, manager)
         pingDue(now)
         checkExpiries(manager)
         setHealthTimer()
@@ -104,6 +104,17 @@ extension Shard {
             pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
         }
         Fault.at(.pinged)
+        pingedAt = now
+    }
+
+    /// The pings of this turn have left.
+    ///
+    /// Where that took long, as this process was halted meanwhile, those who are to answer have their time from now on.
+    func pingsLeft() {
+        guard let pinged = pingedAt else { return }
+        pingedAt = nil
+        let now = Clock.monotonicNanoseconds()
+        if now - pinged > contract.timing.heartbeatTimeout / 8 { patientUntil = now + contract.timing.heartbeatTimeout }
     }
 
     /// Closes those who have said nothing at all since they were pinged.

@@ -22,6 +22,10 @@ final class Shard {
     var pongs = DeadlineQueue()
     var expiries = TimerHeap()
     var healthTimer: UInt64?
+    /// When pings were queued that have not left yet.
+    var pingedAt: UInt64?
+    /// Until then nobody is taken for silent.
+    var patientUntil: UInt64 = 0
 
     /// The last changes of rooms that the switchboard was told of, and that it has noted.
     private var roomsTold: UInt64 = 0
@@ -31,7 +35,9 @@ final class Shard {
 
     /// Clients that the worker after us can take over, however many the node may have.
     let mostSockets: Int
-    private var descriptors: DescriptorCount
+    private let descriptors: DescriptorCount
+    /// What a worker has open beside the sockets of its clients: listeners, memory, sockets to the supervisor.
+    private static let otherDescriptors = 20
 
     init(
         contract: BirthContract,
@@ -231,7 +237,7 @@ final class Shard {
         statistics.arenaBytes = sockets.arena.chunkBytesInUse
         statistics.residentBytes = CurrentProcess.residentBytes()
         statistics.cpuNanoseconds = Clock.processNanoseconds()
-        statistics.openDescriptors = descriptors.current()
+        statistics.openDescriptors = descriptors.current(known: sockets.count + Self.otherDescriptors)
         statistics.descriptorLimit = descriptors.limit
         return statistics
     }

@@ -33,7 +33,11 @@ enum ArenaFuzzing {
             slot.cookie = UInt64(number + 1)
             slot.userSlot = UInt16(ShardMap.slot(ofUser: "user-\(number)"))
             slot.received = .init(position: 1000)
-            let identity = ArenaIdentity(connection: "user-\(number)", bearer: Bearer(user: "user-\(number)"), rooms: [.thread("t")])
+            let identity = ArenaIdentity(
+                connection: "user-\(number)",
+                bearer: Bearer(user: "user-\(number)"),
+                rooms: [.thread("t")]
+            )
             guard arena.setIdentity(identity, of: slot) else { return }
             slot.state = .open
             for _ in 0..<Int(choices.byte() & 15) {

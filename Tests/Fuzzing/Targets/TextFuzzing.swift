@@ -22,7 +22,9 @@ enum JSONFuzzing {
     /// The members that are found without building them are those that are built.
     private static func members(_ bytes: [UInt8], _ value: JSONValue) {
         var values: [JSONValue?] = []
-        let isObject = JSONMembers.forEach(in: bytes.span) { _, range in values.append(try? JSONValue(Array(bytes[range]))) }
+        let isObject = JSONMembers.forEach(in: bytes.span) { _, range in
+            values.append(try? JSONValue(Array(bytes[range])))
+        }
         if case .object = value {
             promise(isObject && values == value.members.map(\.value), "other members")
         } else {
@@ -43,7 +45,10 @@ enum CodingFuzzing {
         }
         if let reply = try? CommandCoding.decodeReply(bytes, in: all) {
             let again = CommandCoding.encode(reply)
-            promise((try? CommandCoding.decodeReply(again, in: 0..<again.count)) == reply, "\(reply) became another one")
+            promise(
+                (try? CommandCoding.decodeReply(again, in: 0..<again.count)) == reply,
+                "\(reply) became another one"
+            )
             if case .node(let node) = reply {
                 _ = MetricsText.text(node)
                 promise((try? JSONValue(APIAnswer.nodeText(node, byUser: true))) != nil, "statistics that are no JSON")
@@ -58,7 +63,9 @@ enum CodingFuzzing {
         _ = try? RoomChanges(bytes, in: all)
         _ = try? ShardStates(bytes, in: all)
         _ = try? Adoption(bytes, in: all)
-        _ = try? BatchCoding.forEach(in: bytes, all) { _, text in promise(text.upperBound <= bytes.count, "text behind the end") }
+        _ = try? BatchCoding.forEach(in: bytes, all) { _, text in
+            promise(text.upperBound <= bytes.count, "text behind the end")
+        }
         var stream = PeerStream(input: bytes, output: [])
         var frames = 0
         while let frame = try? stream.next() {

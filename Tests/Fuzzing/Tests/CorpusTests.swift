@@ -3,7 +3,7 @@ import FuzzTargets
 import Testing
 
 /// What the fuzzer has found, and what it began with, is read or refused, and never ends the process.
-@Suite struct CorpusTests {
+@Suite(.serialized) struct CorpusTests {
     private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Corpus")
 
@@ -18,7 +18,10 @@ import Testing
     @Test(arguments: FuzzTarget.allCases)
     func `whatever stands in an input that is cut or changed, it is read or refused`(_ target: FuzzTarget) throws {
         let folder = Self.corpus.appendingPathComponent(target.rawValue)
-        var generator = SystemRandomNumberGenerator()
+        // The same in every run; what ends the process lies in the file that is written before it is tried.
+        var generator = Steady(state: 1)
+        let tried = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-tried-\(target.rawValue)")
+        defer { try? FileManager.default.removeItem(at: tried) }
         for file in try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted().prefix(64) {
             let bytes = Array(try Data(contentsOf: folder.appendingPathComponent(file)))
             guard !bytes.isEmpty, bytes.count < 4096 else { continue }
@@ -26,8 +29,22 @@ import Testing
                 var changed = Array(bytes.prefix(Int.random(in: 1...bytes.count, using: &generator)))
                 let place = Int.random(in: 0..<changed.count, using: &generator)
                 changed[place] = UInt8.random(in: 0...255, using: &generator)
+                try Data(changed).write(to: tried)
                 target.run(changed)
             }
+        }
+    }
+
+    /// Numbers that look random (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
+    private struct Steady: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var mixed = state
+            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+            return mixed ^ (mixed >> 31)
         }
     }
 }
