@@ -31,7 +31,11 @@ import Testing
         return try #require(report)
     }
 
-    @Test func `sixty-four connections that send what expands to a thousand times its size`() async throws {
+    /// Under ThreadSanitizer a step costs ten times as much, so that what is done in a second says nothing.
+    private static let isMeasurable = Sanitizer.present != .thread
+
+    @Test(.enabled(if: isMeasurable))
+    func `sixty-four connections that send what expands to a thousand times its size`() async throws {
         let report = try await report("bombs")
         // Who is served no faster than the rate is not over it, so a slow build closes nobody.
         #expect(Set(report.codes.keys).isSubset(of: ["4429"]) && report.pongs > 5, "\(report)")
@@ -45,7 +49,8 @@ import Testing
         #expect(ended == 8 && report.codes["4429", default: 0] > 0 && report.pongs > 10, "\(report)")
     }
 
-    @Test func `clients who join and leave, with all that they are in`() async throws {
+    @Test(.enabled(if: isMeasurable))
+    func `clients who join and leave, with all that they are in`() async throws {
         let report = try await report("joins", ["MARTLET_LIMITS_MESSAGES_PER_SECOND": "0"])
         #expect(report.answers > 16 * 250 && report.pongs > 5, "\(report)")
     }

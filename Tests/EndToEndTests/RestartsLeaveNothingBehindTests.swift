@@ -56,10 +56,14 @@ import Testing
     /// What the supervisor holds once the last worker that retired, and its keeper, have ended.
     private func settled(_ server: TestServer) async throws -> Holdings {
         let deadline = Date().addingTimeInterval(20)
-        // Two workers with a keeper each.
-        while Date() < deadline, try Holdings(server.process.pid).children > 4 {
-            _ = try await server.statistics()
+        var last = try Holdings(server.process.pid)
+        while Date() < deadline {
+            for _ in 0..<3 { _ = try await server.statistics() }
+            let now = try Holdings(server.process.pid)
+            // Two workers with a keeper each, and nobody of before is still being let go of.
+            if now.children == 4, now.descriptors == last.descriptors { return now }
+            last = now
         }
-        return try Holdings(server.process.pid)
+        return last
     }
 }
