@@ -107,11 +107,11 @@ package enum CurrentProcess {
     /// For tests, in debug builds: reads a byte behind memory of its own, which AddressSanitizer is to find.
     package static func readBeyondMemory() {
         #if DEBUG
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 16, alignment: 16)
-        defer { unsafe memory.deallocate() }
-        if let start = memory.baseAddress, unsafe start.load(fromByteOffset: 16, as: UInt8.self) == 255 {
-            pause(milliseconds: 1)
-        }
+        let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: 16)
+        unsafe memory.initialize(repeating: 0, count: 16)
+        let behind = unsafe memory[16]
+        unsafe memory.deallocate()
+        if behind == 255 { pause(milliseconds: 1) }
         #endif
     }
 
