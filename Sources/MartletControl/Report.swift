@@ -47,7 +47,7 @@ enum Report {
     /// `1 user`, `2 users`.
     static func counted(_ count: Int, _ what: String) -> String { "\(count) \(what)\(count == 1 ? "" : "s")" }
 
-    /// `{"users":[{"user_id":"alice","connections":2}]}`
+    /// Every user with the number of their connections, as in `{"users":[{"user_id":"alice","connections":2}]}`.
     static func usersJSON(_ node: JSONValue) -> String {
         var json = JSONWriter()
         json.beginObject()

@@ -141,7 +141,9 @@ package enum Listener {
     }
 
     /// Throws where nobody on this machine could listen there, now or later: an address that it does not have, a folder that
-    /// is not there, a file in the way. That somebody listens there already is no error.
+    /// is not there, a file in the way.
+    ///
+    /// That somebody listens there already is no error.
     package static func check(_ address: ListenAddress) throws(SystemCallError) {
         switch address {
         case .tcp(let host, let port):

@@ -95,7 +95,9 @@ extension Supervisor {
     /// What a worker that another supervisor has started may take, since it is not known what it was told.
     private static let longestLeaving: UInt64 = 60_000_000_000
 
-    /// Its shard is another's: it answers who waits for it, and leaves. One that stays could touch what is its heir's.
+    /// Its shard is another's: it answers who waits for it, and leaves.
+    ///
+    /// One that stays could touch what is its heir's.
     func retire(_ worker: WorkerProcess) {
         tell(worker, .retire)
         worker.leavesUntil = unsafe loop.now + 2 * (worker.stopTimeout ?? Self.longestLeaving)
