@@ -273,7 +273,9 @@ final class Worker {
             door.shrinkWhenEmpty()
             CurrentProcess.trimHeap()
         }
-        if isStopping || (phase == .retired && !Fault.keepsRetired), sockets.count == 0, door.count == 0 { loop.stop() }
+        // Clients who wait to be passed on are no peers of the door any more, and would be closed without an answer.
+        let hasLeft = phase == .retired && !Fault.keepsRetired && post.queued == 0
+        if isStopping || hasLeft, sockets.count == 0, door.count == 0 { loop.stop() }
     }
 
     private func setSweep() {
