@@ -234,7 +234,8 @@ ssize_t martlet_receive_descriptors(int sock, void *data, size_t capacity, int *
   *truncated = 0;
   ssize_t received;
   do received = recvmsg(sock, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  while (received < 0 && errno == EINTR);
+  /* A peer that left with something unread is reported once, before what it sent: that is still to be had. */
+  while (received < 0 && (errno == EINTR || errno == ECONNRESET));
   if (received < 0) return received;
   for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;

@@ -40,8 +40,10 @@ package final class DescriptorChannel {
     package private(set) var refused = 0
     /// Counts descriptors that the kernel closed because our table was full: the credits were more than the room.
     package private(set) var lost = 0
-    /// True once the peer has gone; nothing more will arrive or leave.
+    /// True once the peer has gone and all that it sent has been received; nothing more will arrive or leave.
     package private(set) var isClosed = false
+    /// The peer takes nothing any more; what it had sent may still be to be received.
+    private var isBroken = false
     private var window: CreditWindow
     private var waiting: [(bytes: [UInt8], descriptor: Int32?)] = []
     private var waitingStart = 0
@@ -108,7 +110,7 @@ package final class DescriptorChannel {
     ///
     /// A packet that waits for credit does not make it so: a socket with room would be reported without an end.
     package var wantsToWrite: Bool {
-        guard !isClosed else { return false }
+        guard !isClosed, !isBroken else { return false }
         if owed > 0 { return true }
         return queued > 0 && (waiting[waitingStart].descriptor == nil || window.available > 0)
     }
@@ -117,10 +119,10 @@ package final class DescriptorChannel {
     ///
     /// On a refusal the caller keeps the descriptor.
     package func send(_ bytes: [UInt8], descriptor passed: Int32?) throws(Refusal) {
-        if isClosed { throw .closed }
+        if isClosed || isBroken { throw .closed }
         if bytes.count > Self.largestPacket { throw .tooLarge }
         if queued == 0, attempt([Self.packetMark] + bytes, passed) { return }
-        if isClosed { throw .closed }
+        if isBroken { throw .closed }
         if queued >= bound {
             refused += 1
             throw .full
@@ -131,7 +133,7 @@ package final class DescriptorChannel {
     /// Sends what waits, as far as credits and the socket allow.
     package func flush() {
         sendGrants()
-        while waitingStart < waiting.count, !isClosed {
+        while waitingStart < waiting.count, !isClosed, !isBroken {
             let (bytes, passed) = waiting[waitingStart]
             guard attempt(bytes, passed) else { break }
             waitingStart += 1
@@ -168,7 +170,7 @@ package final class DescriptorChannel {
             return true
         }
         // ETOOMANYREFS: too many descriptors of this user are in flight; they will be taken, so wait as for room.
-        if errno != EAGAIN, errno != ETOOMANYREFS, errno != ENOBUFS { isClosed = true }
+        if errno != EAGAIN, errno != ETOOMANYREFS, errno != ENOBUFS { isBroken = true }
         if passed != nil { window.granted(1) }
         return false
     }
@@ -226,7 +228,7 @@ package final class DescriptorChannel {
     }
 
     private func sendGrants() {
-        guard owed > 0, !isClosed else { return }
+        guard owed > 0, !isClosed, !isBroken else { return }
         let bytes = [Self.grantMark] + [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: owed >> $0) }
         if attempt(bytes, nil) { owed = 0 }
     }

@@ -62,6 +62,15 @@ package enum StreamSocket {
         _ = shutdown(socket, Int32(SHUT_WR))
     }
 
+    /// Writes a last answer, as far as the socket takes it at once, and closes the socket.
+    ///
+    /// Our end of file goes first, so that the answer is read before the connection breaks.
+    package static func answerAndClose(_ socket: Int32, _ answer: [UInt8]) {
+        _ = send(socket, answer.span)
+        shutdownWriting(socket)
+        closeDescriptor(socket)
+    }
+
     /// Sends small writes at once (TCP_NODELAY).
     ///
     /// Accepted sockets inherit it from their listener. No effect, and no error, on a Unix socket.

@@ -67,19 +67,26 @@ extension Supervisor {
         giveBack(packet.bytes, descriptor)
     }
 
+    /// Refuses clients' sockets for which there is nobody.
     func giveBack(_ packets: [DescriptorChannel.Packet]) {
         for packet in packets {
             if let descriptor = packet.descriptor { giveBack(packet.bytes, descriptor) }
         }
     }
 
-    /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer.
+    /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer; where there is no such
+    /// worker now, the answer is ours.
     func giveBack(_ bytes: [UInt8], _ descriptor: Int32) {
-        if var ticket = try? AdoptionTicket(bytes), workers.indices.contains(Int(ticket.source)) {
+        let ticket = try? AdoptionTicket(bytes)
+        let source = ticket.flatMap { workers.indices.contains(Int($0.source)) ? workers[Int($0.source)] : nil }
+        if var ticket, let source, source.isServing {
             ticket.isReturned = true
-            let source = workers[Int(ticket.source)]
-            if source.isServing, (try? source.post?.send(ticket.bytes, descriptor: descriptor)) != nil { return }
+            if (try? source.post?.send(ticket.bytes, descriptor: descriptor)) != nil { return }
         }
-        closeDescriptor(descriptor)
+        (source ?? workers[0]).ledger[.refusedUnavailable] += 1
+        var answer: [UInt8] = []
+        let date = HTTPDate(unixSeconds: Clock.unixMilliseconds() / 1000)
+        APIAnswer.problem(.shardUnavailable(partial: nil)).response.write(to: &answer, connection: .closes, date: date)
+        StreamSocket.answerAndClose(descriptor, answer)
     }
 }

@@ -111,7 +111,7 @@ extension Worker {
         door.startAccepting()
     }
 
-    private func refuseUnavailable(_ descriptor: Int32) {
+    func refuseUnavailable(_ descriptor: Int32) {
         let problem = APIAnswer.problem(.shardUnavailable(partial: nil))
         count(refusal: problem)
         door.refuse(descriptor, problem)

@@ -53,7 +53,7 @@ extension Worker {
             guard let passed = packet.descriptor, (try? post.send(packet.bytes, descriptor: passed)) == nil else {
                 continue
             }
-            closeDescriptor(passed)
+            refuseUnavailable(passed)
         }
     }
 }

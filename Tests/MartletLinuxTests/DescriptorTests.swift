@@ -180,6 +180,36 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         #expect(throws: DescriptorChannel.Refusal.closed) { try channel.send([1], descriptor: nil) }
     }
 
+    @Test func `what a peer sent before it went arrives, though it left unread what we sent`() throws {
+        let (one, two) = try SocketPair(.packets).split()
+        let channel = DescriptorChannel(owning: one, window: 2, bound: 4)
+        let peer = DescriptorChannel(owning: two, window: 4, bound: 4)
+        _ = peer.receive()
+        let before = CurrentProcess.openDescriptors
+        for number: UInt8 in 1...2 { try peer.send([number], descriptor: anyDescriptor()) }
+        // The kernel says ECONNRESET of that, once, and before what waits.
+        try channel.send([9], descriptor: nil)
+        end(peer)
+        #expect(throws: DescriptorChannel.Refusal.closed) { try channel.send([9], descriptor: nil) }
+        channel.flush()
+        var arrived: [UInt8] = []
+        while let packet = channel.receive() {
+            arrived += packet.bytes
+            packet.descriptor.map(closeDescriptor)
+            // Grants for what came cannot leave any more; what came before is still there.
+            channel.flush()
+        }
+        #expect(arrived == [1, 2] && channel.isClosed)
+        #expect(CurrentProcess.openDescriptors == before)
+    }
+
+    /// The peer's process ends: its end of the channel is closed, whoever else holds the object.
+    private func end(_ channel: DescriptorChannel) {
+        let nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        dup2(nowhere, channel.descriptor)
+        close(nowhere)
+    }
+
     @Test func `a packet that is too large is refused, the largest passes`() throws {
         let (one, two) = try pair()
         let largest = [UInt8](repeating: 7, count: DescriptorChannel.largestPacket)

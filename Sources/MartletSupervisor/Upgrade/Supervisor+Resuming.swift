@@ -91,7 +91,6 @@ extension Supervisor {
         guard asker >= 0 else { return }
         var bytes: [UInt8] = []
         response.write(to: &bytes, connection: .closes, date: HTTPDate(unixSeconds: Clock.unixMilliseconds() / 1000))
-        _ = StreamSocket.send(asker, bytes.span)
-        closeDescriptor(asker)
+        StreamSocket.answerAndClose(asker, bytes)
     }
 }

@@ -41,9 +41,7 @@ extension Door {
     func refuse(_ descriptor: Int32, _ problem: HTTPProblem) {
         var bytes: [UInt8] = []
         problem.response.write(to: &bytes, connection: .closes, date: dateNow())
-        _ = StreamSocket.send(descriptor, bytes.span)
-        StreamSocket.shutdownWriting(descriptor)
-        closeDescriptor(descriptor)
+        StreamSocket.answerAndClose(descriptor, bytes)
     }
 
     /// Closes whoever has nothing under way; the others are closed when they are answered.
