@@ -40,19 +40,9 @@ let package = Package(
         .target(name: "CMartletLinux"),
         .target(name: "MartletCore", swiftSettings: strictSources),
         .target(name: "MartletWire", dependencies: ["MartletCore", "CZlib"], swiftSettings: strictSources),
-        .target(
-            name: "MartletLinux",
-            dependencies: ["CMartletLinux"],
-            exclude: ["Systemd"],
-            swiftSettings: strictSources
-        ),
+        .target(name: "MartletLinux", dependencies: ["CMartletLinux"], swiftSettings: strictSources),
         // Apart from MartletLinux, because a worker must not be linked with libsystemd.
-        .target(
-            name: "MartletSystemd",
-            dependencies: ["CSystemd", "MartletLinux"],
-            path: "Sources/MartletLinux/Systemd",
-            swiftSettings: strictSources
-        ),
+        .target(name: "MartletSystemd", dependencies: ["CSystemd", "MartletLinux"], swiftSettings: strictSources),
 
         // What is configured, and the secrets that it names.
         .target(

@@ -237,11 +237,3 @@ package struct ConfigurationReading {
         }
     }
 }
-
-/// Collects the keys of a file while it is parsed.
-private final class KeyRecorder: @unchecked Sendable {
-    // Unchecked: the parser that writes it runs inside of one call, on one thread.
-    private(set) var all: [String] = []
-
-    func append(_ key: String) { all.append(key) }
-}

@@ -1,22 +1,6 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// How a process ended.
-package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
-    case exited(code: Int32)
-    case killed(signal: Int32)
-    /// It was no child of ours, so that only its parent knows how.
-    case unknown
-
-    package var description: String {
-        switch self {
-        case .exited(let code): "exit \(code)"
-        case .killed(let signal): "signal \(signal)"
-        case .unknown: "unknown"
-        }
-    }
-}
-
 /// A child process with chosen descriptors, watched by a pidfd(2).
 package struct ChildProcess: ~Copyable {
     package let pid: Int32
@@ -160,36 +144,4 @@ package struct ChildProcess: ~Copyable {
     package func kill() {
         _ = martlet_pidfd_signal(handle.number, SIGKILL)
     }
-}
-
-/// Children that nobody of us has made: those of processes that have ended, where this is the first process of a container
-/// (PID 1), or has asked for them.
-package enum Orphans {
-    /// Collects those that have ended; called now and then.
-    ///
-    /// `isKnown`: whether somebody else collects the process.
-    package static func reap(unless isKnown: (Int32) -> Bool) {
-        // The next one is only looked at, since a known one's end is others' affair.
-        while case let pid = martlet_ended_child(), pid > 0, !isKnown(pid) { waitpid(pid, nil, WNOHANG) }
-    }
-}
-
-/// A child of ours that somebody else has made (clone(2), CLONE_PARENT): to be collected when it ends.
-package final class WatchedProcess {
-    package let pid: Int32
-    private let descriptor: OwnedDescriptor
-
-    /// Nil where there is no such process.
-    package init?(pid: Int32) {
-        let handle = martlet_pidfd_open(pid)
-        guard handle >= 0 else { return nil }
-        self.pid = pid
-        descriptor = OwnedDescriptor(owning: handle)
-    }
-
-    /// Readable once the process has ended; register it with an ``EventLoop``.
-    package var handle: Int32 { descriptor.number }
-
-    /// Collects the process if it has ended.
-    package func reap() { waitpid(pid, nil, WNOHANG) }
 }

@@ -1,4 +1,3 @@
-internal import CMartletLinux
 internal import Glibc
 
 /// A signal that a process takes as an event of its loop.
@@ -15,78 +14,5 @@ package enum Signal: Int32, Sendable, CaseIterable {
         case .quit: "SIGQUIT"
         case .terminate: "SIGTERM"
         }
-    }
-}
-
-/// Signals read as bytes of a descriptor (signalfd(2)).
-///
-/// Make it before any other thread exists.
-package struct SignalSource: ~Copyable {
-    /// Readable when a signal waits; register it with an ``EventLoop``.
-    package let descriptor: OwnedDescriptor
-
-    /// Takes these, and those that mean nothing, which are to be told.
-    package init(_ signals: [Signal]) throws(SystemCallError) {
-        var set = SignalSource.set(signals)
-        for number in Self.meaningless.keys { unsafe sigaddset(&set, number) }
-        unsafe pthread_sigmask(Int32(SIG_BLOCK), &set, nil)
-        let number = unsafe signalfd(-1, &set, Int32(SFD_NONBLOCK) | Int32(SFD_CLOEXEC))
-        guard number >= 0 else { throw .last("signalfd") }
-        descriptor = OwnedDescriptor(owning: number)
-    }
-
-    /// A signal that came.
-    package enum Arrival: Equatable, Sendable {
-        case signal(Signal)
-        /// One of ``meaningless``, and the process that sent it (0: the kernel, or one of another namespace).
-        case meaningless(name: String, sender: UInt32)
-    }
-
-    /// The next signal that waits.
-    package func next() -> Arrival? {
-        var info = signalfd_siginfo()
-        let size = MemoryLayout<signalfd_siginfo>.size
-        guard unsafe read(descriptor.number, &info, size) == size else { return nil }
-        let number = Int32(info.ssi_signo)
-        if let signal = Signal(rawValue: number) { return .signal(signal) }
-        return .meaningless(name: Self.meaningless[number] ?? "signal \(number)", sender: info.ssi_pid)
-    }
-
-    /// Signals that would end the process, though they ask for nothing that it knows (signal(7)): whoever sends one takes
-    /// it for another program.
-    private static let meaningless: [Int32: String] = {
-        var names = [
-            SIGUSR1: "SIGUSR1", SIGUSR2: "SIGUSR2", SIGALRM: "SIGALRM", SIGVTALRM: "SIGVTALRM", SIGPROF: "SIGPROF",
-            SIGIO: "SIGIO", SIGXCPU: "SIGXCPU", SIGPWR: "SIGPWR", 16: "SIGSTKFLT",
-        ]
-        // 32 and 33 are the C library's own.
-        for number: Int32 in 34...64 { names[number] = "SIGRTMIN+\(number - 34)" }
-        return names
-    }()
-
-    /// From here on these are nothing to the process, nor to those that it clones.
-    package static func ignoreMeaningless() {
-        for number in meaningless.keys { _ = signal(number, SIG_IGN) }
-    }
-
-    /// A file, or shared memory, that may not become as large as it must is an error of the call (EFBIG), not an end.
-    package static func ignoreFileSizeLimit() { _ = signal(SIGXFSZ, SIG_IGN) }
-
-    /// Leaves these signals undelivered in this process: somebody else acts on them.
-    package static func block(_ signals: [Signal]) {
-        var set = set(signals)
-        unsafe pthread_sigmask(Int32(SIG_BLOCK), &set, nil)
-    }
-
-    /// A pipe that nobody reads any more, standard error for one, must not end the process.
-    package static func ignoreBrokenPipes() {
-        _ = signal(SIGPIPE, SIG_IGN)
-    }
-
-    private static func set(_ signals: [Signal]) -> sigset_t {
-        var set = sigset_t()
-        unsafe sigemptyset(&set)
-        for signal in signals { unsafe sigaddset(&set, signal.rawValue) }
-        return set
     }
 }

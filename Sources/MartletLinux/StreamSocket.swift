@@ -1,18 +1,6 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// What a non-blocking read or write of a stream came to.
-package enum StreamOutcome: Equatable, Sendable {
-    /// So many bytes were moved (at least one).
-    case moved(Int)
-    /// Nothing can be moved now; epoll will tell when.
-    case wouldBlock
-    /// The peer has ended its side (reads only).
-    case ended
-    /// The connection is broken; the errno says why.
-    case failed(SystemCallError)
-}
-
 /// Non-blocking reads and writes of sockets given by number; none of them raises SIGPIPE.
 package enum StreamSocket {
     /// True where the peer of a Unix socket is gone, whatever still waits to be read (POLLHUP).
@@ -122,82 +110,9 @@ package enum StreamSocket {
         return unsafe martlet_socket_cookie(socket, &cookie) == 0 ? cookie : 0
     }
 
-    fileprivate static func outcome(ofWrite count: Int, _ call: String) -> StreamOutcome {
+    static func outcome(ofWrite count: Int, _ call: String) -> StreamOutcome {
         if count > 0 { return .moved(count) }
         if count == 0 || errno == EAGAIN || errno == EINTR { return .wouldBlock }
         return .failed(.last(call))
-    }
-}
-
-/// Pieces of memory that leave in one write (sendmsg(2)), without being copied together first.
-@safe
-package struct Gather: ~Copyable {
-    /// The most pieces that one write takes.
-    package static let capacity = 64
-
-    private let pieces = UnsafeMutableBufferPointer<iovec>.allocate(capacity: capacity)
-    /// Pieces that were appended since the last ``removeAll()``.
-    package private(set) var count = 0
-    /// Bytes in these pieces.
-    package private(set) var byteCount = 0
-
-    package init() {}
-
-    package var isFull: Bool { count == Self.capacity }
-
-    /// Adds a piece; the memory must stay as it is until the write.
-    @unsafe
-    package mutating func append(_ start: UnsafeRawPointer, _ length: Int) {
-        precondition(count < Self.capacity, "a gather list is full")
-        unsafe pieces[count] = iovec(iov_base: UnsafeMutableRawPointer(mutating: start), iov_len: length)
-        count += 1
-        byteCount += length
-    }
-
-    package mutating func removeAll() {
-        count = 0
-        byteCount = 0
-    }
-
-    /// Writes what was appended, as far as the socket takes it.
-    package func send(to socket: Int32) -> StreamOutcome {
-        var message = unsafe msghdr()
-        unsafe message.msg_iov = pieces.baseAddress
-        unsafe message.msg_iovlen = count
-        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
-        return StreamSocket.outcome(ofWrite: unsafe sendmsg(socket, &message, flags), "sendmsg")
-    }
-
-    deinit {
-        unsafe pieces.deallocate()
-    }
-}
-
-/// The two ends of a connected pair of Unix sockets, both non-blocking and close-on-exec.
-package struct SocketPair: ~Copyable {
-    package enum Kind: Sendable {
-        /// A byte stream, for words.
-        case stream
-        /// Messages that keep their borders and their descriptors (SOCK_SEQPACKET).
-        case packets
-    }
-
-    private let first: OwnedDescriptor
-    private let second: OwnedDescriptor
-
-    package init(_ kind: Kind) throws(SystemCallError) {
-        let type = kind == .stream ? SOCK_STREAM : SOCK_SEQPACKET
-        var numbers: (Int32, Int32) = (-1, -1)
-        let result = unsafe withUnsafeMutableBytes(of: &numbers) { bytes in
-            unsafe martlet_socket_pair(Int32(type.rawValue), bytes.assumingMemoryBound(to: Int32.self).baseAddress)
-        }
-        guard result == 0 else { throw .last("socketpair") }
-        first = OwnedDescriptor(owning: numbers.0)
-        second = OwnedDescriptor(owning: numbers.1)
-    }
-
-    /// Hands both ends out; the pair is gone.
-    package consuming func split() -> (Int32, Int32) {
-        (first.release(), second.release())
     }
 }

@@ -64,7 +64,7 @@ import Testing
 
     @Test func `the operating guide has the id of each event of the service's life`() throws {
         let guide = try Self.text("docs/operating.md")
-        let ids = try Self.text("Sources/MartletSupervisor/MessageID.swift").matches(of: /"([0-9a-f]{32})"/)
+        let ids = try Self.text("Sources/MartletSupervisor/Service/MessageID.swift").matches(of: /"([0-9a-f]{32})"/)
         #expect(ids.count > 10)
         for id in ids { #expect(guide.contains(id.1)) }
     }

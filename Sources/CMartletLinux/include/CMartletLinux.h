@@ -75,7 +75,6 @@ int martlet_set_urgent_inline(int fd);
 int martlet_find_vanished(int fd, int seconds);
 int martlet_set_buffer(int fd, int receive_bytes, int send_bytes);
 int martlet_socket_pair(int type, int pair[2]);
-int martlet_set_close_on_exec(int fd, int on);
 int martlet_set_non_blocking(int fd);
 
 /* One message with 0 to 253 descriptors (SCM_RIGHTS, unix(7)). */

@@ -60,10 +60,3 @@ final class Remains {
         numbers = [:]
     }
 }
-
-/// What a stored descriptor is: the first part of its name.
-enum StoredKind: String {
-    case process, tether, post, keeper, arena, board
-
-    func name(_ identity: UInt64) -> String { "\(rawValue)-\(identity)" }
-}

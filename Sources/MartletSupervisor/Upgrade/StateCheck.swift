@@ -67,10 +67,3 @@ enum StateCheck {
         }
     }
 }
-
-/// Why the next program cannot go on.
-struct UpgradeProblem: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) { self.description = description }
-}

@@ -202,52 +202,6 @@ package struct ChunkAllocator {
     }
 }
 
-/// Which pieces of a chunk region are in use, found out from whoever refers to them.
-struct ChunkSurvey {
-    fileprivate var uses: [ChunkAllocator.PageUse]
-    /// For pages of chunks: which are in use.
-    fileprivate var marks: [[Bool]]
-    /// One behind the last page in use.
-    fileprivate var end = 1
-
-    init(pageCount: Int) {
-        uses = Array(repeating: .free, count: pageCount)
-        marks = Array(repeating: [], count: pageCount)
-        uses[0] = .chunks(size: 0)
-        marks[0] = Array(repeating: false, count: ArenaLayout.pageSize / ArenaLayout.chunkUnit)
-        marks[0][0] = true
-    }
-
-    /// Marks a piece as in use; false where it cannot be one, or belongs to somebody else.
-    mutating func claim(_ reference: UInt32, _ byteCount: Int) -> Bool {
-        let address = Int(reference) * ArenaLayout.chunkUnit
-        let page = address / ArenaLayout.pageSize
-        guard reference > 0, byteCount > 0, page < uses.count else { return false }
-        let size = ChunkAllocator.size(for: byteCount)
-        if size == ChunkAllocator.sizeCount { return claimRun(page, address, byteCount) }
-        let chunkSize = ArenaLayout.chunkUnit << size
-        let index = (address - page * ArenaLayout.pageSize) / chunkSize
-        guard address % chunkSize == 0 else { return false }
-        if uses[page] == .free {
-            uses[page] = .chunks(size: size)
-            marks[page] = Array(repeating: false, count: ArenaLayout.pageSize / chunkSize)
-        }
-        guard uses[page] == .chunks(size: size), !marks[page][index] else { return false }
-        marks[page][index] = true
-        end = max(end, page + 1)
-        return true
-    }
-
-    private mutating func claimRun(_ page: Int, _ address: Int, _ byteCount: Int) -> Bool {
-        let count = (byteCount + ArenaLayout.pageSize - 1) / ArenaLayout.pageSize
-        guard address % ArenaLayout.pageSize == 0, page + count <= uses.count else { return false }
-        guard uses[page..<page + count].allSatisfy({ $0 == .free }) else { return false }
-        for index in page..<page + count { uses[index] = index == page ? .run(pages: count) : .insideRun }
-        end = max(end, page + count)
-        return true
-    }
-}
-
 extension ChunkAllocator {
     /// Goes on with a region in which the surveyed pieces are in use, and everything else is free.
     @unsafe
@@ -293,5 +247,51 @@ extension ChunkAllocator {
         }
         bytesInUse += pages[index].used * byteCount
         if pages[index].used < marks.count { withRoom[size].append(index) }
+    }
+}
+
+/// Which pieces of a chunk region are in use, found out from whoever refers to them.
+struct ChunkSurvey {
+    fileprivate var uses: [ChunkAllocator.PageUse]
+    /// For pages of chunks: which are in use.
+    fileprivate var marks: [[Bool]]
+    /// One behind the last page in use.
+    fileprivate var end = 1
+
+    init(pageCount: Int) {
+        uses = Array(repeating: .free, count: pageCount)
+        marks = Array(repeating: [], count: pageCount)
+        uses[0] = .chunks(size: 0)
+        marks[0] = Array(repeating: false, count: ArenaLayout.pageSize / ArenaLayout.chunkUnit)
+        marks[0][0] = true
+    }
+
+    /// Marks a piece as in use; false where it cannot be one, or belongs to somebody else.
+    mutating func claim(_ reference: UInt32, _ byteCount: Int) -> Bool {
+        let address = Int(reference) * ArenaLayout.chunkUnit
+        let page = address / ArenaLayout.pageSize
+        guard reference > 0, byteCount > 0, page < uses.count else { return false }
+        let size = ChunkAllocator.size(for: byteCount)
+        if size == ChunkAllocator.sizeCount { return claimRun(page, address, byteCount) }
+        let chunkSize = ArenaLayout.chunkUnit << size
+        let index = (address - page * ArenaLayout.pageSize) / chunkSize
+        guard address % chunkSize == 0 else { return false }
+        if uses[page] == .free {
+            uses[page] = .chunks(size: size)
+            marks[page] = Array(repeating: false, count: ArenaLayout.pageSize / chunkSize)
+        }
+        guard uses[page] == .chunks(size: size), !marks[page][index] else { return false }
+        marks[page][index] = true
+        end = max(end, page + 1)
+        return true
+    }
+
+    private mutating func claimRun(_ page: Int, _ address: Int, _ byteCount: Int) -> Bool {
+        let count = (byteCount + ArenaLayout.pageSize - 1) / ArenaLayout.pageSize
+        guard address % ArenaLayout.pageSize == 0, page + count <= uses.count else { return false }
+        guard uses[page..<page + count].allSatisfy({ $0 == .free }) else { return false }
+        for index in page..<page + count { uses[index] = index == page ? .run(pages: count) : .insideRun }
+        end = max(end, page + count)
+        return true
     }
 }

@@ -1,16 +1,3 @@
-/// Text that is not JSON, and where.
-package struct JSONFailure: Error, Equatable, Sendable {
-    /// The offset of the first byte that cannot be right.
-    package let offset: Int
-    /// What is wrong there.
-    package let why: String
-
-    package init(offset: Int, why: String) {
-        self.offset = offset
-        self.why = why
-    }
-}
-
 /// Checks that bytes are one JSON value (RFC 8259), and builds nothing.
 ///
 /// What a backend posts is delivered byte for byte, so it is checked once, here, and never decoded. Stricter than the
@@ -187,16 +174,4 @@ package struct JSONScanner {
     }
 
     private func failure(_ why: String) -> JSONFailure { JSONFailure(offset: offset, why: why) }
-}
-
-/// Hexadecimal digits, in JSON escapes and in URLs.
-package enum Hexadecimal {
-    package static func value(of digit: UInt8) -> UInt8? {
-        switch digit {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
-        default: nil
-        }
-    }
 }

@@ -1,4 +1,4 @@
-package import MartletCore
+internal import MartletCore
 
 /// What travels with a client's socket from the worker that accepted it to the worker that owns its user.
 ///
@@ -95,33 +95,6 @@ package struct AdoptionTicket: Equatable, Sendable {
         bytesRead = try reader.integer()
         leftover = try reader.raw(limit: Self.largestLeftover)
         try reader.finish()
-    }
-}
-
-/// Who a client has proved to be, and what it may do.
-package struct Bearer: Equatable, Sendable {
-    package var user: String
-    /// The thread and the job that it asked for when it connected.
-    package var thread: String?
-    package var job: String?
-    /// The rooms that its token names: it is in them from the start, and may join them again.
-    package var threads: [String] = []
-    package var jobs: [String] = []
-    /// The text of a JSON object.
-    package var metadata: String?
-    /// Where it comes from; nil where that was not written down.
-    package var origin: ClientOrigin?
-    /// When its token ends, in Unix milliseconds; 0: never.
-    package var expiresAt: Int64 = 0
-
-    package init(user: String) {
-        self.user = user
-    }
-
-    /// Everything that a connection is in from the start, in the order of its token, what it asked for last.
-    package var rooms: [Room] {
-        let named = threads.map(Room.thread) + jobs.map(Room.job)
-        return named + [thread.map(Room.thread), job.map(Room.job)].compactMap { $0 }
     }
 }
 

@@ -120,18 +120,3 @@ struct KeyRing: Sendable {
         return (try? signing.algorithm.sign(unsigned)).map { TokenText.signed(unsigned, signature: $0) }
     }
 }
-
-/// Why a key set cannot be used.
-enum KeyProblem: Error, CustomStringConvertible {
-    case notAKeySet
-    case unknownType
-    case noneUsable([String])
-
-    var description: String {
-        switch self {
-        case .notAKeySet: "it is no JSON Web Key Set: {\"keys\":[...]}"
-        case .unknownType: "its type is none of RSA, EC, OKP"
-        case .noneUsable(let why): "it has no key that can be used: \(why.joined(separator: "; "))"
-        }
-    }
-}

@@ -1,0 +1,148 @@
+/* The keeper: a process that shares the worker's table of descriptors, and outlives the worker for a moment.
+
+   It is made with clone(2) and CLONE_FILES, without CLONE_VM: the table is shared, memory is a copy of the worker's at that
+   moment (copy on write), and so is everything that the C library keeps in it. Hence what it may touch:
+
+     - System calls, by syscall(2), which needs nothing of the C library but errno.
+     - Its own stack, and static variables of this file, which are its copies.
+     - Neither malloc(3) nor stdio(3): a lock may have been held when it was cloned.
+     - No file descriptor of the worker's but its channel. A number that it closed would be closed for the worker, too.
+     - No thread-local variable but errno, no Swift.
+
+   It costs no memory for each connection, as the table is the kernel's. It blocks every signal, waits in ppoll(2) for a word
+   on its channel, and exits when it is dismissed or the channel ends. PR_SET_DUMPABLE hides its /proc/PID/fd, which are the
+   worker's descriptors. seccomp(2) filters are inherited: the worker is confined after this. */
+#define _GNU_SOURCE
+#include "Private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The keeper runs beside another process that uses the same table; it only makes system calls. Sanitizers need threads
+   that it does not have. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define KEEPER __attribute__((no_sanitize("thread")))
+#endif
+#endif
+#ifndef KEEPER
+#define KEEPER
+#endif
+
+/* TCP, whatever its state: a connection that was reset must be told apart from one that is lost. Who takes the sockets
+   knows its own, and closes the listeners that come with them. */
+KEEPER static int is_tcp(int fd) {
+  int protocol = 0;
+  socklen_t length = sizeof protocol;
+  return syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
+}
+
+KEEPER static void keeper_say(int channel, char kind, uint32_t number) {
+  unsigned char message[5] = {(unsigned char)kind, number & 255, number >> 8 & 255, number >> 16 & 255, number >> 24};
+  struct iovec part = {message, sizeof message};
+  struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+  syscall(SYS_sendmsg, channel, &header, MSG_NOSIGNAL);
+}
+
+/* Sends so many descriptors; waits for room, and until the kernel lets more of them be under way. */
+KEEPER static int keeper_send(int channel, const int *fds, int count) {
+  static control_buffer control;
+  char kind = 's';
+  struct iovec part = {&kind, 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+                           .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+  struct cmsghdr *header = (struct cmsghdr *)control.bytes;
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(count * sizeof(int));
+  int *target = (int *)CMSG_DATA(header);
+  for (int i = 0; i < count; i++) target[i] = fds[i];
+  for (;;) {
+    if (syscall(SYS_sendmsg, channel, &message, MSG_NOSIGNAL) >= 0) return 0;
+    if (errno != EAGAIN && errno != ETOOMANYREFS && errno != ENOBUFS && errno != ENOMEM && errno != EINTR)
+      return -1;
+    struct pollfd room = {channel, POLLOUT, 0};
+    struct timespec pause = {0, 1000000};
+    if (errno == EAGAIN)
+      syscall(SYS_ppoll, &room, 1, NULL, NULL, 8);
+    else
+      syscall(SYS_nanosleep, &pause, NULL);
+  }
+}
+
+/* Which numbers of a block are open: poll(2) says it for all of them at once. It refuses more of them than there may be
+   open files (EINVAL), so that a block is never larger than the limit; where it fails all the same, each number is asked
+   by itself. */
+enum { BLOCK = 1024 };
+KEEPER static void keeper_look(struct pollfd *block, int first, int count) {
+  for (int i = 0; i < count; i++) block[i] = (struct pollfd){first + i, 0, 0};
+  struct timespec now = {0, 0};
+  if (syscall(SYS_ppoll, block, count, &now, NULL, 8) >= 0) return;
+  for (int i = 0; i < count; i++) block[i].revents = syscall(SYS_fcntl, first + i, F_GETFD) < 0 ? POLLNVAL : 0;
+}
+
+/* Sends all TCP sockets; or counts what is open, which are a few more. */
+KEEPER static uint32_t keeper_walk(int channel, int sends) {
+  static int fds[MARTLET_MAX_DESCRIPTORS];
+  static struct pollfd block[BLOCK];
+  struct rlimit limit = {1024, 1024};
+  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+  const int end = limit.rlim_cur > INT_MAX - BLOCK ? INT_MAX - BLOCK : (int)limit.rlim_cur;
+  uint32_t total = 0;
+  int waiting = 0;
+  for (int first = 0; first < end; first += BLOCK) {
+    const int count = end - first < BLOCK ? end - first : BLOCK;
+    keeper_look(block, first, count);
+    for (int i = 0; i < count; i++) {
+      if (first + i < 3 || block[i].revents & POLLNVAL || (sends && !is_tcp(first + i))) continue;
+      total++;
+      if (!sends) continue;
+      fds[waiting++] = first + i;
+      if (waiting < MARTLET_MAX_DESCRIPTORS) continue;
+      if (keeper_send(channel, fds, waiting)) return total;
+      waiting = 0;
+    }
+  }
+  if (waiting > 0) keeper_send(channel, fds, waiting);
+  return total;
+}
+
+KEEPER static void keeper_run(int channel) {
+  syscall(SYS_prctl, PR_SET_NAME, "martlet-keeper", 0, 0, 0);
+  /* It has the worker's descriptors: nobody else may look for them at /proc/PID/fd, in development neither. */
+  syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+  keeper_say(channel, 'k', (uint32_t)syscall(SYS_getpid));
+  for (;;) {
+    struct pollfd ready = {channel, POLLIN, 0};
+    long woken = syscall(SYS_ppoll, &ready, 1, NULL, NULL, 8);
+    if (woken < 0) continue;
+    char kind = 0;
+    long length = syscall(SYS_recvfrom, channel, &kind, 1, MSG_DONTWAIT, NULL, NULL);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (length <= 0 || kind == 'x') syscall(SYS_exit_group, 0);
+    if (kind == 'c') keeper_say(channel, 'c', keeper_walk(channel, 0));
+    if (kind == 'g') keeper_say(channel, 'e', keeper_walk(channel, 1));
+  }
+}
+
+KEEPER int martlet_keeper(int channel) {
+  /* What a terminal sends is for the supervisor alone. */
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, NULL);
+  long pid = syscall(SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) keeper_run(channel);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  return (int)pid;
+}

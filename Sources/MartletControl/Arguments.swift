@@ -1,0 +1,27 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// What was written on the command line.
+struct Arguments {
+    /// With the options that all verbs take behind the verb, where the parser looks for them: both orders are usual.
+    let ordered: [String]
+    let wantJSON: Bool
+
+    init(_ arguments: [String]) {
+        var leading: [String] = []
+        var rest = arguments[...]
+        while let first = rest.first {
+            if first == "--json" || first.hasPrefix("--control-socket=") {
+                leading.append(rest.removeFirst())
+            } else if first == "--control-socket", rest.count > 1 {
+                leading += [rest.removeFirst(), rest.removeFirst()]
+            } else {
+                break
+            }
+        }
+        let isVerb = rest.first.map { !$0.hasPrefix("-") } ?? false
+        ordered = isVerb ? [rest.removeFirst()] + leading + rest : arguments
+        wantJSON = arguments.contains("--json")
+    }
+}

@@ -1,0 +1,31 @@
+internal import ArgumentParser
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+struct Connections: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Lists a user's connections, or every user with the number of theirs."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    @Option(help: "Whose connections.")
+    var user: String?
+
+    func run() throws {
+        var client = try options.client()
+        guard let user else {
+            let answer = try client.get("/v1/stats?by_user=true")
+            let node = try answer.json()
+            try StandardOutput.print(options.json ? Report.usersJSON(node) : Report.users(node))
+            return
+        }
+        let answer = try client.get("/v1/users/\(HTTPSyntax.percentEncoded(user))/connections")
+        if options.json {
+            try answer.printBody()
+        } else {
+            try StandardOutput.print(Report.connections(try answer.json()))
+        }
+    }
+}

@@ -1,0 +1,19 @@
+internal import ArgumentParser
+internal import MartletLinux
+internal import MartletWire
+
+/// `martletctl reload`: the configuration is read again; no client notices.
+struct Reload: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Reads the configuration again and replaces every worker; exit 1, and nothing changed, where it is bad."
+    )
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        var client = try options.client(patience: .replacement)
+        let answer = try client.request("POST", "/v1/reload")
+        if options.json { try answer.printBody() } else { try StandardOutput.print("The configuration is in force.") }
+    }
+}

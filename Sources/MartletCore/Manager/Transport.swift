@@ -1,0 +1,23 @@
+/// The sockets that a manager sends through: a worker's are real, a test's are recorders.
+///
+/// One transport serves many connections; a handle names one of them. Nothing here waits for the network: a frame is
+/// accepted into the connection's bounded queue, or refused at once.
+package protocol Transport: AnyObject {
+    /// Frames a text message once; the caller must ``release(_:)`` the frame when it has sent it everywhere.
+    func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame
+
+    /// Queues the frame for one connection; returns why not.
+    func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure?
+
+    /// The caller's hold on the frame ends.
+    func release(_ frame: PreparedFrame)
+
+    /// Begins the closing handshake behind what is queued already; further sends are refused.
+    func close(_ handle: Int, code: UInt16, reason: String)
+
+    /// True while the connection takes messages.
+    func isOpen(_ handle: Int) -> Bool
+
+    /// Bytes that wait in the connection's queue.
+    func queuedBytes(_ handle: Int) -> Int
+}

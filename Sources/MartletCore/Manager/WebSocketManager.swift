@@ -1,0 +1,207 @@
+/// The one place of a worker that knows who is connected, and that sends to them.
+///
+/// It lives on the executor it is given (a worker passes its event loop), so code on that loop enters it without a hop.
+/// It decides; what a socket is it does not know: it sends through a ``Transport``.
+package actor WebSocketManager {
+    /// What one manager holds at most of what could grow without end.
+    package struct Limits: Equatable, Sendable {
+        /// Connections of one user; 0: any number.
+        package var connectionsPerUser = 0
+        package var overUserLimit = OverUserLimit.reject
+        /// Rooms of one connection, and threads that one user is bound to.
+        package var roomsPerMember = 256
+        /// Keep the list that ``WebSocketManager/takeRoomChanges()`` takes; somebody must take it then.
+        package var recordsRoomChanges = false
+
+        package init() {}
+    }
+
+    package nonisolated let executor: any SerialExecutor
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
+
+    let transport: any Transport
+    let limits: Limits
+    let observer: ((ManagerEvent) -> Void)?
+    var store: ConnectionStore
+    var counters = Counters()
+    var messageHandler: ((borrowing WebSocketConnection, Span<UInt8>) throws -> Bool)?
+
+    /// * `executor`: where the manager lives.
+    /// * `transport`: the sockets of its connections; used on that executor only.
+    /// * `observer`: is told what happens, on that executor.
+    package init(
+        executor: any SerialExecutor,
+        transport: sending any Transport,
+        limits: Limits = Limits(),
+        observer: sending ((ManagerEvent) -> Void)? = nil
+    ) {
+        self.executor = executor
+        self.transport = transport
+        self.limits = limits
+        self.observer = observer
+        store = ConnectionStore(recordsRoomChanges: limits.recordsRoomChanges)
+        observer?(.initialized)
+    }
+
+    /// The manager of an application that embeds the library; a worker makes its own.
+    package static let shared = WebSocketManager(executor: SerialQueue(), transport: SocketSet())
+
+    /// Takes a socket in, where the transport is a ``SocketSet``; returns its handle, or nil where it is another.
+    package func insert(_ socket: sending any ClientSocket) -> Int? {
+        (transport as? SocketSet)?.insert(socket)
+    }
+
+    /// What applications that know connections by objects of their own use.
+    package nonisolated var registry: ConnectionRegistry { ConnectionRegistry(manager: self) }
+
+    // MARK: Connections
+
+    /// Makes room for one more connection of a user: true where there is some, or was made by closing the oldest.
+    ///
+    /// Exact, because a user has one home shard.
+    package func admit(user: String) -> Bool {
+        guard limits.connectionsPerUser > 0, store.count(ofUser: user) >= limits.connectionsPerUser else { return true }
+        guard limits.overUserLimit == .replaceOldest else { return false }
+        while store.count(ofUser: user) >= limits.connectionsPerUser, let oldest = store.oldest(ofUser: user) {
+            disconnect(oldest, CloseReason.replaced.code, CloseReason.replaced.advice)
+        }
+        return true
+    }
+
+    /// Registers a connection.
+    ///
+    /// Of two with the same id the newer wins; the older one is closed with 4409.
+    package func add(_ connection: WebSocketConnection) {
+        if let older = store.remove(connection.id), older.handle != connection.handle {
+            observer?(.disconnected(older.id, user: older.user, code: CloseReason.replaced.code))
+            close(older, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
+        }
+        store.insert(connection)
+        observer?(.added(connection.id, user: connection.user))
+    }
+
+    /// Forgets a connection whose socket is gone; nil when the id is unknown.
+    @discardableResult
+    package func remove(_ id: ConnectionID) -> WebSocketConnection? {
+        guard let connection = store.remove(id) else { return nil }
+        observer?(.removed(id))
+        return connection
+    }
+
+    package func connection(_ id: ConnectionID) -> WebSocketConnection? { store[id] }
+
+    /// A user's connections, in the order in which they came.
+    package func connections(ofUser user: String) -> [WebSocketConnection] { store.connections(ofUser: user) }
+
+    /// Registers a new connection of a user, under a new id.
+    @discardableResult
+    package func connect(
+        user: String,
+        handle: Int,
+        now: Int64,
+        makeID: (String) -> ConnectionID = ConnectionID.random(ofUser:)
+    ) -> ConnectionInfo {
+        let info = ConnectionInfo(connection: makeID(user), user: user, handle: handle)
+        add(WebSocketConnection(id: info.connection, user: user, handle: handle, connectedAt: now, info: info))
+        return info
+    }
+
+    /// A user's connection through this socket.
+    package func findConnection(user: String, handle: Int) -> WebSocketConnection? {
+        store.connections(ofUser: user).first { $0.handle == handle }
+    }
+
+    // MARK: Disconnecting
+
+    /// Closes a user's connection through this socket; false where there is none.
+    @discardableResult
+    package func disconnect(
+        user: String,
+        handle: Int,
+        code: UInt16 = CloseReason.normal.code,
+        reason: String = CloseReason.normal.advice
+    ) -> Bool {
+        guard let connection = findConnection(user: user, handle: handle) else {
+            observer?(.connectionNotFound(user: user))
+            return false
+        }
+        disconnect(connection, code, reason)
+        return true
+    }
+
+    /// Closes every connection of a user; returns how many.
+    package func disconnect(user: String, code: UInt16, reason: String) -> Int {
+        let connections = store.connections(ofUser: user)
+        for connection in connections { disconnect(connection, code, reason) }
+        return connections.count
+    }
+
+    /// Closes one connection; returns 1, or 0 where there is none.
+    package func disconnect(connection id: ConnectionID, code: UInt16, reason: String) -> Int {
+        guard let connection = store[id] else { return 0 }
+        disconnect(connection, code, reason)
+        return 1
+    }
+
+    /// Closes everybody.
+    package func disconnectAll(_ reason: CloseReason) {
+        var all: [WebSocketConnection] = []
+        store.forEach { all.append(copy $0) }
+        for connection in all { disconnect(connection, reason.code, reason.advice) }
+    }
+
+    private func disconnect(_ connection: WebSocketConnection, _ code: UInt16, _ reason: String) {
+        guard store.remove(connection.id) != nil else { return }
+        observer?(.disconnected(connection.id, user: connection.user, code: code))
+        close(connection, code: code, reason: reason)
+    }
+
+    func close(_ connection: WebSocketConnection, code: UInt16, reason: String) {
+        transport.close(connection.handle, code: code, reason: reason)
+    }
+
+    // MARK: What clients say
+
+    /// Installs what hears clients' messages; it returns false for those that it does not know.
+    package func install(handler: sending @escaping (borrowing WebSocketConnection, Span<UInt8>) throws -> Bool) {
+        messageHandler = handler
+    }
+
+    /// Passes a client's message to the handler that was installed; its failure closes nobody.
+    package func handle(_ text: Span<UInt8>, from id: ConnectionID) -> MessageHandling {
+        guard let connection = store[id] else { return .unknownConnection }
+        observer?(.handling(id, byteCount: text.count))
+        guard let messageHandler else { return .unhandled }
+        do {
+            return try messageHandler(connection, text) ? .handled : .unhandled
+        } catch {
+            observer?(.handlerFailed(id))
+            return .failed
+        }
+    }
+
+    // MARK: Statistics
+
+    /// A client's message came in.
+    package func received(byteCount: Int) {
+        counters[.messagesReceived] += 1
+        counters[.bytesReceived] += byteCount
+    }
+
+    /// What this shard's manager knows of itself; the totals agree with each other, because one store makes them all.
+    package func statistics(byUser: Bool) -> ManagerStatistics {
+        ManagerStatistics(
+            connections: store.count,
+            users: store.userCount,
+            threads: store.rooms.count(of: .thread),
+            jobs: store.rooms.count(of: .job),
+            counters: counters,
+            connectionsByUser: byUser ? store.countsByUser : nil
+        )
+    }
+
+    /// What the indexes disagree about: nothing, ever.
+    ///
+    /// For tests.
+    package var inconsistencies: [String] { store.inconsistencies }
+}

@@ -1,0 +1,30 @@
+/// One connection, as `GET /v1/connections/{id}` shows it.
+package struct ConnectionSummary: Equatable, Sendable {
+    package var id: ConnectionID
+    package var user: String
+    package var shard: Int
+    /// UTC, in milliseconds since 1970, as all times here.
+    package var connectedAt: Int64
+    /// When something was received last.
+    package var lastSeenAt: Int64
+    /// When the token ends; nil: never.
+    package var expiresAt: Int64?
+    package var thread: String?
+    package var threads: [String] = []
+    package var jobs: [String] = []
+    /// The text of a JSON object.
+    package var metadata: String?
+    package var origin: ClientOrigin?
+    package var queuedMessages = 0
+    package var queuedBytes = 0
+    /// Of the last ping, in microseconds; nil before the first pong.
+    package var roundTrip: Int?
+
+    package init(id: ConnectionID, user: String, shard: Int, connectedAt: Int64, lastSeenAt: Int64) {
+        self.id = id
+        self.user = user
+        self.shard = shard
+        self.connectedAt = connectedAt
+        self.lastSeenAt = lastSeenAt
+    }
+}

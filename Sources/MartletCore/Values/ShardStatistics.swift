@@ -1,0 +1,50 @@
+/// What a worker reports of itself, and what the supervisor adds.
+package struct ShardStatistics: Equatable, Sendable {
+    package var shard = 0
+    package var pid: Int32 = 0
+    package var generation: UInt32 = 0
+    package var state = ShardState.starting
+    package var connections = 0
+    package var users = 0
+    /// Rooms with members on this shard; one whose members live on several shards is counted by each.
+    package var threads = 0
+    package var jobs = 0
+    package var counters = Counters()
+    /// Connections that speak HTTP now: backends, and clients before their upgrade.
+    package var httpConnections = 0
+    /// Bytes that wait in the queues of connections.
+    package var queueBytes = 0
+    /// Slots of the arena that are in use, open or closing.
+    package var slotsInUse = 0
+    package var residentBytes = 0
+    package var cpuNanoseconds: UInt64 = 0
+    /// Bytes of the shard's memory that hold frames, identities and what came in part.
+    package var arenaBytes = 0
+    /// Descriptors that its worker has open, a few seconds ago, and may have at most.
+    package var openDescriptors = 0
+    package var descriptorLimit = 0
+    package var restarts = 0
+    /// Why the last worker of this shard ended.
+    package var lastEnd: String?
+    /// What the next one made of its connections; nil until it has taken over.
+    package var lastRestart: Restart?
+    package var connectionsByUser: [ExactText: Int]?
+
+    package init() {}
+}
+
+/// How a shard came through the end of a worker.
+package struct Restart: Equatable, Sendable {
+    /// UTC, in milliseconds since 1970.
+    package var at: Int64
+    package var kept = 0
+    package var lost = 0
+    /// From the worker's end to the moment the next one served.
+    package var pauseMilliseconds = 0
+    /// Connections of which the kernel had moved bytes that the worker had not recorded when it ended.
+    package var unrecorded = 0
+
+    package init(at: Int64) {
+        self.at = at
+    }
+}

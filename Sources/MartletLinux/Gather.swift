@@ -1,0 +1,46 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// Pieces of memory that leave in one write (sendmsg(2)), without being copied together first.
+@safe
+package struct Gather: ~Copyable {
+    /// The most pieces that one write takes.
+    package static let capacity = 64
+
+    private let pieces = UnsafeMutableBufferPointer<iovec>.allocate(capacity: capacity)
+    /// Pieces that were appended since the last ``removeAll()``.
+    package private(set) var count = 0
+    /// Bytes in these pieces.
+    package private(set) var byteCount = 0
+
+    package init() {}
+
+    package var isFull: Bool { count == Self.capacity }
+
+    /// Adds a piece; the memory must stay as it is until the write.
+    @unsafe
+    package mutating func append(_ start: UnsafeRawPointer, _ length: Int) {
+        precondition(count < Self.capacity, "a gather list is full")
+        unsafe pieces[count] = iovec(iov_base: UnsafeMutableRawPointer(mutating: start), iov_len: length)
+        count += 1
+        byteCount += length
+    }
+
+    package mutating func removeAll() {
+        count = 0
+        byteCount = 0
+    }
+
+    /// Writes what was appended, as far as the socket takes it.
+    package func send(to socket: Int32) -> StreamOutcome {
+        var message = unsafe msghdr()
+        unsafe message.msg_iov = pieces.baseAddress
+        unsafe message.msg_iovlen = count
+        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+        return StreamSocket.outcome(ofWrite: unsafe sendmsg(socket, &message, flags), "sendmsg")
+    }
+
+    deinit {
+        unsafe pieces.deallocate()
+    }
+}

@@ -1,0 +1,17 @@
+internal import Glibc
+
+/// How a process ended.
+package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
+    case exited(code: Int32)
+    case killed(signal: Int32)
+    /// It was no child of ours, so that only its parent knows how.
+    case unknown
+
+    package var description: String {
+        switch self {
+        case .exited(let code): "exit \(code)"
+        case .killed(let signal): "signal \(signal)"
+        case .unknown: "unknown"
+        }
+    }
+}

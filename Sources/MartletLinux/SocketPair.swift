@@ -1,0 +1,31 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// The two ends of a connected pair of Unix sockets, both non-blocking and close-on-exec.
+package struct SocketPair: ~Copyable {
+    package enum Kind: Sendable {
+        /// A byte stream, for words.
+        case stream
+        /// Messages that keep their borders and their descriptors (SOCK_SEQPACKET).
+        case packets
+    }
+
+    private let first: OwnedDescriptor
+    private let second: OwnedDescriptor
+
+    package init(_ kind: Kind) throws(SystemCallError) {
+        let type = kind == .stream ? SOCK_STREAM : SOCK_SEQPACKET
+        var numbers: (Int32, Int32) = (-1, -1)
+        let result = unsafe withUnsafeMutableBytes(of: &numbers) { bytes in
+            unsafe martlet_socket_pair(Int32(type.rawValue), bytes.assumingMemoryBound(to: Int32.self).baseAddress)
+        }
+        guard result == 0 else { throw .last("socketpair") }
+        first = OwnedDescriptor(owning: numbers.0)
+        second = OwnedDescriptor(owning: numbers.1)
+    }
+
+    /// Hands both ends out; the pair is gone.
+    package consuming func split() -> (Int32, Int32) {
+        (first.release(), second.release())
+    }
+}

@@ -1,0 +1,13 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// The terminal that standard output is.
+package enum Terminal {
+    /// Columns and rows; nil where it is no terminal.
+    package static var size: (columns: Int, rows: Int)? {
+        var columns: Int32 = 0
+        var rows: Int32 = 0
+        guard unsafe martlet_terminal_size(1, &columns, &rows) == 0, columns > 0 else { return nil }
+        return (Int(columns), Int(rows))
+    }
+}

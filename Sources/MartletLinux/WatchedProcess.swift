@@ -1,0 +1,22 @@
+internal import CMartletLinux
+internal import Glibc
+
+/// A child of ours that somebody else has made (clone(2), CLONE_PARENT): to be collected when it ends.
+package final class WatchedProcess {
+    package let pid: Int32
+    private let descriptor: OwnedDescriptor
+
+    /// Nil where there is no such process.
+    package init?(pid: Int32) {
+        let handle = martlet_pidfd_open(pid)
+        guard handle >= 0 else { return nil }
+        self.pid = pid
+        descriptor = OwnedDescriptor(owning: handle)
+    }
+
+    /// Readable once the process has ended; register it with an ``EventLoop``.
+    package var handle: Int32 { descriptor.number }
+
+    /// Collects the process if it has ended.
+    package func reap() { waitpid(pid, nil, WNOHANG) }
+}

@@ -1,0 +1,26 @@
+internal import ArgumentParser
+internal import MartletCore
+
+struct Connect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Opens connections and holds them: handshakes a second, CPU and memory for each."
+    )
+
+    @OptionGroup var options: LoadOptions
+
+    @Option(name: .shortAndLong, help: "Connections.")
+    var connections = 1000
+
+    @Option(help: "Users that they belong to.")
+    var users = 1000
+
+    @Option(help: "Handshakes under way at once.")
+    var concurrency = 64
+
+    @Option(help: "Seconds to hold the connections.")
+    var hold = 0
+
+    func run() throws {
+        try Measurement(options).run { try ConnectRun(self, $0).run() }
+    }
+}

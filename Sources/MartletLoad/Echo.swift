@@ -1,0 +1,23 @@
+internal import ArgumentParser
+internal import MartletCore
+
+struct Echo: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Sends numbered messages over each connection and waits for them to come back (/echo of --dev)."
+    )
+
+    @OptionGroup var options: LoadOptions
+
+    @Option(name: .shortAndLong, help: "Connections.")
+    var connections = 100
+
+    @Option(name: .shortAndLong, help: "Messages for each connection.")
+    var messages = 100
+
+    @Option(name: .shortAndLong, help: "Bytes of a message.")
+    var size = 128
+
+    func run() throws {
+        try Measurement(options).run { try EchoRun(self, $0).run() }
+    }
+}

@@ -1,0 +1,11 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletSystemd
+internal import MartletWire
+
+/// What a stored descriptor is: the first part of its name.
+enum StoredKind: String {
+    case process, tether, post, keeper, arena, board
+
+    func name(_ identity: UInt64) -> String { "\(rawValue)-\(identity)" }
+}

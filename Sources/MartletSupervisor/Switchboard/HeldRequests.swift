@@ -1,0 +1,47 @@
+internal import MartletCore
+internal import MartletWire
+
+/// What is asked of shards while there are none to ask: kept in order, within a bound, and not for ever.
+struct HeldRequests {
+    private let capacity: Int
+    private let patience: UInt64
+    private var waiting: [(header: PeerHeader, payload: [UInt8], deadline: UInt64)] = []
+    private var byteCount = 0
+
+    /// * `capacity`: the most bytes that are kept.
+    /// * `patience`: how long, in nanoseconds.
+    init(capacity: Int, patience: UInt64) {
+        self.capacity = capacity
+        self.patience = patience
+    }
+
+    var nextDeadline: UInt64? { waiting.first?.deadline }
+
+    /// What is still to be asked, in order.
+    var requests: [(header: PeerHeader, payload: [UInt8])] { waiting.map { ($0.header, $0.payload) } }
+
+    /// Keeps a request; false where there is no room.
+    mutating func add(_ header: PeerHeader, _ payload: [UInt8], now: UInt64) -> Bool {
+        guard byteCount <= capacity else { return false }
+        byteCount += PeerHeader.length + payload.count
+        waiting.append((header, payload, now + patience))
+        return true
+    }
+
+    /// Takes out what one process has asked; it must be told.
+    mutating func removeAll(from source: UInt16) -> [PendingRequests.Key] {
+        let keys = waiting.filter { $0.header.source == source }.map {
+            PendingRequests.Key(source: source, correlation: $0.header.correlation)
+        }
+        waiting.removeAll { $0.header.source == source }
+        return keys
+    }
+
+    /// Takes out what has waited too long; whoever asked must be told.
+    mutating func expire(now: UInt64) -> [PendingRequests.Key] {
+        let due = waiting.prefix { $0.deadline <= now }
+        byteCount -= due.reduce(0) { $0 + PeerHeader.length + $1.payload.count }
+        waiting.removeFirst(due.count)
+        return due.map { PendingRequests.Key(source: $0.header.source, correlation: $0.header.correlation) }
+    }
+}

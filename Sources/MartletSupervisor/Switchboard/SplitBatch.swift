@@ -1,0 +1,53 @@
+internal import MartletCore
+internal import MartletWire
+
+/// A batch for one shard whose users are several shards' now: the parcels, and the answers in their old order.
+final class SplitBatch {
+    struct Parcel {
+        var bytes: [UInt8] = []
+        /// Which publishes of the whole these are.
+        var numbers: [Int] = []
+    }
+
+    private var parcels: [Int: Parcel] = [:]
+    private var replies: [CommandReply?] = []
+    private var missing = 0
+    private let onReplies: ([CommandReply]) -> Void
+
+    /// `onReplies`: told once, when every publish is answered.
+    init(_ onReplies: @escaping ([CommandReply]) -> Void) {
+        self.onReplies = onReplies
+    }
+
+    func add(_ request: Request, _ text: Span<UInt8>, to shard: Int) {
+        var parcel = parcels.removeValue(forKey: shard) ?? Parcel()
+        BatchCoding.append(request, text: text, to: &parcel.bytes)
+        parcel.numbers.append(replies.count)
+        parcels[shard] = parcel
+        replies.append(nil)
+        missing += 1
+    }
+
+    /// A publish that belongs to no one shard.
+    func addFailure() { replies.append(.failed(.malformed)) }
+
+    /// What is to be sent; a batch without any is answered at once.
+    func takeParcels() -> [Int: Parcel] {
+        if missing == 0 { onReplies(replies.compactMap { $0 }) }
+        defer { parcels = [:] }
+        return parcels
+    }
+
+    /// One shard has answered its part.
+    func answered(_ numbers: [Int], _ reply: CommandReply) {
+        for (index, number) in numbers.enumerated() {
+            if case .batch(let list) = reply, list.count == numbers.count {
+                replies[number] = list[index]
+            } else {
+                replies[number] = reply
+            }
+        }
+        missing -= numbers.count
+        if missing == 0 { onReplies(replies.compactMap { $0 }) }
+    }
+}

@@ -1,0 +1,45 @@
+package import MartletCore
+
+/// Frames that a server sends: not masked, not fragmented.
+package enum FrameEncoder {
+    /// Bytes of the head before a payload of this length.
+    package static func headLength(payloadLength: Int) -> Int {
+        payloadLength < 126 ? 2 : payloadLength < 65536 ? 4 : 10
+    }
+
+    /// Writes the head; the payload goes behind it.
+    package static func writeHead(
+        _ opcode: Opcode,
+        isCompressed: Bool = false,
+        payloadLength: Int,
+        to target: UnsafeMutableRawBufferPointer
+    ) {
+        unsafe target[0] = 0x80 | (isCompressed ? 0x40 : 0) | opcode.rawValue
+        switch payloadLength {
+        case ..<126:
+            unsafe target[1] = UInt8(payloadLength)
+        case ..<65536:
+            unsafe target[1] = 126
+            unsafe target[2] = UInt8(truncatingIfNeeded: payloadLength >> 8)
+            unsafe target[3] = UInt8(truncatingIfNeeded: payloadLength)
+        default:
+            unsafe target[1] = 127
+            for index in 0..<8 {
+                unsafe target[2 + index] = UInt8(truncatingIfNeeded: payloadLength >> (56 - 8 * index))
+            }
+        }
+    }
+
+    /// A whole close frame, as it is sent.
+    package static func closeFrame(_ reason: CloseReason) -> [UInt8] {
+        let payload = closePayload(code: reason.code, reason: reason.advice)
+        return [0x80 | Opcode.close.rawValue, UInt8(payload.count)] + payload
+    }
+
+    /// The payload of a close frame; the advice is cut to what fits.
+    package static func closePayload(code: UInt16, reason: String) -> [UInt8] {
+        var text = Array(reason.utf8.prefix(123))
+        while !text.isEmpty, String(validating: text, as: UTF8.self) == nil { text.removeLast() }
+        return [UInt8(code >> 8), UInt8(code & 0xFF)] + text
+    }
+}

@@ -1,0 +1,71 @@
+/// A refusal: a status, a stable code for programs, and a sentence for people (RFC 9457).
+package struct HTTPProblem: Error, Equatable, Sendable {
+    package let status: Int
+    package let code: String
+    package let detail: String
+    /// Further members of the body: numbers only.
+    package var members: [Member] = []
+    package var fields: [HTTPRequest.Field] = []
+    /// The connection cannot be used any more: what follows on it cannot be told apart.
+    package var closes = false
+
+    package struct Member: Equatable, Sendable {
+        package let name: String
+        package let value: Int
+    }
+
+    package init(_ status: Int, _ code: String, _ detail: String) {
+        self.status = status
+        self.code = code
+        self.detail = detail
+    }
+
+    package static func badRequest(_ detail: String) -> HTTPProblem { HTTPProblem(400, "malformed", detail) }
+
+    package static let headTooLarge = HTTPProblem(431, "head_too_large", "the request's head is larger than 16 KiB")
+
+    package static func tooManyFields(limit: Int) -> HTTPProblem {
+        HTTPProblem(431, "too_many_fields", "the request has more than \(limit) header fields")
+    }
+
+    package static let notFound = HTTPProblem(404, "not_found", "nothing is served under this path")
+
+    package static func methodNotAllowed(_ allowed: String) -> HTTPProblem {
+        HTTPProblem(405, "method_not_allowed", "use \(allowed)").with("Allow", allowed)
+    }
+
+    package static func bodyTooLarge(limit: Int) -> HTTPProblem {
+        var problem = HTTPProblem(413, "body_too_large", "the body may have \(limit) bytes")
+        problem.members = [.init(name: "limit", value: limit)]
+        problem.closes = true
+        return problem
+    }
+
+    /// The same problem with a header field.
+    package func with(_ name: String, _ value: String) -> HTTPProblem {
+        var problem = self
+        problem.fields.append(.init(name: name, value: value))
+        return problem
+    }
+
+    /// The body of the response: one JSON object.
+    package var json: [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("type", "about:blank")
+        json.member("title", HTTPResponse.phrase(status))
+        json.member("status", status)
+        json.member("code", code)
+        json.member("detail", detail)
+        for member in members { json.member(member.name, member.value) }
+        json.endObject()
+        return json.bytes
+    }
+
+    package var response: HTTPResponse {
+        var response = HTTPResponse(status, fields: [("Content-Type", "application/problem+json")], body: json)
+        for field in fields { response.fields.append((field.name, field.value)) }
+        response.closes = closes
+        return response
+    }
+}

@@ -1,0 +1,31 @@
+internal import MartletCore
+
+/// What a worker that takes over found, or made of it.
+package struct Adoption: Equatable, Sendable {
+    /// Connections that go on.
+    package var kept = 0
+    /// Connections that cannot: their slots make no sense, or their sockets are gone.
+    package var lost = 0
+    /// Connections of which the kernel had moved bytes that were not recorded.
+    package var unrecorded = 0
+    /// Why nothing can be taken over; nil: it can.
+    package var problem: String?
+
+    package init() {}
+
+    package init(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) {
+        var reader = ByteReader(bytes, in: range)
+        kept = Int(try reader.integer(UInt32.self))
+        lost = Int(try reader.integer(UInt32.self))
+        unrecorded = Int(try reader.integer(UInt32.self))
+        problem = try reader.optionalText()
+        try reader.finish()
+    }
+
+    package var bytes: [UInt8] {
+        var writer = ByteWriter()
+        for number in [kept, lost, unrecorded] { writer.put(UInt32(clamping: number)) }
+        writer.put(problem)
+        return writer.bytes
+    }
+}

@@ -1,0 +1,71 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// What a worker takes over from the one before it: slots of the arena, and the sockets that belong to them.
+///
+/// Collecting changes nothing, neither in the arena nor at the sockets, so that it can be given up at any time before the
+/// supervisor commits.
+final class Inheritance {
+    private let arena: Arena
+    private let estate: Estate
+    private let limit: Int
+    /// By slot: the socket, and where its streams stand.
+    private(set) var sockets: [Int: (descriptor: Int32, positions: StreamPositions)] = [:]
+    /// Slots whose connections were over before anybody took them.
+    private(set) var over: Set<Int> = []
+    /// Slots to whose clients nothing is on its way: all that was written is recorded, and nothing waits.
+    private(set) var quiet: Set<Int> = []
+    /// Sockets that belong to no slot: backends', and clients' whose upgrade was not answered.
+    private(set) var strangers: [Int32] = []
+
+    /// `limit`: the most descriptors that this process may have.
+    init(arena: Arena, limit: Int) {
+        self.arena = arena
+        self.limit = limit
+        estate = Estate(owning: BirthContract.Descriptor.estate)
+    }
+
+    /// Takes the sockets, and ties them to slots.
+    func collect() -> Adoption {
+        var found = Adoption()
+        do {
+            let received = try receiveAll()
+            var byCookie: [UInt64: Int32] = [:]
+            for descriptor in received { byCookie[StreamSocket.cookie(descriptor)] = descriptor }
+            for occupied in arena.occupied {
+                guard let descriptor = byCookie.removeValue(forKey: occupied.cookie),
+                    let stream = KernelStream(of: descriptor)
+                else {
+                    found.lost += 1
+                    continue
+                }
+                if stream.isOver { over.insert(occupied.slot) }
+                let positions = StreamPositions(written: stream.written, read: stream.read)
+                sockets[occupied.slot] = (descriptor, positions)
+                if arena.isQuiet(occupied.slot, positions) { quiet.insert(occupied.slot) }
+                if (try? arena.check(occupied.slot, positions)) != nil {
+                    found.kept += 1
+                } else if !stream.isOver {
+                    found.lost += 1
+                }
+            }
+            strangers = Array(byCookie.values)
+        } catch {
+            found.problem = "\(error)"
+        }
+        return found
+    }
+
+    private func receiveAll() throws -> [Int32] {
+        let keeper = KeeperReader(estate: estate)
+        let count = try keeper.count()
+        let room = limit - CurrentProcess.openDescriptors - KeeperReader.reserve
+        guard count <= room else { throw TakeOverProblem("\(count) sockets, and room for \(room) descriptors") }
+        CurrentProcess.reserveDescriptors(CurrentProcess.openDescriptors + count)
+        var received: [Int32] = []
+        received.reserveCapacity(count)
+        try keeper.sockets { received += $0 }
+        return received
+    }
+}

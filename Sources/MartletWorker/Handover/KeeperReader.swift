@@ -1,0 +1,52 @@
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+/// Asks a keeper for what it holds.
+struct KeeperReader {
+    /// Descriptors that this process needs beside its clients'.
+    static let reserve = 64
+    /// How long the keeper may take for its next word, in milliseconds.
+    private static let patience: Int32 = 5000
+
+    let estate: Estate
+
+    /// How many sockets there are at most.
+    ///
+    /// What an heir before us had asked for and not taken comes first.
+    func count() throws -> Int {
+        guard estate.askCount() else { throw TakeOverProblem("the keeper cannot be asked") }
+        while true {
+            switch try next() {
+            case .count(let count): return count
+            case .sockets(let descriptors): descriptors.forEach(closeDescriptor)
+            case .born, .end: continue
+            case nil: throw TakeOverProblem("the keeper does not answer")
+            }
+        }
+    }
+
+    /// Hands over all sockets, some at a time; whoever takes them owns them.
+    func sockets(_ take: ([Int32]) -> Void) throws {
+        guard estate.askSockets() else { throw TakeOverProblem("the keeper cannot be asked") }
+        var received = 0
+        while true {
+            switch try next() {
+            case .sockets(let descriptors):
+                received += descriptors.count
+                take(descriptors)
+            case .end(let sent):
+                guard sent == received else { throw TakeOverProblem("\(received) of \(sent) sockets came") }
+                return
+            case .born, .count: continue
+            case nil: throw TakeOverProblem("the keeper does not answer")
+            }
+        }
+    }
+
+    private func next() throws -> Estate.Word? {
+        let word = try estate.wait(milliseconds: Self.patience)
+        if estate.lost { throw TakeOverProblem("the descriptor table is full") }
+        return word
+    }
+}

@@ -1,0 +1,9 @@
+internal import MartletCore
+internal import MartletLinux
+
+/// Why nothing can be taken over.
+struct TakeOverProblem: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
