@@ -15,7 +15,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 DESTDIR ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-# Installs those packages of Debian that are missing.
+# Installs the Debian packages that are missing.
 define needs
 missing=; for package in $(1); do \
   dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
@@ -36,28 +36,28 @@ run: build ## Build, then serve in development mode: demo page on http://127.0.0
 test: deps $(CLIENTS) ## Build and run every test
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --no-parallel $(TEST_FLAGS)
 
-test-tsan: deps $(CLIENTS) ## The tests once more under ThreadSanitizer (minutes)
+test-tsan: deps $(CLIENTS) ## Run the tests again under ThreadSanitizer (takes minutes)
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=thread swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
 
-test-asan: deps $(CLIENTS) ## The tests once more under AddressSanitizer (minutes)
+test-asan: deps $(CLIENTS) ## Run the tests again under AddressSanitizer (takes minutes)
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=address ASAN_OPTIONS=detect_leaks=0 \
 	  swift test --sanitize=address --no-parallel --scratch-path $(BUILD)/asan $(TEST_FLAGS)
 
 # How long each target of the fuzzer runs.
 FUZZ_SECONDS ?= 60
 
-fuzz: deps ## Look for bytes that break what reads them, FUZZ_SECONDS each (60), from the corpus on (some 15 minutes)
+fuzz: deps ## Fuzz every parser for FUZZ_SECONDS (60) each, starting from the corpus (about 15 minutes)
 	swift build -c release --product martlet-fuzz --sanitize fuzzer --sanitize address --scratch-path $(BUILD)/fuzz -Xswiftc -DFUZZING
 	Tests/Fuzzing/run $(FUZZ_SECONDS)
 
-deps: ## Check the toolchain, install the libraries of Debian that are missing
+deps: ## Check the toolchain, and install missing Debian libraries
 	@command -v swift >/dev/null || { echo "Martlet needs a Swift 6.3 toolchain: https://www.swift.org/install/linux/"; exit 1; }
 	@swift --version 2>/dev/null | grep -qE 'Swift version (6\.([3-9]|[1-9][0-9])|[7-9]|[1-9][0-9])' || \
 	  { echo "Martlet needs Swift 6.3 or later, this is: $$(swift --version 2>/dev/null | head -1)"; \
 	    echo "Get it from https://www.swift.org/install/linux/"; exit 1; }
 	@$(call needs,libsystemd-dev zlib1g-dev pkg-config python3 python3-venv curl)
 
-# WebSocket clients and other libraries that are not ours, for the end-to-end tests.
+# Third-party WebSocket clients and other libraries, for the end-to-end tests.
 $(CLIENTS): Tests/Support/Clients/requirements.txt
 	python3 -m venv $(BUILD)/clients
 	$(BUILD)/clients/bin/pip install -q -r $<
@@ -72,24 +72,24 @@ lint: ## Check formatting and style
 format: ## Format the sources in place
 	swift format --in-place --recursive Sources Tests Package.swift
 
-bench: build ## Measure, beside a C loop of send(2), on this machine
+bench: build ## Run the benchmarks on this machine, next to a C loop of send(2)
 	Tests/Benchmarks/run
 
-continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (some 15 minutes)
+continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (about 15 minutes)
 	Tests/Continuity/run
 
-autobahn: build ## The 517 cases of Autobahn|Testsuite (needs Python 2.7; some 10 minutes)
+autobahn: build ## Run the 517 cases of Autobahn|Testsuite (needs Python 2.7; about 10 minutes)
 	Tests/Autobahn/run
 
 # How long the soak runs, in seconds.
 SOAK_SECONDS ?= 7200
 
-soak: build $(CLIENTS) ## Twice the load that fits, through all that happens to a service, for two hours: nothing grows
+soak: build $(CLIENTS) ## Run for two hours at twice the load that fits, through everything that happens to a service: nothing may grow
 	$(PYTHON) Tests/Soak/run --seconds $(SOAK_SECONDS)
 
-prove: test lint test-asan test-tsan fuzz autobahn continuity test-deb bench soak ## Everything that proves something (five hours)
+prove: test lint test-asan test-tsan fuzz autobahn continuity test-deb bench soak ## Run all tests and checks (five hours)
 
-install: ## Install what is in $(BIN) below $(DESTDIR)$(PREFIX); a configuration that is there stays
+install: ## Install the contents of $(BIN) under $(DESTDIR)$(PREFIX); an existing configuration is kept
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martletd $(BIN)/martlet-worker
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/martletctl $(BIN)/martlet-load
 	ln -sf ../libexec/martlet/martletd $(DESTDIR)$(PREFIX)/bin/martletd
@@ -113,26 +113,26 @@ deb: build deb-deps ## Build a Debian package into .build/deb
 deb-deps: deps
 	@$(call needs,dpkg-dev debhelper lintian mmdebstrap)
 
-test-deb: deb $(CLIENTS) ## Install, use, upgrade and remove the package in a small Debian under a real systemd (minutes)
+test-deb: deb $(CLIENTS) ## Install, use, upgrade and remove the package in a small Debian under a real systemd (takes minutes)
 	BIN=$(BUILD)/release DEB=$(BUILD)/deb/next PACKAGE_VERSION=$$(dpkg-parsechangelog -S Version)+next debian/rules clean binary
 	Tests/Package/run
 
-# The commit, or the tag, whose package is upgraded from.
+# The commit or tag whose package the upgrade starts from.
 FROM ?=
 FROM_SOURCE = $(BUILD)/from/source
 
 .PHONY: need-from
 need-from:
-	@test -n "$(FROM)" || { echo "Say from where: make test-upgrade FROM=COMMIT"; exit 2; }
+	@test -n "$(FROM)" || { echo "Say which commit to upgrade from: make test-upgrade FROM=COMMIT"; exit 2; }
 
-test-upgrade: need-from deb $(CLIENTS) ## The same, from the package of another commit and back: make test-upgrade FROM=COMMIT (builds that one, too)
+test-upgrade: need-from deb $(CLIENTS) ## The same, upgrading from another commit's package and back: make test-upgrade FROM=COMMIT (builds that package, too)
 	rm -rf $(BUILD)/from && git clone -q . $(FROM_SOURCE) && git -C $(FROM_SOURCE) checkout -q $(FROM)
 	$(MAKE) -C $(FROM_SOURCE) deb
 	cp $(FROM_SOURCE)/.build/deb/martlet_*.deb $(BUILD)/from/
 	BIN=$(BUILD)/release DEB=$(BUILD)/from/next PACKAGE_VERSION=$$(dpkg-parsechangelog -S Version)+next debian/rules clean binary
 	Tests/Package/run $(BUILD)/from
 
-print-docs: ## Make config/martlet.yaml and docs/configuration.md again, from the code
+print-docs: ## Regenerate config/martlet.yaml and docs/configuration.md from the code
 	swift build --product martletd
 	$(BUILD)/debug/martletd print-config > config/martlet.yaml
 	$(BUILD)/debug/martletd print-config --markdown > docs/configuration.md

@@ -4,8 +4,8 @@
     python3 examples/backend.py
     open http://127.0.0.1:9000/?user=alice
 
-Python's standard library is all it needs. Against a server that is not in development, set MARTLET_API_KEY (a line of
-auth.api_keys_file) and MARTLET_SECRET (the contents of auth.hmac_secret_file), and let the page connect:
+It needs only Python's standard library. With a server that is not in development mode, set MARTLET_API_KEY (a line of
+auth.api_keys_file) and MARTLET_SECRET (the contents of auth.hmac_secret_file), and allow the page to connect:
 client.allowed_origins: ["http://127.0.0.1:9000"].
 """
 import base64, hashlib, hmac, http.client, http.server, json, os, threading, time, urllib.parse, uuid
@@ -16,7 +16,7 @@ SECRET = os.environ.get("MARTLET_SECRET", "").strip()
 
 
 def token(user, thread, seconds=600):
-    """A JWT (HS256) that lets this user connect, and be in this thread; any JWT library does the same."""
+    """A JWT (HS256) that lets this user connect, and puts them in this thread; any JWT library can make one."""
     part = lambda value: base64.urlsafe_b64encode(value).rstrip(b"=")
     claims = {"sub": user, "threads": [thread], "exp": int(time.time()) + seconds}
     signed = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
@@ -24,7 +24,7 @@ def token(user, thread, seconds=600):
 
 
 def publish(path, event, data):
-    """Sends an event; returns how many connections took it. Safe to repeat: the key makes the second time harmless."""
+    """Sends an event; returns how many connections accepted it. Safe to repeat: with the key, it is delivered only once."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
     if KEY: headers["Authorization"] = "Bearer " + KEY
     for attempt in range(5):
@@ -53,7 +53,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         user = dict(urllib.parse.parse_qsl(url.query)).get("user", "alice")
         thread = "thread-of-" + user
-        if url.path == "/session":  # a real site looks at its own login here
+        if url.path == "/session":  # a real site checks its own login here
             body = json.dumps({"token": token(user, thread) if SECRET else None, "thread": thread}).encode()
         elif url.path == "/work":
             threading.Thread(target=work, args=(thread,)).start()

@@ -33,7 +33,7 @@ extension ConfigurationReading {
                     problems.append(ConfigurationError(key: key, why: why))
                     continue
                 }
-                let why = "'\(text)' is no address: write 127.0.0.1:8000, [::1]:8000 or unix:/path"
+                let why = "'\(text)' is not an address: write 127.0.0.1:8000, [::1]:8000 or unix:/path"
                 problems.append(ConfigurationError(key: key, why: why))
                 continue
             }
@@ -41,7 +41,7 @@ extension ConfigurationReading {
                 problems.append(ConfigurationError(key: key, why: "'\(text)': \(why)"))
             }
             if let other = listened.first(where: { $0.address.overlaps(address) }) {
-                problems.append(ConfigurationError(key: key, why: "'\(text)' is that of \(other.key)"))
+                problems.append(ConfigurationError(key: key, why: "'\(text)' is used by \(other.key)"))
             }
             listened.append((key, address))
         }
@@ -56,10 +56,10 @@ extension ConfigurationReading {
         switch address {
         case .unix(let path):
             if key == "client.listen" { return Self.onlyTCP }
-            return path.utf8.count < 108 ? nil : "a path of a socket has less than 108 bytes"
+            return path.utf8.count < 108 ? nil : "the path of a socket must be shorter than 108 bytes"
         case .tcp:
             let isExposed = configuration.isDevelopment && !Self.isLoopback(address)
-            return isExposed ? "with --dev nobody is checked, so it serves loopback only" : nil
+            return isExposed ? "with --dev nobody is authenticated, so it serves loopback only" : nil
         }
     }
 
@@ -69,7 +69,7 @@ extension ConfigurationReading {
     /// Why nobody can listen somewhere.
     package static func words(_ error: SystemCallError) -> String {
         if error.isAddressInUse { return "\(error) (is another martletd running?)" }
-        return error.isExisting ? "\(error), and it is no socket: it stays as it is" : "\(error)"
+        return error.isExisting ? "\(error), and it is not a socket, so it is left alone" : "\(error)"
     }
 
     private static func isLoopback(_ address: ListenAddress) -> Bool {
@@ -90,7 +90,7 @@ extension ConfigurationReading {
                 try Listener.check(address)
             } catch {
                 if error.isNotFound, address == .unix(path: ControlAddress.service) {
-                    warnings.append("\(key): \(error): without a service manager that makes it, name another place")
+                    warnings.append("\(key): \(error): unless a service manager creates it, choose another place")
                 } else {
                     problems.append(located(ConfigurationError(key: key, why: Self.words(error))))
                 }

@@ -24,7 +24,7 @@ package struct ConfigurationKey: Sendable {
         ConfigurationKey(
             name: "workers",
             shape: .text,
-            help: "Worker processes: auto is one per CPU that the service may use.",
+            help: "The number of worker processes; auto: one per CPU that the service may use.",
             get: { .text($0.workers.map(String.init) ?? "auto") },
             set: { configuration, value throws(ConfigurationError) in
                 configuration.workers = value.text == "auto" ? nil : try number(value.text, "workers")
@@ -36,16 +36,20 @@ package struct ConfigurationKey: Sendable {
     private static let client: [ConfigurationKey] = [
         text("client.listen", "Where browsers connect.", \.client.listen),
         text("client.path", "The path of the WebSocket.", \.client.path),
-        size("client.max_message_bytes", "The largest message of a client; beyond: 1009.", \.client.maxMessageBytes),
+        size(
+            "client.max_message_bytes",
+            "The largest message that a client may send; a larger one closes the connection (1009).",
+            \.client.maxMessageBytes
+        ),
         list(
             "client.allowed_origins",
-            "Pages that may connect: https://a.com, https://*.a.com, an app's origin, null, * (any). Empty: of the same host.",
+            "Pages that may connect: https://a.com, https://*.a.com, an app's origin, null, * (any). Empty: only the same host.",
             \.client.allowedOrigins
         ),
-        flag("client.compression", "Agree on permessage-deflate with clients that offer it.", \.client.compression),
+        flag("client.compression", "Use permessage-deflate with clients that offer it.", \.client.compression),
         size(
             "client.compression_min_bytes",
-            "Messages below that are sent as they are.",
+            "Messages smaller than this are sent uncompressed.",
             \.client.compressionMinBytes
         ),
         duration(
@@ -56,18 +60,22 @@ package struct ConfigurationKey: Sendable {
         duration("client.heartbeat_interval", "How often each connection is pinged.", \.client.heartbeatInterval),
         duration(
             "client.heartbeat_timeout",
-            "How long a client may be silent after a ping; beyond: 4408.",
+            "How long a client may be silent after a ping before it is closed (4408).",
             \.client.heartbeatTimeout
         ),
-        size("client.queue_bytes", "Memory that may wait for one slow reader; beyond: 4508.", \.client.queueBytes),
+        size(
+            "client.queue_bytes",
+            "How much may wait for a slow reader before it is closed (4508).",
+            \.client.queueBytes
+        ),
         flag(
             "client.token_in_query",
-            "Take a token from ?token= too, where logs of proxies see it.",
+            "Also accept a token in ?token=, where it appears in the logs of proxies.",
             \.client.tokenInQuery
         ),
         list(
             "client.trusted_proxies",
-            "Proxies whose X-Forwarded-For is believed: addresses and networks (10.0.0.0/8).",
+            "Proxies whose X-Forwarded-For is trusted: addresses and networks (10.0.0.0/8).",
             \.client.trustedProxies
         ),
     ]
@@ -79,7 +87,7 @@ package struct ConfigurationKey: Sendable {
             name: "api.unix_socket",
             shape: .text,
             help:
-                "Who needs no key on a Unix socket: whoever may open it (trusted), or root and api.allowed_uids (key).",
+                "Who needs no key on a Unix socket: anyone who can open it (trusted), or root and api.allowed_uids (key).",
             get: { .text($0.api.unixSocket.rawValue) },
             set: { configuration, value throws(ConfigurationError) in
                 configuration.api.unixSocket = try choice(value.text, "api.unix_socket")
@@ -88,13 +96,13 @@ package struct ConfigurationKey: Sendable {
         ConfigurationKey(
             name: "api.allowed_uids",
             shape: .list,
-            help: "With api.unix_socket: key, users, by number, who need none, besides root and the service's own.",
+            help: "With api.unix_socket: key, users (by number) who need none, besides root and the service's own.",
             get: { .list($0.api.allowedUIDs.map(String.init)) },
             set: { configuration, value throws(ConfigurationError) in
                 var uids: [UInt32] = []
                 for text in try list(value, "api.allowed_uids") {
                     guard let uid = UInt32(text) else {
-                        throw ConfigurationError(key: "api.allowed_uids", why: "'\(text)' is no user number")
+                        throw ConfigurationError(key: "api.allowed_uids", why: "'\(text)' is not a user number")
                     }
                     uids.append(uid)
                 }
@@ -103,7 +111,7 @@ package struct ConfigurationKey: Sendable {
         ),
         duration(
             "api.timeout",
-            "How long a backend may take to go on with a request, or with reading its answers.",
+            "How long a backend may pause while it sends a request or reads its answers.",
             \.api.timeout
         ),
     ]
@@ -111,7 +119,7 @@ package struct ConfigurationKey: Sendable {
     private static let metrics: [ConfigurationKey] = [
         optional(
             "metrics.listen",
-            "Where GET /metrics is served to anybody, and nothing else: an address, or unix:PATH.",
+            "Where GET /metrics, and nothing else, is served without a key: an address, or unix:PATH.",
             \.metrics.listen
         )
     ]
@@ -119,30 +127,30 @@ package struct ConfigurationKey: Sendable {
     private static let auth: [ConfigurationKey] = [
         optional(
             "auth.hmac_secret_file",
-            "The secret of HS256 (HS384, HS512): 32 bytes or more (48, 64). Or the credential hmac_secret.",
+            "The file with the secret for HS256 (HS384, HS512): 32 bytes or more (48, 64). Or the credential hmac_secret.",
             \.auth.hmacSecretFile
         ),
         optional(
             "auth.previous_hmac_secret_file",
-            "The secret before it, still accepted. Or the credential previous_hmac_secret.",
+            "The file with the previous secret, still accepted. Or the credential previous_hmac_secret.",
             \.auth.previousHMACSecretFile
         ),
         optional(
             "auth.jwks_file",
-            "Public keys (a JSON Web Key Set) for RS, PS, ES and EdDSA. Or the credential jwks.",
+            "The file with the public keys (a JSON Web Key Set) for RS, PS, ES and EdDSA. Or the credential jwks.",
             \.auth.jwksFile
         ),
         optional("auth.issuer", "What a token's iss must be; empty: anything.", \.auth.issuer),
         optional("auth.audience", "What a token's aud must name; empty: anything.", \.auth.audience),
-        duration("auth.leeway", "How far the clocks of token makers may differ.", \.auth.leeway),
+        duration("auth.leeway", "How far the clocks of token issuers may differ.", \.auth.leeway),
         optional(
             "auth.api_keys_file",
-            "Keys of backends, one a line. Or the credential api_keys.",
+            "The file with the keys of backends, one per line. Or the credential api_keys.",
             \.auth.apiKeysFile
         ),
         flag(
             "auth.any_room",
-            "Let clients join any thread and job, not only those that their token names.",
+            "Let clients join any thread or job, not only those that their token names.",
             \.auth.anyRoom
         ),
     ]
@@ -150,18 +158,18 @@ package struct ConfigurationKey: Sendable {
     private static let rooms: [ConfigurationKey] = [
         flag(
             "rooms.thread_reaches_user",
-            "A message to a thread in which nobody is goes to the user of that id.",
+            "A message to an empty thread goes to the user with the same id.",
             \.rooms.threadReachesUser
         )
     ]
 
     private static let limits: [ConfigurationKey] = [
-        number("limits.connections", "WebSockets of the whole node.", \.limits.connections),
-        number("limits.connections_per_user", "Of one user; 0: any number.", \.limits.connectionsPerUser),
+        number("limits.connections", "WebSockets on the whole node.", \.limits.connections),
+        number("limits.connections_per_user", "WebSockets of one user; 0: no limit.", \.limits.connectionsPerUser),
         ConfigurationKey(
             name: "limits.over_user_limit",
             shape: .text,
-            help: "One more of a user is refused (reject), or takes the oldest one's place (replace_oldest: 4409).",
+            help: "A connection over that limit is refused (reject), or replaces the oldest (replace_oldest: 4409).",
             get: { .text($0.limits.overUserLimit.rawValue) },
             set: { configuration, value throws(ConfigurationError) in
                 configuration.limits.overUserLimit = try choice(value.text, "limits.over_user_limit")
@@ -169,38 +177,38 @@ package struct ConfigurationKey: Sendable {
         ),
         number(
             "limits.connections_per_address",
-            "From one IPv4 address or one IPv6 /64 network; 0: any number.",
+            "WebSockets from one IPv4 address or one IPv6 /64 network; 0: no limit.",
             \.limits.connectionsPerAddress
         ),
         number(
             "limits.handshakes_per_second",
-            "Upgrades of the whole node, by clients with a good token; 0: any number.",
+            "Upgrades on the whole node by clients with a valid token; 0: no limit.",
             \.limits.handshakesPerSecond
         ),
         number(
             "limits.bad_tokens_per_second",
-            "Bad tokens from one address, at each worker; 0: any number. Proxies that are not named are not counted.",
+            "Bad tokens from one address, at each worker; 0: no limit. Proxies not in client.trusted_proxies do not count.",
             \.limits.badTokensPerSecond
         ),
         number(
             "limits.messages_per_second",
-            "Messages and pings of one client, one for each 32 KiB; 0: any number; beyond: an error frame, then 4429.",
+            "Messages and pings of one client, each 32 KiB counting as one; 0: no limit. Over it: an error, then 4429.",
             \.limits.messagesPerSecond
         ),
         number("limits.message_burst", "Messages that one client may send at once.", \.limits.messageBurst),
         number(
             "limits.http_connections",
-            "HTTP connections of a worker, on each kind of listener; beyond, the longest idle one is closed.",
+            "HTTP connections of a worker, on each kind of listener. Over it, the one that is idle longest is closed.",
             \.limits.httpConnections
         ),
         size(
             "limits.body_bytes",
-            "Bodies that a worker takes in at a time, in bytes; beyond: 503 overloaded.",
+            "How many bytes of bodies a worker receives at the same time. Over it: 503 overloaded.",
             \.limits.bodyBytes
         ),
         size(
             "limits.partial_message_bytes",
-            "Memory of a worker for unfinished messages over 16 KiB; beyond, the oldest one's client is closed (1013).",
+            "A worker's memory for unfinished messages over 16 KiB. Over it, the client with the oldest is closed (1013).",
             \.limits.partialMessageBytes
         ),
     ]
@@ -208,28 +216,28 @@ package struct ConfigurationKey: Sendable {
     private static let supervision: [ConfigurationKey] = [
         duration(
             "supervision.liveness_interval",
-            "How often a worker says that it lives.",
+            "How often a worker reports that it is alive.",
             \.supervision.livenessInterval
         ),
         duration(
             "supervision.liveness_timeout",
-            "After how long without a word a worker is replaced.",
+            "How long a worker may be silent before it is replaced.",
             \.supervision.livenessTimeout
         ),
         duration(
             "supervision.restart_backoff_min",
-            "The wait after a second failed start; it doubles.",
+            "The wait after the second failed start; it doubles with each further one.",
             \.supervision.restartBackoffMinimum
         ),
         duration("supervision.restart_backoff_max", "The longest such wait.", \.supervision.restartBackoffMaximum),
         duration(
             "supervision.handover_timeout",
-            "How long a worker may take to become ready, and all to stop.",
+            "How long a worker may take to become ready, and all workers may take to stop.",
             \.supervision.handoverTimeout
         ),
         size(
             "supervision.hold_bytes",
-            "What may wait for one worker before its senders get 503.",
+            "How much may wait for one worker before the senders get 503.",
             \.supervision.holdBytes
         ),
     ]
@@ -247,7 +255,7 @@ package struct ConfigurationKey: Sendable {
         ConfigurationKey(
             name: "log.format",
             shape: .text,
-            help: "journal, text, json; auto: the journal under systemd, text on a terminal, else json.",
+            help: "journal, text or json; auto: the journal under systemd, text on a terminal, otherwise json.",
             get: { .text($0.log.format.rawValue) },
             set: { configuration, value throws(ConfigurationError) in
                 configuration.log.format = try choice(value.text, "log.format")

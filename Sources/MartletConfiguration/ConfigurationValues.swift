@@ -12,7 +12,7 @@ extension ConfigurationKey {
     }
 
     static func number(_ text: String, _ key: String) throws(ConfigurationError) -> Int {
-        guard let number = Int(text) else { throw ConfigurationError(key: key, why: "'\(text)' is no whole number") }
+        guard let number = Int(text) else { throw ConfigurationError(key: key, why: "'\(text)' is not a whole number") }
         return number
     }
 
@@ -28,7 +28,7 @@ extension ConfigurationKey {
             default: break
             }
         }
-        throw ConfigurationError(key: key, why: "'\(text)' is no duration: write 250ms, 5s, 2m or 1h")
+        throw ConfigurationError(key: key, why: "'\(text)' is not a duration: write 250ms, 5s, 2m or 1h")
     }
 
     static func shown(_ duration: Duration) -> String {
@@ -42,7 +42,7 @@ extension ConfigurationKey {
     ) throws(ConfigurationError) -> Choice where Choice.RawValue == String {
         if let choice = Choice(rawValue: text) { return choice }
         let names = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-        throw ConfigurationError(key: key, why: "'\(text)' is none of \(names)")
+        throw ConfigurationError(key: key, why: "'\(text)' must be one of \(names)")
     }
 
     /// A list as it is in the file; in the environment one text, split at its commas, or a JSON array of texts.
@@ -58,7 +58,7 @@ extension ConfigurationKey {
         }
         let texts = members.compactMap { $0.string ?? $0.int.map(String.init) }
         guard texts.count == members.count else {
-            throw ConfigurationError(key: key, why: "is a JSON array of something else than texts and numbers")
+            throw ConfigurationError(key: key, why: "is a JSON array with something other than strings and numbers")
         }
         return texts
     }
@@ -71,7 +71,7 @@ extension ConfigurationKey {
             let (bytes, isTooMuch) = number.multipliedReportingOverflow(by: unit)
             if !isTooMuch { return bytes }
         }
-        throw ConfigurationError(key: key, why: "'\(text)' is no size: write 1048576, 1024KiB, 1MiB or 1GiB")
+        throw ConfigurationError(key: key, why: "'\(text)' is not a size: write 1048576, 1024KiB, 1MiB or 1GiB")
     }
 }
 

@@ -65,7 +65,7 @@ package struct SecretReading {
             throw ConfigurationError(
                 key: "auth.hmac_secret_file",
                 why: "is not set, nor is auth.jwks_file, so nobody could prove who they are. "
-                    + "Make one: openssl rand -base64 48 > FILE; for a try-out on this machine start with --dev"
+                    + "Create one: openssl rand -base64 48 > FILE; to try Martlet on this machine, start it with --dev"
             )
         }
     }
@@ -76,7 +76,7 @@ package struct SecretReading {
         throw ConfigurationError(
             key: "auth.api_keys_file",
             why: "is not set, and api.listen is on a network, so anyone could publish. "
-                + "Make one: openssl rand -hex 32 > FILE; or listen on unix:PATH"
+                + "Create one: openssl rand -hex 32 > FILE; or listen on unix:PATH"
         )
     }
 
@@ -101,7 +101,7 @@ package struct SecretReading {
             let keys = try JSONValue(bytes)["keys"]?.array ?? []
             if keys.isEmpty { throw JSONFailure(offset: 0, why: "there is no key in it: {\"keys\":[...]}") }
         } catch {
-            throw located(key, "is no JSON Web Key Set: \(error.why), at byte \(error.offset)")
+            throw located(key, "is not a JSON Web Key Set: \(error.why), at byte \(error.offset)")
         }
         return String(decoding: bytes, as: UTF8.self)
     }
@@ -114,7 +114,7 @@ package struct SecretReading {
             let text = Self.trimmed(line)
             if text.isEmpty || text.first == UInt8(ascii: "#") { continue }
             guard text.count >= Self.shortestAPIKey, text.count <= 4096, text.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
-            else { throw located(key, "a key has 16 to 4096 printable characters, without spaces") }
+            else { throw located(key, "a key must have 16 to 4096 printable characters, without spaces") }
             keys.append(text)
         }
         if keys.isEmpty { throw located(key, "there is no key in it") }

@@ -5,12 +5,12 @@ internal import MartletWire
 
 struct Connections: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Lists a user's connections, or every user with the number of theirs."
+        abstract: "Lists a user's connections, or all users with their number of connections."
     )
 
     @OptionGroup var options: ControlOptions
 
-    @Option(help: "Whose connections.")
+    @Option(help: "The user whose connections to list.")
     var user: String?
 
     func run() throws {

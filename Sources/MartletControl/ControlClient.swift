@@ -11,7 +11,7 @@ struct ControlClient: ~Copyable {
             do throws(JSONFailure) {
                 return try JSONValue(body)
             } catch {
-                throw .broken("the service sent something that is no JSON: \(error.why)")
+                throw .broken("the service sent something that is not JSON: \(error.why)")
             }
         }
 
@@ -86,7 +86,7 @@ struct ControlClient: ~Copyable {
         while true {
             if head == nil, let end = HTTPHeadParser.endOfHead(bytes, from: 0, searchedTo: 0) {
                 guard let parsed = try? HTTPHeadParser.response(bytes[..<end]) else {
-                    throw .broken("the service sent something that is no HTTP")
+                    throw .broken("the service sent something that is not HTTP")
                 }
                 head = (parsed.status, end, parsed.contentLength ?? 0)
             }

@@ -13,7 +13,7 @@ struct ControlOptions: ParsableArguments {
 
     func client(patience: ControlClient.Patience = .usual) throws(ControlFailure) -> ControlClient {
         let path = controlSocket ?? CurrentProcess.environment("MARTLET_CONTROL_SOCKET")
-        if path == "none" { throw .notRunning("a service with no control socket (none) cannot be asked") }
+        if path == "none" { throw .notRunning("a service without a control socket (none) cannot be reached") }
         return try ControlClient(path: path, patience: patience)
     }
 }

@@ -10,7 +10,7 @@ internal import MartletWire
 struct Martletctl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "martletctl",
-        abstract: "Looks into a running Martlet, and acts on it.",
+        abstract: "Inspects and controls a running Martlet.",
         version: Martlet.version,
         subcommands: [
             Status.self, Stats.self, Top.self, Connections.self, Send.self, Disconnect.self, Token.self,

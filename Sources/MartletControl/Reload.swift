@@ -6,7 +6,7 @@ internal import MartletWire
 struct Reload: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract:
-            "Reads the configuration again and replaces every worker; exit 1, and nothing changed, where it is bad."
+            "Reads the configuration again and replaces every worker; if it is invalid, nothing changes (exit 1)."
     )
 
     @OptionGroup var options: ControlOptions
@@ -14,6 +14,6 @@ struct Reload: ParsableCommand {
     func run() throws {
         var client = try options.client(patience: .replacement)
         let answer = try client.request("POST", "/v1/reload")
-        if options.json { try answer.printBody() } else { try StandardOutput.print("The configuration is in force.") }
+        if options.json { try answer.printBody() } else { try StandardOutput.print("The configuration is in effect.") }
     }
 }

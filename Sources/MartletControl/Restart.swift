@@ -5,7 +5,7 @@ internal import MartletWire
 /// `martletctl restart`: replaces workers, one after another; no client notices.
 struct Restart: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Replaces the worker of a shard, or of all, with its connections; nobody is dropped."
+        abstract: "Replaces the worker of one shard, or of all shards; no connection is dropped."
     )
 
     @OptionGroup var options: ControlOptions

@@ -5,7 +5,7 @@ internal import MartletWire
 /// `martletctl scale`: another number of workers; users move with their connections.
 struct Scale: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Changes the number of workers until the next start; nobody is dropped."
+        abstract: "Changes the number of workers until the next start; no connection is dropped."
     )
 
     @OptionGroup var options: ControlOptions

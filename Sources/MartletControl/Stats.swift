@@ -11,7 +11,7 @@ struct Stats: ParsableCommand {
     @Option(help: "One shard only.")
     var shard: Int?
 
-    @Flag(help: "How many connections each user has.")
+    @Flag(help: "Show how many connections each user has.")
     var byUser = false
 
     @Flag(help: "Print again every second, until interrupted.")

@@ -4,7 +4,7 @@ internal import MartletLinux
 internal import MartletWire
 
 struct Status: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Says whether every shard serves (exit 1 if not).")
+    static let configuration = CommandConfiguration(abstract: "Says whether every shard is serving (exit 1 if not).")
 
     @OptionGroup var options: ControlOptions
 

@@ -5,7 +5,7 @@ internal import MartletWire
 /// `martletctl stop`: the end of the service.
 struct Stop: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Closes every connection (1001) and ends the service; what systemctl stop does first."
+        abstract: "Closes every connection (1001) and ends the service, as systemctl stop does first."
     )
 
     @OptionGroup var options: ControlOptions

@@ -9,10 +9,10 @@ struct Token: ParsableCommand {
 
     @OptionGroup var options: ControlOptions
 
-    @Option(help: "Whose token it is.")
+    @Option(help: "The user that the token is for.")
     var user: String
 
-    @Option(help: ArgumentHelp("How long it lives: 30s, 15m, 1h, 7d.", valueName: "time"))
+    @Option(help: ArgumentHelp("How long it is valid: 30s, 15m, 1h, 7d.", valueName: "time"))
     var ttl = "1h"
 
     @Option(help: ArgumentHelp("A thread that its bearer is in; may be repeated.", valueName: "id"))
@@ -31,7 +31,7 @@ struct Token: ParsableCommand {
     }
 
     func validate() throws {
-        if seconds == nil { throw ValidationError("--ttl: '\(ttl)' is no time: write 30s, 15m, 1h or 7d.") }
+        if seconds == nil { throw ValidationError("--ttl: '\(ttl)' is not a time: write 30s, 15m, 1h or 7d.") }
     }
 
     func run() throws {
@@ -51,7 +51,7 @@ struct Token: ParsableCommand {
 struct CheckToken: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-token",
-        abstract: "Says whether the service accepts a token, and what it says (exit 1 if not)."
+        abstract: "Says whether the service accepts a token (exit 1 if not), and shows its contents."
     )
 
     @OptionGroup var options: ControlOptions

@@ -5,19 +5,19 @@ internal import MartletWire
 
 struct Top: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Shows shards, rates, queues and CPU, again every second; q quits."
+        abstract: "Shows shards, rates, queues and CPU, updated every second; q quits."
     )
 
     @OptionGroup var options: ControlOptions
 
     func validate() throws {
-        if options.json { throw ValidationError("top is for people; for scripts there is: stats --json --watch") }
+        if options.json { throw ValidationError("top is for people; in scripts use: stats --json --watch") }
     }
 
     func run() throws {
         var client = try options.client()
         guard let terminal = RawTerminal.open() else {
-            throw ControlFailure.broken("top needs a terminal; elsewhere use: martletctl stats --watch")
+            throw ControlFailure.broken("top needs a terminal; without one use: martletctl stats --watch")
         }
         var before: Sample?
         var shown = Screen()

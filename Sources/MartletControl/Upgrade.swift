@@ -5,7 +5,7 @@ internal import MartletWire
 /// `martletctl upgrade`: the programs that lie where the running ones were started from take over.
 struct Upgrade: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Lets the installed programs take over from the running ones; nobody is dropped."
+        abstract: "Lets the installed programs take over from the running ones; no connection is dropped."
     )
 
     @OptionGroup var options: ControlOptions

@@ -3,7 +3,7 @@ internal import MartletCore
 
 struct Connect: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Opens connections and holds them: handshakes a second, CPU and memory for each."
+        abstract: "Opens connections and holds them: handshakes per second, CPU and memory for each."
     )
 
     @OptionGroup var options: LoadOptions
@@ -11,10 +11,10 @@ struct Connect: ParsableCommand {
     @Option(name: .shortAndLong, help: "Connections.")
     var connections = 1000
 
-    @Option(help: "Users that they belong to.")
+    @Option(help: "How many users they belong to.")
     var users = 1000
 
-    @Option(help: "Handshakes under way at once.")
+    @Option(help: "Handshakes in progress at the same time.")
     var concurrency = 64
 
     @Option(help: "Seconds to hold the connections.")

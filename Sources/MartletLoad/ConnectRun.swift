@@ -52,7 +52,7 @@ final class ConnectRun: @unchecked Sendable {
                 Double(after.memory - before.memory) / count,
                 "bytes per connection (PSS)"
             )
-            measurement.report.add("server_memory", "server memory in all", after.memory, "bytes (PSS)")
+            measurement.report.add("server_memory", "server memory in total", after.memory, "bytes (PSS)")
         }
         measurement.report.add("own_cpu_per_handshake_us", "own CPU", own / count, "us per handshake")
     }

@@ -10,25 +10,25 @@ struct Continuity: ParsableCommand {
 
     @OptionGroup var options: LoadOptions
 
-    @Option(name: .shortAndLong, help: "Connections, each of a user of its own; up to 50 more echo.")
+    @Option(name: .shortAndLong, help: "Connections, each for a different user; up to 50 more send echoes.")
     var connections = 500
 
-    @Option(help: "Seconds; longer where commands take longer.")
+    @Option(help: "How many seconds it runs; longer if the commands take longer.")
     var seconds = 5.0
 
-    @Option(help: ArgumentHelp("What martletctl is told, one after the other, separated by commas.", valueName: "list"))
+    @Option(help: ArgumentHelp("Commands for martletctl, one after another, separated by commas.", valueName: "list"))
     var commands: String?
 
-    @Flag(help: "The commands are for sh, not for martletctl.")
+    @Flag(help: "Run the commands with sh instead of martletctl.")
     var shell = false
 
-    @Option(help: "How often the list of commands is gone through.")
+    @Option(help: "How many times the list of commands is run.")
     var rounds = 1
 
     @Option(help: "Seconds between two commands.")
     var pause = 0.5
 
-    @Option(help: ArgumentHelp("The program martletctl (default: beside this one).", valueName: "path"))
+    @Option(help: ArgumentHelp("The martletctl program (default: next to this one).", valueName: "path"))
     var martletctl: String?
 
     @Option(help: ArgumentHelp("The service's control socket.", valueName: "path"))
@@ -37,13 +37,13 @@ struct Continuity: ParsableCommand {
     @Flag(help: "Kill a random worker every 0.5 to 2 seconds (on this machine).")
     var kill = false
 
-    @Option(help: "Publishers to users, each with one publish under way.")
+    @Option(help: "Backends that publish to users, each with one publish in flight.")
     var backends = 8
 
-    @Flag(help: "Publish without Idempotency-Key: what is asked again must be recognised by itself.")
+    @Flag(help: "Publish without Idempotency-Key: the server itself must recognise what is asked again.")
     var withoutKeys = false
 
-    @Option(help: "Milliseconds between two publishes of one of them.")
+    @Option(help: "Milliseconds between two publishes of one backend.")
     var publishPause = 5
 
     @Option(help: "Milliseconds between two broadcasts, and between two messages to the thread.")
@@ -53,8 +53,8 @@ struct Continuity: ParsableCommand {
     var broadcastPause: TimeAmount { .milliseconds(Int64(broadcastInterval)) }
 
     func validate() throws {
-        if kill, commands != nil { throw ValidationError("Either --kill, or --commands.") }
-        if connections < backends { throw ValidationError("There must be as many connections as backends.") }
+        if kill, commands != nil { throw ValidationError("Give either --kill or --commands, not both.") }
+        if connections < backends { throw ValidationError("There must be at least as many connections as backends.") }
     }
 
     func run() throws {

@@ -3,7 +3,7 @@ internal import MartletCore
 
 struct Echo: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Sends numbered messages over each connection and waits for them to come back (/echo of --dev)."
+        abstract: "Sends numbered messages over each connection and waits for them to come back (/echo with --dev)."
     )
 
     @OptionGroup var options: LoadOptions
@@ -11,10 +11,10 @@ struct Echo: ParsableCommand {
     @Option(name: .shortAndLong, help: "Connections.")
     var connections = 100
 
-    @Option(name: .shortAndLong, help: "Messages for each connection.")
+    @Option(name: .shortAndLong, help: "Messages per connection.")
     var messages = 100
 
-    @Option(name: .shortAndLong, help: "Bytes of a message.")
+    @Option(name: .shortAndLong, help: "Bytes per message.")
     var size = 128
 
     func run() throws {

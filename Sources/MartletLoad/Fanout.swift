@@ -3,7 +3,7 @@ internal import MartletCore
 
 struct Fanout: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Broadcasts numbered messages to all connections and checks that each has each, once, in order."
+        abstract: "Broadcasts numbered messages and checks that each connection gets each one once, in order."
     )
 
     @OptionGroup var options: LoadOptions
@@ -14,10 +14,10 @@ struct Fanout: ParsableCommand {
     @Option(name: .shortAndLong, help: "Messages.")
     var messages = 200
 
-    @Option(name: .shortAndLong, help: "Bytes of a message.")
+    @Option(name: .shortAndLong, help: "Bytes per message.")
     var size = 128
 
-    @Option(name: .shortAndLong, help: "Messages on their way at once.")
+    @Option(name: .shortAndLong, help: "Messages in flight at the same time.")
     var window = 1
 
     func run() throws {

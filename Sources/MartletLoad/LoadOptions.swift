@@ -9,12 +9,12 @@ struct LoadOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Where messages are published.", valueName: "host:port"))
     var api = "127.0.0.1:8001"
 
-    @Option(help: "Path and query of the WebSocket; {user} becomes the user's name.")
+    @Option(help: "Path and query of the WebSocket; {user} is replaced by the user's name.")
     var path = "/ws?user={user}"
 
     @Option(
         help: ArgumentHelp(
-            "The server's process (its children count too); found by itself for Martlet.",
+            "The server's process (its children count too); found automatically for Martlet.",
             valueName: "pid"
         )
     )
@@ -23,6 +23,6 @@ struct LoadOptions: ParsableArguments {
     @Flag(help: "Print JSON, for scripts.")
     var json = false
 
-    @Option(help: "Seconds until the run is given up.")
+    @Option(help: "Seconds after which the run is given up.")
     var limit = 120
 }

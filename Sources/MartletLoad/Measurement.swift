@@ -32,7 +32,7 @@ final class Measurement: @unchecked Sendable {
     /// Host and port of `host:port`.
     static func split(_ address: String) throws -> (String, Int) {
         guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]) else {
-            throw ValidationError("'\(address)' is no host:port")
+            throw ValidationError("'\(address)' is not host:port")
         }
         return (String(address[..<colon]), port)
     }
@@ -59,7 +59,7 @@ final class Measurement: @unchecked Sendable {
         let loop = loop
         let promise = loop.makePromise(of: Void.self)
         let limit = loop.scheduleTask(in: .seconds(Int64(options.limit))) {
-            promise.fail(Failed(description: "nothing came of it in time (--limit)"))
+            promise.fail(Failed(description: "the run did not finish in time (--limit)"))
         }
         loop.execute { start(loop, promise) }
         defer { limit.cancel() }

@@ -3,21 +3,21 @@ internal import MartletCore
 
 struct Unicast: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Sends numbered messages to one user after the other and checks each."
+        abstract: "Sends numbered messages to one user after another and checks each."
     )
 
     @OptionGroup var options: LoadOptions
 
-    @Option(name: .shortAndLong, help: "Connections, each of a user of its own.")
+    @Option(name: .shortAndLong, help: "Connections, each for a different user.")
     var connections = 1000
 
-    @Option(name: .shortAndLong, help: "Messages in all.")
+    @Option(name: .shortAndLong, help: "Messages in total.")
     var messages = 20000
 
-    @Option(name: .shortAndLong, help: "Bytes of a message.")
+    @Option(name: .shortAndLong, help: "Bytes per message.")
     var size = 128
 
-    @Option(name: .shortAndLong, help: "Messages on their way at once.")
+    @Option(name: .shortAndLong, help: "Messages in flight at the same time.")
     var window = 32
 
     func run() throws {

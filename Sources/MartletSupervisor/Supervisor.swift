@@ -145,7 +145,7 @@ actor Supervisor {
         )
         var inherited = resumption == nil ? try Systemd.inheritedDescriptors() : []
         let remains = Remains(&inherited) { why in
-            log.error("The workers of the process before cannot be taken up", metadata: ["why": "\(why)"])
+            log.error("The workers of the previous process cannot be taken over", metadata: ["why": "\(why)"])
         }
         self.remains = remains
         inForce = state?.startOnly ?? remains?.state.startOnly ?? StartOnly(configuration)
@@ -227,14 +227,14 @@ actor Supervisor {
         listeners.watchBackends(configuration.api.timeout)
         warnOfFewDescriptors()
         if configuration.isDevelopment {
-            log.warning("Development mode: nobody is checked, anyone on this machine may connect and publish")
+            log.warning("Development mode: nobody is authenticated, anyone on this machine may connect and publish")
         }
         let unknown = ConfigurationReading.unknownVariables(in: CurrentProcess.environment)
         if !unknown.isEmpty {
-            log.warning("Variables that mean nothing", metadata: ["names": "\(unknown.joined(separator: " "))"])
+            log.warning("Unknown environment variables", metadata: ["names": "\(unknown.joined(separator: " "))"])
         }
         for path in secrets.exposed {
-            log.warning("Every user of this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])
+            log.warning("Every user on this machine can read a secret: chmod o-r", metadata: ["file": "\(path)"])
         }
         if !configuration.api.allowedUIDs.isEmpty, !PeerCredentials.areUsersToldApart {
             log.warning(
@@ -318,7 +318,7 @@ actor Supervisor {
         for worker in others {
             guard let end = worker.leavesUntil, now >= end else { continue }
             worker.leavesUntil = nil
-            log.error("Killing a worker", metadata: metadata(worker, ["why": "it stays though its shard is another's"]))
+            log.error("Killing a worker", metadata: metadata(worker, ["why": "it stays though it has lost its shard"]))
             worker.end("it stayed")
         }
         for worker in workers + others {
@@ -365,7 +365,7 @@ actor Supervisor {
         for worker in workers + others {
             flushLink(worker)
             // A worker asks no more than it has room for, and is sent no more than it reads.
-            if worker.isDeaf { worker.end("it does not read what it is told") }
+            if worker.isDeaf { worker.end("it does not read what it is sent") }
             guard let post = worker.post else { continue }
             post.flush()
             if post.wantsToWrite != worker.postWatchesWritable {

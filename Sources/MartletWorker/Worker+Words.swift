@@ -13,7 +13,7 @@ extension Worker {
             do throws(WireError) {
                 try heard(frame, manager)
             } catch {
-                log.error("Cannot read a frame of the supervisor", metadata: ["kind": "\(frame.header.kind)"])
+                log.error("Cannot read a frame from the supervisor", metadata: ["kind": "\(frame.header.kind)"])
             }
         }
     }

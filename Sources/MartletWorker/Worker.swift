@@ -190,7 +190,7 @@ final class Worker {
         do {
             gatekeeper.keys = try await KeyRing(contract.keys)
             for why in gatekeeper.keys.skipped where contract.shard == 0 {
-                log.warning("A key of auth.jwks_file is not used", metadata: ["why": "\(why)"])
+                log.warning("A key in auth.jwks_file is not used", metadata: ["why": "\(why)"])
             }
         } catch {
             log.error("Cannot use auth.jwks_file", metadata: ["why": "\(error)"])

@@ -12,7 +12,7 @@ if CommandLine.arguments.dropFirst().elementsEqual([BirthContract.identifyArgume
 }
 guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) else {
     CurrentProcess.printError(
-        "martlet-worker is started by martletd only: run martletd, which starts one for each CPU."
+        "martlet-worker can only be started by martletd: run martletd, which starts one for each CPU."
     )
     CurrentProcess.exit(2)
 }

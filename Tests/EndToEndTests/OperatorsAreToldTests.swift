@@ -204,9 +204,9 @@ import Testing
 
     @Test(arguments: [
         (["--workers", "0", "--dev"], "workers: must be `auto` or 1 to 128"),
-        (["--workers", "two", "--dev"], "workers: 'two' is no whole number"),
+        (["--workers", "two", "--dev"], "workers: 'two' is not a whole number"),
         (["--dev", "--client-listen", "0.0.0.0:0"], "serves loopback only"),
-        (["--dev", "--client-listen", "localhost"], "is no address"), ([], "auth.hmac_secret_file: is not set"),
+        (["--dev", "--client-listen", "localhost"], "is not an address"), ([], "auth.hmac_secret_file: is not set"),
         (["--config", "/nowhere.yaml", "--dev"], "/nowhere.yaml"),
     ])
     func `a configuration that cannot be used stops the start and names the key`(

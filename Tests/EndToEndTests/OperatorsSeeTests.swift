@@ -214,7 +214,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("client:\n  listen: nowhere\n", ":2: client.listen: 'nowhere' is no address"),
+        ("client:\n  listen: nowhere\n", ":2: client.listen: 'nowhere' is not an address"),
         ("# x\nlimits: { connections: 1,\n  message_burst: 0 }\n", ":3: limits.message_burst: must be 1 to 1000000"),
         ("log:\n  level: info\n  level2: x\n", ":3: log.level2: there is no such key"),
         ("client:\n  allowed_origins: [example.com]\n", ":2: client.allowed_origins: 'example.com' must begin with"),

@@ -8,7 +8,7 @@ import Testing
         ("short", "secret", "has 11 bytes; a secret needs 32 or more"),
         ("{\"keys\":[]}", "jwks", "there is no key in it"),
         ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\"}]}", "jwks", "it has no key that can be used"),
-        ("not json", "jwks", "is no JSON Web Key Set"),
+        ("not json", "jwks", "is not a JSON Web Key Set"),
     ])
     func `keys that cannot be used stop the start with a sentence`(text: String, kind: String, why: String) async throws
     {

@@ -54,7 +54,7 @@ import Testing
                 $0.replacingOccurrences(of: "FILE", with: file).replacingOccurrences(of: "SOCKET", with: folder + "/c")
             }
             let run = try await Subprocess.run(Self.program, ["--dev", "--client-listen", "127.0.0.1:0"] + given)
-            #expect(run.code == 78 && run.error.contains("File exists, and it is no socket"), "\(run)")
+            #expect(run.code == 78 && run.error.contains("File exists, and it is not a socket"), "\(run)")
             #expect(try String(contentsOfFile: file, encoding: .utf8) == "mine")
             let config = folder + "/martlet.yaml"
             try "control_socket: \(file)\n".write(toFile: config, atomically: true, encoding: .utf8)
@@ -119,7 +119,7 @@ import Testing
                 kill(worker, signal)
                 server.process.signal(signal)
             }
-            try await server.log(with: "A signal that means nothing was ignored", count: signals.count)
+            try await server.log(with: "Ignored a signal that is not used", count: signals.count)
             try await server.log(with: "signal=SIGUSR1")
             let shard = try #require(try await server.statistics().shards.first)
             #expect(shard.pid == worker && shard.restarts == 0)

@@ -109,7 +109,7 @@ import Testing
 
     @Test(arguments: ["1MB", "1kib", "MiB", "-1", "1.5MiB", "99999999999TiB", "1 M"])
     func `what is no size is refused`(text: String) {
-        #expect { try read("client: { queue_bytes: \(text) }") } throws: { "\($0)".contains("is no size: write") }
+        #expect { try read("client: { queue_bytes: \(text) }") } throws: { "\($0)".contains("is not a size: write") }
     }
 
     private func problems(_ yaml: String) throws -> [String] {
@@ -135,7 +135,7 @@ import Testing
     ])
     func `an address that two keys have is told`(one: String, other: String) throws {
         let found = try problems("metrics: { listen: \"\(one)\" }\napi: { listen: \"\(other)\" }")
-        #expect(found.contains { $0.contains("metrics.listen: '\(one)' is that of api.listen") }, "\(found)")
+        #expect(found.contains { $0.contains("metrics.listen: '\(one)' is used by api.listen") }, "\(found)")
     }
 
     @Test func `addresses that differ are good, and so are ports that the kernel chooses`() throws {

@@ -23,8 +23,8 @@ package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
     /// What the close frame tells the client to do; at most 123 bytes.
     package var advice: String {
         switch self {
-        case .normal: "closed as asked"
-        case .goingAway: "the service stops: reconnect in a moment"
+        case .normal: "closed on request"
+        case .goingAway: "the service is stopping: reconnect in a moment"
         case .protocolError: "the client broke the WebSocket protocol: fix the client"
         case .unsupportedData: "binary messages are not accepted here: send JSON text"
         case .invalidText: "a text message was not UTF-8: fix the client"
@@ -34,7 +34,7 @@ package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
         case .serviceRestart: "the connection could not be kept: reconnect"
         case .tryAgainLater: "the server is full: reconnect later"
         case .badRequest: "the request made no sense: fix the client"
-        case .tokenExpired: "the token is invalid or expired: get a new one, then reconnect"
+        case .tokenExpired: "the token is invalid or has expired: get a new one, then reconnect"
         case .forbidden: "this user may not do that"
         case .heartbeatTimeout: "no answer to a ping: reconnect"
         case .replaced: "a newer connection took this one's place: do not reconnect"

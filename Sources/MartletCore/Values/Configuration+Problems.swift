@@ -13,7 +13,7 @@ extension Configuration {
         require(
             !["/healthz", "/echo", "/"].contains(client.path) && !client.path.contains("?"),
             "client.path",
-            "is taken, or has a query"
+            "is used by Martlet itself, or has a query"
         )
         require(
             (125...16_777_216).contains(client.maxMessageBytes),
@@ -54,7 +54,7 @@ extension Configuration {
         require(
             limits.bodyBytes >= 2 * api.maxBodyBytes + 262_144 && limits.bodyBytes <= 1 << 40,
             "limits.body_bytes",
-            "must be at least twice api.max_body_bytes and 262144"
+            "must be at least 262144 plus twice api.max_body_bytes"
         )
         require(
             limits.partialMessageBytes >= 4 * client.maxMessageBytes && limits.partialMessageBytes <= 1 << 40,

@@ -19,7 +19,7 @@ package enum TokenProblem: String, Error, CaseIterable, Sendable {
     package var detail: String {
         switch self {
         case .missing: "send a token: Authorization: Bearer, or the subprotocol bearer.TOKEN beside martlet"
-        case .malformed: "the token is no JWT in compact form"
+        case .malformed: "the token is not a JWT in compact form"
         case .tooLarge: "the token is larger than 8192 bytes"
         case .algorithm: "the token's algorithm is not one that this server has a key for"
         case .unknownKey: "no key of this server has the token's key id (kid)"
@@ -27,10 +27,10 @@ package enum TokenProblem: String, Error, CaseIterable, Sendable {
         case .expired: "the token has expired: get a new one"
         case .notYetValid: "the token is not valid yet (nbf)"
         case .noExpiry: "the token has no expiry (exp)"
-        case .issuer: "the token has another issuer (iss) than this server accepts"
+        case .issuer: "the token's issuer (iss) is not the one that this server accepts"
         case .audience: "the token is for another audience (aud)"
         case .subject: "the token's subject (sub) must be a user id of 1 to 256 bytes"
-        case .claims: "a claim of the token has a wrong type or is too long"
+        case .claims: "a claim of the token has the wrong type or is too long"
         }
     }
 }

@@ -11,7 +11,7 @@ extension Supervisor {
         guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
             leaveDeadline == nil || rolling != nil
         else {
-            return respond("the shard does not serve now, or is being restarted already")
+            return respond("the shard is not serving now, or is already being restarted")
         }
         if donor.isWithoutKeeper { return respond("the keeper of its connections has ended: they would be dropped") }
         nextTag += 1

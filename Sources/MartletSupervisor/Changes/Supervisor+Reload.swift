@@ -12,7 +12,7 @@ extension Supervisor {
     /// A configuration that cannot be used, or that needs another start, leaves everything as it is.
     func reload(_ respond: @escaping (String?) -> Void) {
         guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
-            return respond("workers are being replaced already: try again")
+            return respond("workers are already being replaced: try again")
         }
         var (new, newSecrets): (Configuration, SecretReading)
         do {
@@ -24,7 +24,7 @@ extension Supervisor {
             return respond("\(error)")
         }
         if let key = needsStart(new) {
-            let why = "\(key) cannot be changed while the service runs: restart it"
+            let why = "\(key) cannot be changed while the service is running: restart the service"
             log.error("The configuration was not reloaded", metadata: ["why": "\(why)"])
             return respond(why)
         }
@@ -45,13 +45,13 @@ extension Supervisor {
     /// Replaces every worker, one after another, or all at once where they need new memory; `onEnd` is told why not, or nil.
     func renew(_ onEnd: @escaping (String?) -> Void) {
         guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
-            return onEnd("workers are being replaced already: try again")
+            return onEnd("workers are already being replaced: try again")
         }
         if hasFixedMemory { return roll(onEnd) }
         scale(to: workers.count, isForced: true) { problem in
             guard let problem, self.stopDeadline == nil else { return onEnd(problem) }
             // The old memory is better than old programs, or an old configuration.
-            self.log.error("Workers keep memory whose size they can change", metadata: ["why": "\(problem)"])
+            self.log.error("Workers still use memory that they can resize", metadata: ["why": "\(problem)"])
             self.roll(onEnd)
         }
     }

@@ -53,7 +53,7 @@ extension Supervisor {
         }
         guard scaling == nil, rolling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil,
             workers.allSatisfy({ $0.isServing && $0.handover == nil })
-        else { return respond("not every shard serves now, or one is being restarted: try again") }
+        else { return respond("not every shard is serving now, or one is being restarted: try again") }
         if count == workers.count, !isForced { return respond(nil) }
         let map = ShardMap(shardCount: count, generation: switchboard.map.generation + 1)
         let newBoard: Board

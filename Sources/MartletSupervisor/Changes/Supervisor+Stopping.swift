@@ -10,7 +10,7 @@ extension Supervisor {
         switch arrival {
         case .signal(let signal): received(signal)
         case .meaningless(let name, let sender):
-            log.info("A signal that means nothing was ignored", metadata: ["signal": "\(name)", "sender": "\(sender)"])
+            log.info("Ignored a signal that is not used", metadata: ["signal": "\(name)", "sender": "\(sender)"])
         }
     }
 

@@ -8,7 +8,7 @@ internal import MartletWire
 struct CheckConfig: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",
-        abstract: "Check a configuration and the files that it names; exit 0, or 1 and where it is wrong."
+        abstract: "Check a configuration and the files that it names; exit 0, or exit 1 and say where it is wrong."
     )
 
     @Option(help: ArgumentHelp("Configuration file (YAML).", valueName: "file"))
@@ -27,7 +27,7 @@ struct CheckConfig: ParsableCommand {
         }
         for warning in warnings { try StandardOutput.print("warning: \(warning)") }
         for path in secrets.exposed {
-            try StandardOutput.print("warning: \(path) can be read by every user of this machine")
+            try StandardOutput.print("warning: \(path) can be read by every user on this machine")
         }
         for problem in problems { try StandardOutput.print(Printable.text("\(problem)")) }
         guard problems.isEmpty else { throw ExitCode(1) }

@@ -169,14 +169,14 @@ final class ControlServer {
             if StreamSocket.hasEnded(descriptor) { throw .notFound }
             orders.append((.stop, respond))
         case .scale: orders.append((.scale(try workers(in: text)), respond))
-        case .batch: throw HTTPProblem(404, "not_found", "batches are for the API's own socket")
+        case .batch: throw HTTPProblem(404, "not_found", "batches are served only on the API's own socket")
         }
     }
 
     private func workers(in body: Span<UInt8>) throws(HTTPProblem) -> Int {
         let json = try? JSONValue(body)
         guard let count = json?["workers"]?.int else {
-            throw .badRequest("say how many: {\"workers\": 4}")
+            throw .badRequest("say how many workers: {\"workers\": 4}")
         }
         return count
     }

@@ -50,7 +50,7 @@ struct Listeners {
         for descriptor in all where configuration.isDevelopment {
             if let address = NetworkAddress(localOf: descriptor), !address.isLoopback {
                 let why =
-                    "an inherited socket is on a network: with --dev nobody is checked, so it serves loopback only"
+                    "an inherited socket is on a network: with --dev nobody is authenticated, so it serves loopback only"
                 throw ConfigurationError(key: "client.listen", why: why)
             }
         }
@@ -99,14 +99,14 @@ struct Listeners {
             throw ConfigurationError(
                 key: "client.listen",
                 why: "the service manager passes a socket named '\(name)' (\(Self.place(inherited.number))), "
-                    + "which does not say what it is for: set FileDescriptorName= of its unit to one of \(names)"
+                    + "which does not say what it is for: set FileDescriptorName= in its unit to one of \(names)"
             )
         }
         guard Listener.isListening(inherited.number) else {
             throw ConfigurationError(
                 key: "\(purpose.rawValue).listen",
-                why: "the service manager passes '\(name)', which is no socket that listens for connections of bytes: "
-                    + "ListenStream=, Accept=no"
+                why: "the service manager passes '\(name)', which is not a listening stream socket: "
+                    + "use ListenStream= and Accept=no"
             )
         }
         guard purpose != .control || control < 0 else {
@@ -175,7 +175,7 @@ struct Listeners {
     ) throws(ConfigurationError) -> (descriptor: Int32, bound: ListenAddress) {
         opened.append(key)
         guard let address = ListenAddress(text) else {
-            throw ConfigurationError(key: key, why: "'\(text)' is no address")
+            throw ConfigurationError(key: key, why: "'\(text)' is not an address")
         }
         do throws(SystemCallError) {
             let listener = try Listener.open(address)

@@ -15,7 +15,8 @@ struct Martletd: ParsableCommand {
         abstract: "Self-hosted WebSocket push server.",
         discussion: """
             Backends POST messages to the HTTP API; browsers that are connected as the addressed user receive them.
-            One worker process per CPU serves a share of the users each; this process starts, watches and connects them.
+            There is one worker process per CPU, and each serves a share of the users; this process starts, watches and
+            connects them.
             """,
         version: Martlet.version,
         subcommands: [Serve.self, CheckConfig.self, PrintConfig.self],

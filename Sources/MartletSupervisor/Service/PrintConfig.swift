@@ -8,10 +8,10 @@ internal import MartletWire
 struct PrintConfig: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "print-config",
-        abstract: "Print every key with its value and what it is for; never a secret."
+        abstract: "Print every key with its value and what it is for; secrets are never printed."
     )
 
-    @Option(help: ArgumentHelp("Show what is in force with this file, too.", valueName: "file"))
+    @Option(help: ArgumentHelp("Show what is in effect with this file, too.", valueName: "file"))
     var config: String?
 
     @Flag(help: "Print the reference as a Markdown table instead of YAML, with the defaults.")

@@ -7,12 +7,12 @@ internal import MartletWire
 
 /// `martletd`: serves until it is told to stop.
 struct Serve: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Serve until SIGTERM or SIGINT (what martletd does).")
+    static let configuration = CommandConfiguration(abstract: "Serve until SIGTERM or SIGINT (the default command).")
 
     @Option(help: ArgumentHelp("Configuration file (YAML).", valueName: "file"))
     var config: String?
 
-    @Flag(help: "Development: loopback only, users by ?user=NAME, no API key, a demo page on /.")
+    @Flag(help: "Development mode: loopback only, users named by ?user=NAME, no API key, a demo page at /.")
     var dev = false
 
     @Option(help: "Worker processes; 'auto' is one per CPU.")
@@ -29,7 +29,7 @@ struct Serve: ParsableCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "Let the workers outlive this process: SIGTERM ends it alone, and the next one goes on with them.",
+            "Let the workers outlive this process: SIGTERM ends only this process, and the next one takes them over.",
             discussion:
                 "Needs a service manager that keeps their descriptors (FileDescriptorStoreMax=, KillMode=process)."
         )
@@ -75,9 +75,9 @@ struct Serve: ParsableCommand {
                 if said != "\(error)" {
                     said = "\(error)"
                     CurrentProcess.printError(
-                        Printable.text("martletd: \(error); the workers of before serve on, and this is tried again")
+                        Printable.text("martletd: \(error); the existing workers keep serving, and this is retried")
                     )
-                    Systemd.notify("STATUS=Workers serve on, the configuration cannot be used: \(error)")
+                    Systemd.notify("STATUS=Workers keep serving, but the configuration cannot be used: \(error)")
                 }
                 CurrentProcess.pause(milliseconds: 500)
             }
@@ -112,7 +112,7 @@ struct Serve: ParsableCommand {
         do throws(SystemCallError) {
             try File.makeDirectory(Self.developmentControlSocket.folder, mode: 0o700)
         } catch {
-            throw ConfigurationError(key: "control_socket", why: "\(error): name another by --control-socket")
+            throw ConfigurationError(key: "control_socket", why: "\(error): choose another one with --control-socket")
         }
     }
 }

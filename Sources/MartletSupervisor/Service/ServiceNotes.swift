@@ -64,7 +64,7 @@ struct ServiceNotes {
     }
 
     /// This process ends, and the service goes on.
-    func leaving() { Systemd.notify("STOPPING=1\nSTATUS=The workers serve on until the next process has them") }
+    func leaving() { Systemd.notify("STOPPING=1\nSTATUS=The workers keep serving until the next process takes over") }
 
     func stopping() { Systemd.notify("STOPPING=1\nSTATUS=Closing connections") }
 

@@ -81,7 +81,7 @@ extension Supervisor {
         keepStore()
         flush()
         Systemd.waitUntilHeard(seconds: 5)
-        log.info("The workers serve on; the next process goes on with them")
+        log.info("The workers keep serving; the next process takes them over")
         isFinished = true
         control.stop()
         loop.stop()
@@ -99,7 +99,7 @@ extension Supervisor {
         remains.discardOthers()
         isStoreStale = true
         log.warning(
-            "Going on with the workers of the process before",
+            "Continuing with the workers of the previous process",
             metadata: [
                 "workers": "\(workers.count)", "planned": "\(remains.state.isPlanned)",
                 "version_before": "\(remains.state.program)",
@@ -132,9 +132,9 @@ extension Supervisor {
 
     private func renewed(_ problem: String?) {
         if let problem {
-            log.error("Workers of the process before were not replaced", metadata: ["why": "\(problem)"])
+            log.error("The workers of the previous process were not replaced", metadata: ["why": "\(problem)"])
         } else {
-            log.info("Workers of the process before were replaced")
+            log.info("The workers of the previous process were replaced")
             inForce = StartOnly(configuration)
             isRenewalOwed = false
             isStoreStale = true

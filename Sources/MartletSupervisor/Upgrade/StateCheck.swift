@@ -34,10 +34,10 @@ enum StateCheck {
     ) throws -> (Configuration, SecretReading) {
         var (configuration, secrets) = try settings()
         if let key = state.startOnly.firstObstacle(to: StartOnly(configuration)) {
-            throw UpgradeProblem("\(key) cannot be changed while the service runs: restart it")
+            throw UpgradeProblem("\(key) cannot be changed while the service is running: restart the service")
         }
         guard state.arenaVersion == ArenaLayout.version else {
-            throw UpgradeProblem("the memory of the running workers is laid out otherwise: restart the service")
+            throw UpgradeProblem("the memory of the running workers has a different layout: restart the service")
         }
         secrets.keepMadeUpSecret(state.developmentSecret)
         let isNetwork = state.apiListeners.contains { Listener.port(of: $0) != nil }
@@ -56,7 +56,7 @@ enum StateCheck {
         )
         guard child.waitForEnd(milliseconds: patience) else {
             child.kill()
-            throw UpgradeProblem("\(path) does not say what it is within 5 seconds")
+            throw UpgradeProblem("\(path) did not identify itself within 5 seconds")
         }
         let text = String(decoding: try SharedMemory.contents(of: answer.number, limit: 4096), as: UTF8.self)
         guard text == BirthContract.identity else {

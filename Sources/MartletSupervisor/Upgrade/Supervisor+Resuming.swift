@@ -69,14 +69,14 @@ extension Supervisor {
         announceStates()
         let asker = resumption.state.asker
         if let problem = resumption.problem {
-            log.error("The next program could not go on; this is the one of before", metadata: ["why": "\(problem)"])
+            log.error("The new program could not continue; this is the previous one", metadata: ["why": "\(problem)"])
             return answer(
                 asker,
-                Self.answer("the next program could not go on, the old one does: \(problem)", "upgraded")
+                Self.answer("the new program could not continue, and the old one is back: \(problem)", "upgraded")
             )
         }
         log.info(
-            "Martlet \(Martlet.version) goes on",
+            "Martlet \(Martlet.version) continues",
             metadata: ["from": "\(resumption.state.program)", "workers": "\(workers.count)"]
         )
         renew { problem in

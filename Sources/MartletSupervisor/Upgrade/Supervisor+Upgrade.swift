@@ -55,7 +55,9 @@ extension Supervisor {
         guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil, leaveDeadline == nil,
             workers.allSatisfy({ $0.isServing && $0.handover == nil })
         else {
-            return respond(Self.answer("not every shard serves now, or one is being restarted: try again", "upgraded"))
+            return respond(
+                Self.answer("not every shard is serving now, or one is being restarted: try again", "upgraded")
+            )
         }
         do {
             let memory = try SharedMemory.sealed(name: "martlet-state", bytes: state(asker: -1, previous: -1).bytes)
@@ -69,9 +71,9 @@ extension Supervisor {
             try loop.register(check.handle.number, token: Source.check.token(), interest: .readable)
             let deadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
             upgrading = Upgrade(check, problem, deadline: deadline, asker: asker, respond)
-            log.info("Checking the next program", metadata: ["path": "\(path)"])
+            log.info("Checking the new program", metadata: ["path": "\(path)"])
         } catch {
-            respond(Self.answer("the next program cannot be started: \(error)", "upgraded"))
+            respond(Self.answer("the new program cannot be started: \(error)", "upgraded"))
         }
     }
 
@@ -85,7 +87,7 @@ extension Supervisor {
         }
         let bytes = try? SharedMemory.contents(of: upgrading.problem.number, limit: StateCheck.longestProblem)
         let said = String(decoding: bytes ?? [], as: UTF8.self)
-        endUpgrade("the next program cannot go on where this one is: \(said.isEmpty ? "\(end)" : said)")
+        endUpgrade("the new program cannot take over from this one: \(said.isEmpty ? "\(end)" : said)")
     }
 
     func continueUpgrade() {
@@ -114,7 +116,7 @@ extension Supervisor {
             upgrading.check.kill()
             loop.deregister(upgrading.check.handle.number)
             _ = upgrading.check.waitForEnd(milliseconds: 1000)
-            return endUpgrade("the next program did not say in time whether it can go on")
+            return endUpgrade("the new program did not say in time whether it can take over")
         }
         endUpgrade(reason)
     }
@@ -140,7 +142,7 @@ extension Supervisor {
             let memory = try SharedMemory.sealed(name: "martlet-state", bytes: state.bytes)
             kept = state.descriptors + [memory.number]
             for descriptor in kept { NextProgram.keep(descriptor, true) }
-            log.info("Becoming the next program", metadata: ["path": "\(path)"])
+            log.info("Switching to the new program", metadata: ["path": "\(path)"])
             let variables = [(SupervisorState.variable, "\(memory.number)")] + state.metricsVariables
             problem =
                 "\(NextProgram.become(path, arguments: CommandLine.arguments, environment: Self.environment(with: variables)))"
@@ -148,7 +150,7 @@ extension Supervisor {
             problem = "\(error)"
         }
         for descriptor in kept { NextProgram.keep(descriptor, false) }
-        endUpgrade("this program could not become the next one: \(problem)")
+        endUpgrade("this program could not switch to the new one: \(problem)")
     }
 
     /// Our environment, with these variables and without older ones of their kind.

@@ -40,7 +40,7 @@ extension Supervisor {
             do throws(WireError) {
                 while let frame = try worker.stream?.next() { try heard(frame, from: worker) }
             } catch {
-                log.error("A worker speaks nonsense", metadata: metadata(worker, ["error": "\(error)"]))
+                log.error("A worker sent an invalid frame", metadata: metadata(worker, ["error": "\(error)"]))
                 worker.end("it sent a frame that cannot be read")
                 return false
             }

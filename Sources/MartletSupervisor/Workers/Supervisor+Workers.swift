@@ -37,7 +37,7 @@ extension Supervisor {
         let room = budget.sockets * workers.count
         guard room < configuration.limits.connections else { return }
         log.warning(
-            "Fewer connections than limits.connections fit the limit of open files: raise it (ulimit -n, LimitNOFILE=)",
+            "The limit on open files is too low for limits.connections: raise it (ulimit -n, LimitNOFILE=)",
             metadata: [
                 "connections": "\(configuration.limits.connections)", "room": "\(room)",
                 "open_files": "\(descriptorLimit)",
@@ -54,7 +54,7 @@ extension Supervisor {
         let needed = max(leastDescriptors, 32 + 16 * workers)
         guard descriptors >= needed else {
             throw .tooFewDescriptors(
-                "\(descriptors) files may be open at a time, and \(workers) workers need \(needed) "
+                "only \(descriptors) files may be open at a time, and \(workers) workers need \(needed) "
                     + "(ulimit -n, LimitNOFILE=)"
             )
         }
@@ -62,7 +62,7 @@ extension Supervisor {
         let largest = CurrentProcess.raiseFileSizeLimit()
         guard largest >= arena else {
             throw .tooSmallFiles(
-                "files may have \(largest) bytes, and the memory of a worker is one of \(arena) "
+                "a file may have at most \(largest) bytes, and the memory of a worker is a file of \(arena) bytes "
                     + "(ulimit -f, LimitFSIZE=)"
             )
         }

@@ -32,7 +32,7 @@ package enum ClientMessage: Equatable, Sendable {
         case "authenticate":
             let slice = JSONMembers.slice(of: "token", in: text)
             let token = slice.flatMap { JSONMembers.string($0, in: text, longest: TokenText.longest) }
-            self = token.map(ClientMessage.authenticate) ?? .incomplete("token must be a text of at most 8192 bytes")
+            self = token.map(ClientMessage.authenticate) ?? .incomplete("token must be a string of at most 8192 bytes")
         case let type: self = .unsupported(type: type)
         }
     }
@@ -44,7 +44,7 @@ package enum ClientMessage: Equatable, Sendable {
         _ make: (Room) -> ClientMessage
     ) -> ClientMessage {
         guard let id = JSONMembers.text(of: member, in: text), !id.isEmpty else {
-            return .incomplete("\(member) must be a text of 1 to 256 bytes")
+            return .incomplete("\(member) must be a string of 1 to 256 bytes")
         }
         return make(Room(kind, id))
     }

@@ -36,16 +36,16 @@ package enum Handshake {
                 .with("Upgrade", "websocket").with("Connection", "Upgrade")
         }
         guard request["sec-websocket-version"] == "13" else {
-            throw HTTPProblem(426, "websocket_version", "WebSocket version 13 is needed")
+            throw HTTPProblem(426, "websocket_version", "WebSocket version 13 is required")
                 .with("Sec-WebSocket-Version", "13")
         }
         guard let key = request["sec-websocket-key"], Base64.isSixteenBytes(key) else {
-            throw .badRequest("Sec-WebSocket-Key must be the base 64 of 16 bytes")
+            throw .badRequest("Sec-WebSocket-Key must be 16 bytes in base64")
         }
-        guard request.contentLength ?? 0 == 0 else { throw .badRequest("an upgrade has no body") }
+        guard request.contentLength ?? 0 == 0 else { throw .badRequest("an upgrade must not have a body") }
         let offered = request.tokens(of: "sec-websocket-protocol")
         if needsSubprotocol, !offered.isEmpty, !offered.contains(subprotocol) {
-            throw HTTPProblem(400, "subprotocol_missing", "offer the subprotocol 'martlet' too, beside bearer.TOKEN")
+            throw HTTPProblem(400, "subprotocol_missing", "also offer the subprotocol 'martlet', not only bearer.TOKEN")
         }
         return Accepted(
             acceptValue: acceptValue(forKey: key),

@@ -78,7 +78,7 @@ package enum ServerMessage {
         json.beginObject()
         json.member("type", "error")
         json.member("code", "rate_limited")
-        json.member("message", "too many messages: this one was not handled; slow down, or be closed with 4429")
+        json.member("message", "too many messages: this one was not handled; slow down to avoid a close with 4429")
         json.member("retry_after_ms", waitMilliseconds)
         json.endObject()
         return json.bytes

@@ -50,22 +50,22 @@ package enum APIAnswer {
             }
             return problem
         case .overloaded:
-            return HTTPProblem(503, "overloaded", "a queue is full: send slower").with("Retry-After", "1")
+            return HTTPProblem(503, "overloaded", "a queue is full: send more slowly").with("Retry-After", "1")
         case .messageTooLarge:
             return HTTPProblem(413, "message_too_large", "the message is larger than client.queue_bytes")
         case .keyReused:
-            return HTTPProblem(422, "idempotency_key_reused", "this key came before with another request")
+            return HTTPProblem(422, "idempotency_key_reused", "this key was already used for a different request")
         case .tooManyRooms:
-            return HTTPProblem(429, "too_many_rooms", "this user is bound to as many threads as one may be")
+            return HTTPProblem(429, "too_many_rooms", "this user is already bound to the maximum number of threads")
         case .cannotSign:
             return HTTPProblem(
                 422,
                 "cannot_sign",
-                "there is no auth.hmac_secret_file: tokens are made by whoever has the keys"
+                "there is no auth.hmac_secret_file: only the owner of the private keys can make tokens"
             )
         case .unknownConnection: return HTTPProblem(404, "unknown_connection", "no connection has this id")
         case .poisonous:
-            return HTTPProblem(500, "poisonous", "a worker ended twice while it carried this out: do not repeat it")
+            return HTTPProblem(500, "poisonous", "a worker ended twice while it handled this: do not repeat it")
         case .malformed: return HTTPProblem(500, "internal", "the processes did not understand each other: see the log")
         }
     }

@@ -71,7 +71,7 @@ package enum APICall: Equatable, Sendable {
 
     package static func checkKey(_ key: String) throws(HTTPProblem) {
         guard (1...255).contains(key.utf8.count) else {
-            throw HTTPProblem(400, "invalid_key", "an idempotency key has 1 to 255 bytes")
+            throw HTTPProblem(400, "invalid_key", "an idempotency key must have 1 to 255 bytes")
         }
     }
 
@@ -106,7 +106,7 @@ package enum APICall: Equatable, Sendable {
         for name in parameters.map(\.name) {
             guard let mayRepeat = known[name] else {
                 let names = known.keys.sorted().joined(separator: ", ")
-                let what = known.isEmpty ? "there are none here" : "there are: \(names)"
+                let what = known.isEmpty ? "it has none" : "it has: \(names)"
                 throw HTTPProblem(
                     400,
                     "unknown_parameter",
@@ -114,7 +114,7 @@ package enum APICall: Equatable, Sendable {
                 )
             }
             if !seen.insert(name).inserted, !mayRepeat {
-                throw HTTPProblem(400, "repeated_parameter", "give \(name) once")
+                throw HTTPProblem(400, "repeated_parameter", "give \(name) only once")
             }
         }
     }
@@ -207,12 +207,12 @@ package enum APICall: Equatable, Sendable {
                 try checkUser(user)
                 let seconds = Int(values("seconds", parameters).last ?? "3600") ?? 0
                 guard (1...315_360_000).contains(seconds) else {
-                    throw HTTPProblem(400, "invalid_ttl", "a token lives 1 second to 10 years")
+                    throw HTTPProblem(400, "invalid_ttl", "a token may be valid for 1 second to 10 years")
                 }
                 let (threads, jobs) = (values("thread", parameters), values("job", parameters))
                 for room in threads + jobs { try checkRoom(room) }
                 guard threads.count + jobs.count <= TokenPolicy.mostRooms else {
-                    throw HTTPProblem(400, "invalid_room", "a token names at most \(TokenPolicy.mostRooms) rooms")
+                    throw HTTPProblem(400, "invalid_room", "a token may name at most \(TokenPolicy.mostRooms) rooms")
                 }
                 return .command(.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs))
             }
@@ -221,7 +221,7 @@ package enum APICall: Equatable, Sendable {
 
     package static func checkRoom(_ id: String) throws(HTTPProblem) {
         if id.isEmpty || id.utf8.count > 256 {
-            throw HTTPProblem(400, "invalid_room", "the id of a thread or a job has 1 to 256 bytes")
+            throw HTTPProblem(400, "invalid_room", "the id of a thread or a job must have 1 to 256 bytes")
         }
     }
 
@@ -250,7 +250,7 @@ package enum APICall: Equatable, Sendable {
         }
         let reason = values("reason", parameters).last ?? CloseReason(rawValue: code)?.advice ?? ""
         guard reason.utf8.count <= 123 else {
-            throw HTTPProblem(400, "invalid_reason", "reason may have 123 bytes")
+            throw HTTPProblem(400, "invalid_reason", "reason may have at most 123 bytes")
         }
         return (code, reason)
     }
@@ -273,7 +273,7 @@ package enum APICall: Equatable, Sendable {
         switch values(name, parameters).last {
         case nil, "false": return false
         case "true": return true
-        default: throw HTTPProblem(400, "invalid_parameter", "\(name) is true or false")
+        default: throw HTTPProblem(400, "invalid_parameter", "\(name) must be true or false")
         }
     }
 
@@ -284,7 +284,7 @@ package enum APICall: Equatable, Sendable {
     /// User ids are 1 to 256 bytes of text.
     package static func checkUser(_ user: String) throws(HTTPProblem) {
         if user.isEmpty || user.utf8.count > 256 {
-            throw HTTPProblem(400, "invalid_user", "a user id has 1 to 256 bytes")
+            throw HTTPProblem(400, "invalid_user", "a user id must have 1 to 256 bytes")
         }
     }
 
@@ -296,8 +296,8 @@ package enum APICall: Equatable, Sendable {
         let codings = request.tokens(of: "content-encoding").filter { $0.lowercased() != "identity" }
         guard codings.isEmpty else {
             let names = codings.joined(separator: ", ").prefix(64)
-            throw HTTPProblem(415, "unsupported_content_coding", "the body is compressed (\(names)): send it as it is")
-                .with("Accept-Encoding", "identity")
+            let why = "the body is compressed (\(names)): send it uncompressed"
+            throw HTTPProblem(415, "unsupported_content_coding", why).with("Accept-Encoding", "identity")
         }
         guard let type = request["content-type"] else { return }
         let essence = HTTPSyntax.trimmed(type.prefix { $0 != ";" }).lowercased()

@@ -32,7 +32,7 @@ package struct BatchLine {
             event = nil
         case (nil, let type?):
             guard type.count > 2, line[type.lowerBound] == UInt8(ascii: "\"") else {
-                throw Self.invalid("event must be a text that is not empty")
+                throw Self.invalid("event must be a string that is not empty")
             }
             message = nil
             event = (type, members.data)
@@ -76,7 +76,7 @@ package struct BatchLine {
                     self.key = try text(line, value, "key")
                 } else {
                     let name = key.prefix(64).map { line[$0] }
-                    throw invalid("there is no member '\(String(decoding: name, as: UTF8.self))'")
+                    throw invalid("unknown member '\(String(decoding: name, as: UTF8.self))'")
                 }
             } catch {
                 problem = problem ?? error
@@ -84,7 +84,7 @@ package struct BatchLine {
         }
 
         private mutating func address(_ command: Command) throws(HTTPProblem) {
-            guard self.command == nil else { throw invalid("a line has one address") }
+            guard self.command == nil else { throw invalid("a line must have exactly one address") }
             self.command = command
         }
 
@@ -96,7 +96,7 @@ package struct BatchLine {
 
         private func text(_ line: Span<UInt8>, _ value: Range<Int>, _ name: String) throws(HTTPProblem) -> String {
             guard let text = JSONMembers.string(value, in: line, longest: 256) else {
-                throw invalid("\(name) must be a text of at most 256 bytes")
+                throw invalid("\(name) must be a string of at most 256 bytes")
             }
             return text
         }

@@ -119,9 +119,9 @@ package enum HTTPHeadParser {
 
     private static func check(_ fields: [HTTPRequest.Field], isVersion11: Bool) throws(HTTPProblem) {
         let hosts = fields.filter { $0.name == "host" }
-        if hosts.count > 1 || (isVersion11 && hosts.isEmpty) { throw .badRequest("exactly one Host field is needed") }
+        if hosts.count > 1 || (isVersion11 && hosts.isEmpty) { throw .badRequest("exactly one Host field is required") }
         if let host = hosts.first, !HTTPSyntax.isAuthority(host.value) {
-            throw .badRequest("Host must be a name or an address, and a port where there is one")
+            throw .badRequest("Host must be a name or an address, with an optional port")
         }
         if fields.contains(where: { $0.name == "transfer-encoding" }) {
             throw HTTPProblem(411, "length_required", "send the body with a Content-Length, not in chunks")
@@ -148,11 +148,11 @@ package enum HTTPHeadParser {
         let scheme = target.prefix { $0 != ":" }
         guard ["http", "https", "ws", "wss"].contains(scheme.lowercased()),
             target.dropFirst(scheme.count).hasPrefix("://")
-        else { throw .badRequest("the target must be a path, or the URL of one") }
+        else { throw .badRequest("the target must be a path or a URL") }
         let rest = target.dropFirst(scheme.count + 3)
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
         guard !authority.isEmpty, HTTPSyntax.isAuthority(String(authority)) else {
-            throw .badRequest("the target's authority must be a name or an address, and a port where there is one")
+            throw .badRequest("the target's authority must be a name or an address, with an optional port")
         }
         let (path, query) = splitQuery(rest.dropFirst(authority.count))
         return (String(authority), path.isEmpty ? "/" : path, query)

@@ -28,14 +28,14 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         HTTPProblem(431, "too_many_fields", "the request has more than \(limit) header fields")
     }
 
-    package static let notFound = HTTPProblem(404, "not_found", "nothing is served under this path")
+    package static let notFound = HTTPProblem(404, "not_found", "nothing is served at this path")
 
     package static func methodNotAllowed(_ allowed: String) -> HTTPProblem {
         HTTPProblem(405, "method_not_allowed", "use \(allowed)").with("Allow", allowed)
     }
 
     package static func bodyTooLarge(limit: Int) -> HTTPProblem {
-        var problem = HTTPProblem(413, "body_too_large", "the body may have \(limit) bytes")
+        var problem = HTTPProblem(413, "body_too_large", "the body may have at most \(limit) bytes")
         problem.members = [.init(name: "limit", value: limit)]
         problem.closes = true
         return problem

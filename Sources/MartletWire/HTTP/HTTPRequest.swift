@@ -113,7 +113,7 @@ package struct HTTPRequest: Equatable, Sendable {
     package func checkSingle(_ names: [String]) throws(HTTPProblem) {
         guard let parameters else { throw .badRequest("the query is not percent-encoded UTF-8") }
         for name in names where parameters.count(where: { $0.name.isExactly(name) }) > 1 {
-            throw HTTPProblem(400, "repeated_parameter", "give \(name) once")
+            throw HTTPProblem(400, "repeated_parameter", "give \(name) only once")
         }
     }
 }

@@ -13,7 +13,7 @@ package enum MetricsText {
     package static func text(_ node: NodeStatistics) -> String {
         var metrics = Metrics()
         metrics.gauge("martlet_build_info", "Constant 1, with the version.", [("version", Martlet.version)], "1")
-        metrics.gauge("martlet_uptime_seconds", "How long the service runs.", [], decimal(node.uptimeNanoseconds))
+        metrics.gauge("martlet_uptime_seconds", "Time since the service started.", [], decimal(node.uptimeNanoseconds))
         if let supervisor = node.supervisor { limits(supervisor, &metrics) }
         processes(node, &metrics)
         metrics.gauge("martlet_threads", "Threads that have members.", [], "\(node.threads)")
@@ -25,7 +25,7 @@ package enum MetricsText {
         answers(node, &metrics)
         metrics.counter(
             "martlet_switchboard_refused_total",
-            "Requests between shards that a full queue or a missing shard refused.",
+            "Requests between shards that were refused because of a full queue or a missing shard.",
             [([], node.switchboardRefused)]
         )
         metrics.counter(
@@ -35,7 +35,7 @@ package enum MetricsText {
         )
         metrics.counter(
             "martlet_switchboard_rerouted_total",
-            "Requests between shards that were on their way while the number of shards changed.",
+            "Requests between shards that were in flight while the number of shards changed.",
             [([], node.switchboardRerouted)]
         )
         for (timing, name, help) in timings { metrics.histogram(name, help, node.counters[timing]) }
@@ -47,7 +47,7 @@ package enum MetricsText {
             ("martlet_shard_up", "1 while the shard serves.", { $0.state == .serving ? "1" : "0" }),
             ("martlet_connections", "WebSockets that are open.", { "\($0.connections)" }),
             ("martlet_users", "Users who are connected.", { "\($0.users)" }),
-            ("martlet_http_connections", "Connections that speak HTTP.", { "\($0.httpConnections)" }),
+            ("martlet_http_connections", "Open HTTP connections.", { "\($0.httpConnections)" }),
             ("martlet_queue_bytes", "Bytes that wait for slow readers.", { "\($0.queueBytes)" }),
             ("martlet_arena_bytes", "Bytes of the shard's memory that are in use.", { "\($0.arenaBytes)" }),
             ("martlet_slots_in_use", "Slots of the shard's memory in use.", { "\($0.slotsInUse)" }),
@@ -59,7 +59,7 @@ package enum MetricsText {
         metrics.family(
             "martlet_cpu_seconds_total",
             "counter",
-            "CPU time of the shard's present worker.",
+            "CPU time of the shard's current worker.",
             node.shards.map { ([("shard", "\($0.shard)")], decimal($0.cpuNanoseconds)) }
         )
         metrics.family(
@@ -78,7 +78,7 @@ package enum MetricsText {
         metrics.family(
             "martlet_limit",
             "gauge",
-            "Bounds of the configuration, by key; 0: none.",
+            "Limits of the configuration, by key; 0: no limit.",
             supervisor.limits.map { ([("key", $0.key)], "\($0.value)") }
         )
         metrics.gauge(
@@ -106,13 +106,13 @@ package enum MetricsText {
         metrics.family(
             "process_cpu_seconds_total",
             "counter",
-            "CPU time, user and system, of the present process.",
+            "CPU time, user and system, of the current process.",
             all.map { ([("process", $0.0)], decimal($0.1)) }
         )
         let gauges: [(String, String, (Int) -> String)] = [
             ("process_resident_memory_bytes", "Resident memory.", { "\(all[$0].2)" }),
             ("process_open_fds", "Open file descriptors.", { "\(all[$0].3)" }),
-            ("process_max_fds", "Open file descriptors that there may be.", { "\(all[$0].4)" }),
+            ("process_max_fds", "Maximum number of open file descriptors.", { "\(all[$0].4)" }),
         ]
         for (name, help, value) in gauges {
             metrics.family(name, "gauge", help, all.indices.map { ([("process", all[$0].0)], value($0)) })
@@ -120,44 +120,44 @@ package enum MetricsText {
     }
 
     private static let names: [(Counter, String, String)] = [
-        (.messagesSent, "martlet_messages_delivered_total", "Messages that a connection's queue took."),
-        (.messagesReceived, "martlet_messages_received_total", "Messages of clients."),
-        (.messagesFailed, "martlet_messages_failed_total", "Messages that a connection could not take."),
-        (.messagesDropped, "martlet_messages_dropped_total", "Messages that went down with their connection."),
+        (.messagesSent, "martlet_messages_delivered_total", "Messages that a connection's queue accepted."),
+        (.messagesReceived, "martlet_messages_received_total", "Messages from clients."),
+        (.messagesFailed, "martlet_messages_failed_total", "Messages that a connection could not accept."),
+        (.messagesDropped, "martlet_messages_dropped_total", "Messages that were lost when their connection ended."),
         (.bytesSent, "martlet_bytes_delivered_total", "Payload bytes of delivered messages."),
         (.bytesReceived, "martlet_bytes_received_total", "Payload bytes of clients' messages."),
-        (.messagesRateLimited, "martlet_messages_rate_limited_total", "Messages of clients over their rate."),
+        (.messagesRateLimited, "martlet_messages_rate_limited_total", "Messages from clients over their rate."),
         (.connectionsOpened, "martlet_connections_opened_total", "Upgrades that became WebSockets."),
         (.handshakeTimeouts, "martlet_handshake_timeouts_total", "Connections whose HTTP head took too long."),
         (
             .acceptPauses, "martlet_accept_pauses_total",
-            "Times that nobody was let in, for want of descriptors or of room."
+            "How often accepting paused for lack of descriptors or room."
         ),
         (.apiUnauthorized, "martlet_api_unauthorized_total", "API requests without a valid key."),
         (.publishes, "martlet_publishes_total", "Publishes that backends asked for."),
         (.publishesRepeated, "martlet_publishes_repeated_total", "Publishes answered by their idempotency key."),
-        (.publishesRefused, "martlet_publishes_refused_total", "Publishes that could not be carried out wholly."),
+        (.publishesRefused, "martlet_publishes_refused_total", "Publishes that could not be carried out completely."),
         (.requestsTimedOut, "martlet_requests_timed_out_total", "Requests to other shards without an answer."),
-        (.roomsRefused, "martlet_rooms_refused_total", "Joins beyond what one member may have."),
+        (.roomsRefused, "martlet_rooms_refused_total", "Joins beyond the limit of rooms for one member."),
         (.pingsSent, "martlet_pings_total", "WebSocket pings sent."),
         (
             .idempotencyForgotten, "martlet_idempotency_forgotten_total",
-            "Remembered answers that were pushed out early."
+            "Remembered answers that were evicted early."
         ),
-        (.logLinesLost, "martlet_log_lines_lost_total", "Log lines that were lost in a flood."),
+        (.logLinesLost, "martlet_log_lines_lost_total", "Log lines that were dropped because there were too many."),
         (
             .connectionsPoisoned, "martlet_connections_poisoned_total",
-            "Connections closed because the handling of their message ended its worker."
+            "Connections closed because handling their message ended the worker."
         ),
         (
             .httpEvicted, "martlet_http_evicted_total",
-            "Connections of HTTP that made room for others."
+            "HTTP connections closed to make room for others."
         ),
-        (.httpUnread, "martlet_http_unread_total", "Connections of HTTP whose peer did not read its answers."),
-        (.bodiesRefused, "martlet_bodies_refused_total", "Requests refused as too many bodies were under way."),
+        (.httpUnread, "martlet_http_unread_total", "HTTP connections whose peer did not read its answers."),
+        (.bodiesRefused, "martlet_bodies_refused_total", "Requests refused because of too many bodies at a time."),
         (
             .partialMessagesRefused, "martlet_partial_messages_refused_total",
-            "Connections closed because too much of unfinished messages was held."
+            "Connections closed because unfinished messages took too much memory."
         ),
     ]
 
@@ -195,7 +195,7 @@ package enum MetricsText {
         let counters = node.counters
         metrics.counter(
             "martlet_http_responses_total",
-            "Answers of HTTP, by status; upgrades are counted as connections.",
+            "HTTP responses, by status; upgrades are counted as connections.",
             Counter.statuses.map { ([("code", "\($0.status)")], counters[$0.counter]) }
                 + [([("code", "other")], counters[.httpOther])]
         )

@@ -9,9 +9,9 @@ package enum EventEnvelope {
 
         package var detail: String {
             switch self {
-            case .noObject: "an event is an object: {\"type\":\"agent_started\",\"data\":{}}"
-            case .noType: "type must be a text that is not empty"
-            case .unknownMember(let name): "an event has type and data only, not '\(name)'"
+            case .noObject: "an event must be an object: {\"type\":\"agent_started\",\"data\":{}}"
+            case .noType: "type must be a string that is not empty"
+            case .unknownMember(let name): "an event may have only type and data, not '\(name)'"
             }
         }
     }

@@ -37,7 +37,7 @@ package struct JSONScanner {
             // A value, or an empty container's inside, is complete: close containers or go on to the next member.
             skipWhitespace(text)
             closing: while let inObject = isObject.last {
-                guard let byte = peek(text) else { throw failure("the text ends inside of a value") }
+                guard let byte = peek(text) else { throw failure("the text ends inside a value") }
                 switch byte {
                 case UInt8(ascii: ","):
                     offset += 1
@@ -127,17 +127,17 @@ package struct JSONScanner {
                 offset += 1
                 return
             case UInt8(ascii: "\\"): try scanEscape(text)
-            case ..<0x20: throw failure("a control character inside of a string")
+            case ..<0x20: throw failure("a control character inside a string")
             case ..<0x80: offset += 1
             default: try scanMultibyte(text)
             }
         }
-        throw failure("the text ends inside of a string")
+        throw failure("the text ends inside a string")
     }
 
     private mutating func scanEscape(_ text: Span<UInt8>) throws(JSONFailure) {
         offset += 1
-        guard let byte = peek(text) else { throw failure("the text ends inside of an escape") }
+        guard let byte = peek(text) else { throw failure("the text ends inside an escape") }
         switch byte {
         case UInt8(ascii: "u"):
             offset += 1

@@ -56,7 +56,7 @@ enum ClientRequest {
             throw HTTPProblem(
                 403,
                 "origin_not_allowed",
-                "a server in development mode is used by this machine alone: as localhost or 127.0.0.1"
+                "a server in development mode can be used only from this machine: as localhost or 127.0.0.1"
             )
         }
     }

@@ -87,7 +87,7 @@ extension Door {
         vainAccepts += 1
         guard vainAccepts >= Self.mostVainAccepts else { return }
         vainAccepts = 0
-        pauseAccepting("nobody is there, though the listener is reported")
+        pauseAccepting("the listener is reported as ready, but nobody is there")
     }
 
     /// Rests, instead of being woken at once for the same connection; who waits, waits in the kernel's queue.
@@ -97,7 +97,7 @@ extension Door {
         loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
         failures += 1
         if failures % 100 == 1 {
-            log.warning("Cannot accept; trying again every 100 ms", metadata: ["why": "\(why)"])
+            log.warning("Cannot accept connections; trying again every 100 ms", metadata: ["why": "\(why)"])
         }
     }
 

@@ -45,7 +45,7 @@ struct Gatekeeper {
     /// began.
     func admitHandshake() throws(HTTPProblem) {
         guard let handshakes, !board.admitHandshake(handshakes, now: Clock.monotonicNanoseconds()) else { return }
-        throw HTTPProblem(429, "too_many_handshakes", "the server opens no more connections in this second")
+        throw HTTPProblem(429, "too_many_handshakes", "the server opens no more connections this second")
             .with("Retry-After", "1")
     }
 
@@ -121,7 +121,7 @@ struct Gatekeeper {
 
     private func admitToken(from address: UInt64) throws(HTTPProblem) {
         guard let badTokens, !badTokens.admits(address) else { return }
-        throw HTTPProblem(429, "too_many_bad_tokens", "this address has sent too many tokens that were refused")
+        throw HTTPProblem(429, "too_many_bad_tokens", "this address has sent too many invalid tokens")
             .with("Retry-After", "1")
     }
 
@@ -248,7 +248,7 @@ struct Gatekeeper {
                 .with("WWW-Authenticate", "Bearer")
         }
         guard Self.isOne(of: apiKeys, Array(key.utf8)) else {
-            throw HTTPProblem(401, "key_wrong", "this API key is not one of this server's")
+            throw HTTPProblem(401, "key_wrong", "this server does not know this API key")
                 .with("WWW-Authenticate", "Bearer error=\"invalid_token\"")
         }
     }

@@ -10,8 +10,8 @@ enum KeyProblem: Error, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .notAKeySet: "it is no JSON Web Key Set: {\"keys\":[...]}"
-        case .unknownType: "its type is none of RSA, EC, OKP"
+        case .notAKeySet: "it is not a JSON Web Key Set: {\"keys\":[...]}"
+        case .unknownType: "its type is not RSA, EC or OKP"
         case .noneUsable(let why): "it has no key that can be used: \(why.joined(separator: "; "))"
         }
     }

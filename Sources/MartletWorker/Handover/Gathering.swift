@@ -99,10 +99,10 @@ final class Gathering {
         }
         let room = limit - CurrentProcess.openDescriptors - 2 * KeeperReader.reserve - Estate.mostAtOnce
         guard slots.count <= room else {
-            throw TakeOverProblem("\(slots.count) sockets, and room for \(room) descriptors")
+            throw TakeOverProblem("\(slots.count) sockets, but room for only \(room) descriptors")
         }
         let sum = waiting.reduce(slots.count) { $0 + $1.sockets.count }
-        guard sum <= most else { throw TakeOverProblem("\(sum) connections, and a worker may have \(most)") }
+        guard sum <= most else { throw TakeOverProblem("\(sum) connections, but a worker may have only \(most)") }
         CurrentProcess.reserveDescriptors(limit - room + slots.count)
         let keeper = KeeperReader(estate: source.estate)
         _ = try keeper.count()

@@ -61,7 +61,7 @@ final class Inheritance {
         let keeper = KeeperReader(estate: estate)
         let count = try keeper.count()
         let room = limit - CurrentProcess.openDescriptors - KeeperReader.reserve
-        guard count <= room else { throw TakeOverProblem("\(count) sockets, and room for \(room) descriptors") }
+        guard count <= room else { throw TakeOverProblem("\(count) sockets, but room for only \(room) descriptors") }
         CurrentProcess.reserveDescriptors(CurrentProcess.openDescriptors + count)
         var received: [Int32] = []
         received.reserveCapacity(count)

@@ -36,7 +36,7 @@ struct KeeperReader {
                 received += descriptors.count
                 take(descriptors)
             case .end(let sent):
-                guard sent == received else { throw TakeOverProblem("\(received) of \(sent) sockets came") }
+                guard sent == received else { throw TakeOverProblem("\(received) of \(sent) sockets arrived") }
                 return
             case .born, .count: continue
             case nil: throw TakeOverProblem("the keeper does not answer")

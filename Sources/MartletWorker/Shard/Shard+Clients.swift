@@ -30,7 +30,7 @@ extension Shard {
             countOut(place)
             switch error {
             case .full: throw Self.full
-            case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: send none")
+            case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: do not send any")
             }
         }
         if isClient { register(slot, id, bearer, now, manager) }
@@ -44,7 +44,7 @@ extension Shard {
         }
     }
 
-    private static let full = HTTPProblem(503, "full", "the server has as many connections as it may")
+    private static let full = HTTPProblem(503, "full", "the server has reached its limit of connections")
         .with("Retry-After", "5")
 
     /// Counts a connection against the limits of the node, the address and the user.
@@ -66,7 +66,7 @@ extension Shard {
                 throw HTTPProblem(
                     429,
                     "too_many_connections_of_address",
-                    "this address has \(limit) connections, which is as many as one may have"
+                    "this address already has \(limit) connections, which is the limit"
                 ).with("Retry-After", "5")
             }
         }
@@ -75,7 +75,7 @@ extension Shard {
             throw HTTPProblem(
                 429,
                 "too_many_connections_of_user",
-                "this user has \(contract.limits.connectionsPerUser) connections, which is as many as one may have"
+                "this user already has \(contract.limits.connectionsPerUser) connections, which is the limit"
             ).with("Retry-After", "5")
         }
         return place
@@ -278,7 +278,7 @@ extension Shard {
             }
             joined(slot, on: manager)
             say(ServerMessage.room(room, isJoined: true), to: slot)
-        case .tooMany: complain("too_many_rooms", "a connection may be in 256 rooms", to: slot)
+        case .tooMany: complain("too_many_rooms", "a connection may be in at most 256 rooms", to: slot)
         case .unknown: return
         }
     }
@@ -288,7 +288,7 @@ extension Shard {
         let id = sockets.locals[slot].id
         if room.kind == .thread, let user = manager.connection(id)?.user, manager.isBound(user: user, toThread: room.id)
         {
-            complain("bound", "the backend has put this user into the thread: it alone can end that", to: slot)
+            complain("bound", "the backend has put this user into the thread: only the backend can end that", to: slot)
         } else if manager.leave(room, connection: id) {
             tellOfLeaving(room, slot)
         } else {
@@ -335,7 +335,7 @@ extension Shard {
         }
         let old = identity.bearer
         guard bearer.user.isExactly(old.user) else {
-            return complain("forbidden", "the token is another user's", to: index)
+            return complain("forbidden", "the token belongs to another user", to: index)
         }
         identity.bearer.threads = bearer.threads
         identity.bearer.jobs = bearer.jobs
