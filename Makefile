@@ -6,8 +6,10 @@ BUILD := .build
 RELEASE := -c release --static-swift-stdlib
 PYTHON := $(BUILD)/clients/bin/python
 CLIENTS := $(BUILD)/clients/installed
-# Passed on to `swift test`, as in `make test TEST_FLAGS="--filter ArenaTests"`.
-TEST_FLAGS ?=
+# Which tests, as in `make test FILTER=ArenaTests`; empty: all.
+FILTER ?=
+# Passed on to `swift build` when the tests are built.
+BUILD_FLAGS ?=
 # What `make install` installs, and where.
 BIN ?= $(BUILD)/release
 PREFIX ?= /usr/local
@@ -24,7 +26,7 @@ done; if [ -n "$$missing" ]; then \
   $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help run test test-asan test-tsan fuzz autobahn soak prove deps build lint format bench continuity install deb deb-deps test-deb \
+.PHONY: help run check test test-asan test-tsan fuzz autobahn soak prove deps build lint format bench continuity install deb deb-deps test-deb \
   test-upgrade print-docs clean
 
 help: ## Show this list
@@ -34,14 +36,19 @@ run: build ## Build, then serve in development mode: demo page on http://127.0.0
 	$(BUILD)/release/martletd --dev $(ARGS)
 
 test: deps $(CLIENTS) ## Build and run every test
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) swift test --no-parallel $(TEST_FLAGS)
+	swift build --build-tests $(BUILD_FLAGS)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) Tests/run '$(FILTER)'
+
+check: deps lint ## What tells within a minute whether a change holds: format, the rules of the house, unit tests
+	swift build --build-tests $(BUILD_FLAGS)
+	Tests/run --unit '$(FILTER)'
 
 test-tsan: deps $(CLIENTS) ## Run the tests again under ThreadSanitizer (takes minutes)
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=thread swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(TEST_FLAGS)
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=thread swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(if $(FILTER),--filter "$(FILTER)")
 
 test-asan: deps $(CLIENTS) ## Run the tests again under AddressSanitizer (takes minutes)
 	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=address ASAN_OPTIONS=detect_leaks=0 \
-	  swift test --sanitize=address --no-parallel --scratch-path $(BUILD)/asan $(TEST_FLAGS)
+	  swift test --sanitize=address --no-parallel --scratch-path $(BUILD)/asan $(if $(FILTER),--filter "$(FILTER)")
 
 # How long each target of the fuzzer runs.
 FUZZ_SECONDS ?= 60

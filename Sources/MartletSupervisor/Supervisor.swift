@@ -80,7 +80,7 @@ actor Supervisor {
     /// How many supervisors have gone on with the same workers.
     let run: UInt64
     /// Keepers whose sockets others have; they go when the next supervisor would know that.
-    var dismissals: [Estate] = []
+    var dismissals: [KeeperChannel] = []
     /// What the shards' memory was made for.
     var inForce: StartOnly
     /// Workers are to be replaced by ones of the present program and configuration, and were not yet.

@@ -7,7 +7,7 @@ internal import MartletWire
 final class Router {
     /// Who waits for an answer from elsewhere.
     enum Asker {
-        case peer(HTTPPeer, number: Int, call: APICall, since: UInt64)
+        case connection(HTTPConnection, number: Int, call: APICall, since: UInt64)
         /// Lines of a batch, whose answers come in one list, or as one.
         case batch(Batch, lines: [Int])
     }

@@ -9,13 +9,13 @@ extension Worker {
     /// What travels with a client's socket; its destination is not known yet.
     func ticket(
         _ service: AdoptionTicket.Service,
-        _ peer: HTTPPeer,
+        _ connection: HTTPConnection,
         _ request: HTTPRequest,
         _ bearer: Bearer,
         _ accepted: Handshake.Accepted
     ) -> AdoptionTicket {
         var bearer = bearer
-        bearer.origin = gatekeeper.origin(of: peer.descriptor, request)
+        bearer.origin = gatekeeper.origin(of: connection.descriptor, request)
         var ticket = AdoptionTicket(
             destination: contract.shard,
             source: contract.shard,
@@ -23,16 +23,16 @@ extension Worker {
             bearer: bearer,
             acceptValue: accepted.acceptValue,
             subprotocol: accepted.subprotocol,
-            bytesRead: peer.bytesRead,
-            leftover: Array(peer.exchange.remainder)
+            bytesRead: connection.bytesRead,
+            leftover: Array(connection.exchange.remainder)
         )
         ticket.deflate = accepted.deflate
-        ticket.address = gatekeeper.address(of: peer.descriptor, request)
+        ticket.address = gatekeeper.address(of: connection.descriptor, request)
         return ticket
     }
 
     func upgrade(
-        _ peer: HTTPPeer,
+        _ connection: HTTPConnection,
         _ number: Int,
         _ ticket: AdoptionTicket,
         _ manager: isolated WebSocketManager
@@ -45,8 +45,8 @@ extension Worker {
         let refusal: HTTPProblem? =
             if isStopping || !owner.isServing {
                 APIAnswer.problem(.shardUnavailable(partial: nil))
-            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || peer.owesBytes
-                || peer.exchange.waitingCount > 1
+            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || connection.owesBytes
+                || connection.exchange.waitingCount > 1
             {
                 .badRequest("wait for the answer before you send frames")
             } else {
@@ -56,11 +56,11 @@ extension Worker {
             count(refusal: refusal)
             var response = refusal.response
             response.closes = true
-            door.respond(peer, number: number, response)
+            door.respond(connection, number: number, response)
             return
         }
         ticket.destination = UInt16(owner.shard)
-        let descriptor = door.takeSocket(of: peer)
+        let descriptor = door.takeSocket(of: connection)
         if router.isMine(ticket.destination) {
             adopt(descriptor, ticket, manager)
         } else {

@@ -7,111 +7,116 @@ internal import MartletWire
 
 extension Worker {
     /// Something came from an HTTP connection.
-    func heard(_ peer: HTTPPeer, _ event: HTTPExchange.Event, _ manager: isolated WebSocketManager) {
+    func asked(_ connection: HTTPConnection, _ event: HTTPExchange.Event, _ manager: isolated WebSocketManager) {
         switch event {
         case .request(let request, let number, _), .bodyAnnounced(let request, let number, _),
             .streamBegan(let request, let number):
             do throws(HTTPProblem) {
-                if contract.isDevelopment { try checkPage(peer, request) }
+                if contract.isDevelopment { try checkPage(connection, request) }
             } catch {
-                return refuse(peer, request, number, error)
+                return refuse(connection, request, number, error)
             }
         case .line, .lineTooLong, .streamEnded, .needsMore: break
         }
         switch event {
-        case .request(let request, let number, let body): requested(peer, request, number, body, manager)
-        case .bodyAnnounced(let request, let number, _): bodyAnnounced(peer, request, number)
-        case .streamBegan(let request, let number): batchBegan(peer, request, number)
-        case .line(let range): batchLine(peer, range, manager)
-        case .lineTooLong: batchLineTooLong(peer)
-        case .streamEnded: batchEnded(peer)
-        case .needsMore: if let batch = peer.batch { sendParcels(of: batch) }
+        case .request(let request, let number, let body): requested(connection, request, number, body, manager)
+        case .bodyAnnounced(let request, let number, _): bodyAnnounced(connection, request, number)
+        case .streamBegan(let request, let number): batchBegan(connection, request, number)
+        case .line(let range): batchLine(connection, range, manager)
+        case .lineTooLong: batchLineTooLong(connection)
+        case .streamEnded: batchEnded(connection)
+        case .needsMore: if let batch = connection.batch { sendParcels(of: batch) }
         }
     }
 
     /// Throws where a page of another site asks, in development.
     ///
     /// No page reaches a Unix socket, and what others write into `Host` there is their own affair.
-    private func checkPage(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
+    private func checkPage(_ connection: HTTPConnection, _ request: HTTPRequest) throws(HTTPProblem) {
         do throws(HTTPProblem) {
             try ClientRequest.refuseForeignPages(request)
         } catch {
-            if StreamSocket.isConnection(peer.descriptor) { throw error }
+            if StreamSocket.isConnection(connection.descriptor) { throw error }
         }
     }
 
-    private func refuse(_ peer: HTTPPeer, _ request: HTTPRequest, _ number: Int, _ problem: HTTPProblem) {
+    private func refuse(_ connection: HTTPConnection, _ request: HTTPRequest, _ number: Int, _ problem: HTTPProblem) {
         var response = problem.response
-        if peer.kind == .client, request.path == contract.client.path {
+        if connection.kind == .client, request.path == contract.client.path {
             count(refusal: problem)
             // Another try costs another connection.
             response.closes = true
         }
-        door.respond(peer, number: number, response)
+        door.respond(connection, number: number, response)
     }
 
     /// Nothing is taken of a body that nobody may send.
-    private func bodyAnnounced(_ peer: HTTPPeer, _ request: HTTPRequest, _ number: Int) {
+    private func bodyAnnounced(_ connection: HTTPConnection, _ request: HTTPRequest, _ number: Int) {
         do throws(HTTPProblem) {
-            try authorize(peer, request)
+            try authorize(connection, request)
             _ = try APICall.parse(request)
         } catch {
-            door.respond(peer, number: number, error.response)
+            door.respond(connection, number: number, error.response)
         }
     }
 
     private func requested(
-        _ peer: HTTPPeer,
+        _ connection: HTTPConnection,
         _ request: HTTPRequest,
         _ number: Int,
         _ body: Range<Int>,
         _ manager: isolated WebSocketManager
     ) {
         do throws(HTTPProblem) {
-            if peer.kind == .client {
+            if connection.kind == .client {
                 let path = contract.client.path
                 if request.path == path { try gatekeeper.checkOrigin(request) }
                 switch try ClientRequest(request, contract.client, isDevelopment: contract.isDevelopment) {
                 case .api: break
-                case .answer(let response): return door.respond(peer, number: number, response)
+                case .answer(let response): return door.respond(connection, number: number, response)
                 case .echo(let accepted):
                     let bearer = Bearer(user: ClientRequest.echoUser)
-                    return upgrade(peer, number, ticket(.echo, peer, request, bearer, accepted), manager)
+                    return upgrade(connection, number, ticket(.echo, connection, request, bearer, accepted), manager)
                 case .messages(let accepted):
-                    let bearer = try gatekeeper.bearer(of: request, from: peer.descriptor)
+                    let bearer = try gatekeeper.bearer(of: request, from: connection.descriptor)
                     try gatekeeper.admitHandshake()
                     if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
                         let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
                         // Any stranger can bring it about.
                         log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
                     }
-                    return upgrade(peer, number, ticket(.messages, peer, request, bearer, accepted), manager)
+                    return upgrade(
+                        connection,
+                        number,
+                        ticket(.messages, connection, request, bearer, accepted),
+                        manager
+                    )
                 }
             }
-            try call(peer, request, number, body, manager)
+            try call(connection, request, number, body, manager)
         } catch {
-            refuse(peer, request, number, error)
+            refuse(connection, request, number, error)
         }
     }
 
     /// Throws unless the peer may use the API.
-    private func authorize(_ peer: HTTPPeer, _ request: HTTPRequest) throws(HTTPProblem) {
-        if peer.kind == .metrics { return try checkReader(request) }
+    private func authorize(_ connection: HTTPConnection, _ request: HTTPRequest) throws(HTTPProblem) {
+        if connection.kind == .metrics { return try checkReader(request) }
         if contract.isDevelopment {
-            peer.isKnown = true
+            connection.isKnown = true
             return
         }
         // Clients' listeners have no API.
-        guard peer.kind == .api else { throw .notFound }
-        let isTrusted = peer.isTrusted ?? gatekeeper.isTrusted(peer.descriptor)
-        peer.isTrusted = isTrusted
+        guard connection.kind == .api else { throw .notFound }
+        let isTrusted = connection.isTrusted ?? gatekeeper.isTrusted(connection.descriptor)
+        connection.isTrusted = isTrusted
         do throws(HTTPProblem) {
             try gatekeeper.checkBackend(request, isTrusted: isTrusted)
         } catch {
             tally.counters[.apiUnauthorized] += 1
             throw error
         }
-        peer.isKnown = true
+        connection.isKnown = true
     }
 
     /// Throws unless this asks for the metrics: where they have a socket of their own there is nothing else, and no key.
@@ -122,25 +127,25 @@ extension Worker {
     }
 
     private func call(
-        _ peer: HTTPPeer,
+        _ connection: HTTPConnection,
         _ request: HTTPRequest,
         _ number: Int,
         _ body: Range<Int>,
         _ manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
-        if peer.kind == .metrics { try checkReader(request) }
+        if connection.kind == .metrics { try checkReader(request) }
         let call: APICall
         do throws(HTTPProblem) {
             call = try APICall.parse(request)
         } catch {
             // Only who may use the API is told what there is in it.
-            try authorize(peer, request)
+            try authorize(connection, request)
             throw error
         }
-        if call == .health { return door.respond(peer, number: number, APIAnswer.healthy) }
-        if call != .readiness { try authorize(peer, request) }
+        if call == .health { return door.respond(connection, number: number, APIAnswer.healthy) }
+        if call != .readiness { try authorize(connection, request) }
         let nothing: [UInt8] = []
-        let asker = Router.Asker.peer(peer, number: number, call: call, since: Clock.monotonicNanoseconds())
+        let asker = Router.Asker.connection(connection, number: number, call: call, since: Clock.monotonicNanoseconds())
         switch call {
         case .node(let byUser): carryOut(Request(.statistics(byUser: byUser)), nothing.span, asker, manager)
         case .shards, .shard, .readiness, .metrics:
@@ -149,7 +154,7 @@ extension Worker {
             if command.isAboutTokens { throw .notFound }
             carryOut(Request(command), nothing.span, asker, manager)
         case .publish(let command, let isEvent):
-            try publish(command, isEvent, request, peer.exchange.input, body, asker, manager)
+            try publish(command, isEvent, request, connection.exchange.input, body, asker, manager)
         case .health, .batch, .restart, .reload, .scale, .upgrade, .stop: throw .notFound
         }
     }
@@ -190,12 +195,12 @@ extension Worker {
         switch unsafe router.route(request, text: text, for: asker, now: loop.now) {
         case .elsewhere: return
         case .answered(let known): answer(asker, known)
-        case .here: answer(asker, execute(request, text, manager))
+        case .here: answer(asker, executeHere(request, text, manager))
         }
     }
 
     /// Carries out what this shard must.
-    func execute(_ request: Request, _ text: Span<UInt8>, _ manager: isolated WebSocketManager) -> CommandReply {
+    func executeHere(_ request: Request, _ text: Span<UInt8>, _ manager: isolated WebSocketManager) -> CommandReply {
         switch request.command {
         case .makeToken(let user, let seconds, let threads, let jobs):
             let token = gatekeeper.makeToken(user: user, seconds: seconds, threads: threads, jobs: jobs)
@@ -220,12 +225,12 @@ extension Worker {
     /// Answers whoever waited, now that the answer is known.
     func answer(_ asker: Router.Asker, _ reply: CommandReply) {
         switch asker {
-        case .peer(let peer, let number, let call, let since):
+        case .connection(let connection, let number, let call, let since):
             if case .publish = call {
                 tally.counters[Timing.publish].observe(Clock.monotonicNanoseconds() - since)
                 if case .failed = reply { tally.counters[.publishesRefused] += 1 }
             }
-            door.respond(peer, number: number, APIAnswer.response(to: call, reply))
+            door.respond(connection, number: number, APIAnswer.response(to: call, reply))
         case .batch(let batch, let lines):
             if case .batch(let replies) = reply, replies.count == lines.count {
                 for (line, reply) in zip(lines, replies) { answer(batch, line, reply) }
@@ -238,21 +243,21 @@ extension Worker {
 
     // MARK: Batches
 
-    private func batchBegan(_ peer: HTTPPeer, _ request: HTTPRequest, _ number: Int) {
+    private func batchBegan(_ connection: HTTPConnection, _ request: HTTPRequest, _ number: Int) {
         do throws(HTTPProblem) {
-            try authorize(peer, request)
+            try authorize(connection, request)
             guard case .batch = try APICall.parse(request) else { throw .notFound }
         } catch {
-            door.respond(peer, number: number, error.response)
+            door.respond(connection, number: number, error.response)
             return
         }
-        peer.batch = Batch(peer: peer)
-        peer.exchange.beginStream(HTTPResponse(200, fields: [("Content-Type", "application/x-ndjson")]))
+        connection.batch = Batch(connection: connection)
+        connection.exchange.beginStream(HTTPResponse(200, fields: [("Content-Type", "application/x-ndjson")]))
     }
 
-    private func batchLine(_ peer: HTTPPeer, _ range: Range<Int>, _ manager: isolated WebSocketManager) {
-        guard let batch = peer.batch, !range.isEmpty else { return }
-        let input = peer.exchange.input
+    private func batchLine(_ connection: HTTPConnection, _ range: Range<Int>, _ manager: isolated WebSocketManager) {
+        guard let batch = connection.batch, !range.isEmpty else { return }
+        let input = connection.exchange.input
         let text = input.span.extracting(range)
         let number = batch.begin()
         let line: BatchLine
@@ -291,7 +296,7 @@ extension Worker {
         _ manager: isolated WebSocketManager
     ) {
         switch router.place(of: request.command) {
-        case .here: answer(batch, line, execute(request, text, manager))
+        case .here: answer(batch, line, executeHere(request, text, manager))
         case .answered(let reply): answer(batch, line, reply)
         case .shard(let owner):
             if batch.add(request, text: text, line: line, to: owner), let parcel = batch.takeParcel(for: owner) {
@@ -319,13 +324,13 @@ extension Worker {
         batch.answer(line, reply)
     }
 
-    private func batchLineTooLong(_ peer: HTTPPeer) {
-        guard let batch = peer.batch else { return }
+    private func batchLineTooLong(_ connection: HTTPConnection) {
+        guard let batch = connection.batch else { return }
         batch.answer(batch.begin(), .bodyTooLarge(limit: Int(contract.api.maxBodyBytes)))
     }
 
-    private func batchEnded(_ peer: HTTPPeer) {
-        guard let batch = peer.batch else { return }
+    private func batchEnded(_ connection: HTTPConnection) {
+        guard let batch = connection.batch else { return }
         sendParcels(of: batch)
         batch.bodyEnded()
         finish(batch)
@@ -333,15 +338,15 @@ extension Worker {
 
     /// Sends what is answered, and ends the answer when that was all.
     private func finish(_ batch: Batch) {
-        guard batch.peer.descriptor >= 0, batch.peer.batch === batch else { return }
+        guard batch.connection.descriptor >= 0, batch.connection.batch === batch else { return }
         if batch.isOver {
-            batch.peer.exchange.endStream()
-            batch.peer.batch = nil
+            batch.connection.exchange.endStream()
+            batch.connection.batch = nil
         } else if batch.isCutShort {
-            batch.peer.exchange.cutStream()
-            batch.peer.batch = nil
+            batch.connection.exchange.cutStream()
+            batch.connection.batch = nil
         }
-        door.markDirty(batch.peer)
+        door.markDirty(batch.connection)
     }
 }
 

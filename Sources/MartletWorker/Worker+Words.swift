@@ -11,30 +11,31 @@ extension Worker {
         guard event.isReadable else { return }
         link.receive { frame in
             do throws(WireError) {
-                try heard(frame, manager)
+                try told(frame, manager)
             } catch {
                 log.error("Cannot read a frame from the supervisor", metadata: ["kind": "\(frame.header.kind)"])
             }
         }
     }
 
-    private func heard(_ frame: PeerStream.Frame, _ manager: isolated WebSocketManager) throws(WireError) {
+    private func told(_ frame: PeerStream.Frame, _ manager: isolated WebSocketManager) throws(WireError) {
         let input = link.input
         switch frame.header.kind {
         case .stop: beginStopping(manager)
         case .shardStates: router.update(try ShardStates(input, in: frame.payload))
         case .roomsNoted: shard.roomsNoted(frame.header.correlation)
         case .command: try commanded(frame.header, input, frame.payload, manager)
-        case .takeOver:
+        case .collect:
             Fault.at(.collect)
             let found = try collect(input, frame.payload)
             Fault.at(.collected)
-            link.send(.adopted, found.bytes)
+            link.send(.collected, found.bytes)
             if let gathering {
                 // Another one is waiting for the same worker of before.
                 link.flush()
                 gathering.copy(into: shard.record)
             }
+        case .awaitCopies: if let gathering { link.send(.collected, gathering.outcome.bytes) }
         case .commit: takeOver(manager)
         case .freeze: if phase == .serving { phase = .freezing }
         case .thaw: thaw(manager)
@@ -42,14 +43,13 @@ extension Worker {
         case .reply:
             guard let asker = unsafe router.asker(of: frame.header.correlation, now: loop.now) else { return }
             answer(asker, (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed))
-        case .ready, .alive, .log, .rooms, .allRooms, .adopted, .recovered, .frozen: break
+        case .ready, .alive, .log, .rooms, .allRooms, .collected, .recovered, .frozen: break
         }
     }
 
-    /// Takes what the worker before us has; of several, the one that the words name; none: says whether all is copied.
+    /// Collects what the previous worker has; of several, the one that the words name.
     private func collect(_ input: [UInt8], _ payload: Range<Int>) throws(WireError) -> Adoption {
         guard let gathering else { return inheritance?.collect() ?? Adoption() }
-        if payload.isEmpty { return gathering.outcome }
         var reader = ByteReader(input, in: payload)
         return gathering.collect(from: Int(try reader.integer(UInt16.self)))
     }
@@ -70,7 +70,7 @@ extension Worker {
         let span = input.span.extracting(text)
         let reply =
             request.command.isRemembered
-            ? shard.execute(request, text: span, for: header, on: manager) : execute(request, span, manager)
+            ? shard.execute(request, text: span, for: header, on: manager) : executeHere(request, span, manager)
         link.reply(CommandCoding.encode(reply), to: header)
     }
 
@@ -119,6 +119,6 @@ extension Worker {
             sockets.closeAll(.goingAway)
             sockets.flushDirty()
         }
-        loop.setTimer(after: contract.timing.stopTimeout, token: Token.timer(.stopDeadline).rawValue)
+        loop.setTimer(after: contract.timing.stopTimeout, token: EventToken.timer(.stopDeadline).rawValue)
     }
 }

@@ -148,7 +148,7 @@ final class Worker {
         post = Self.post(owning: BirthContract.Descriptor.post, budget)
         tether = Tether(owning: BirthContract.Descriptor.tether)
         let first = contract.firstListener
-        var kinds: [HTTPPeer.Kind] = Array(repeating: .client, count: Int(contract.clientListeners))
+        var kinds: [HTTPConnection.Kind] = Array(repeating: .client, count: Int(contract.clientListeners))
         kinds += Array(repeating: .api, count: Int(contract.apiListeners))
         kinds += Array(repeating: .metrics, count: Int(contract.metricsListeners))
         door = Door(
@@ -160,14 +160,14 @@ final class Worker {
                 isDevelopment: contract.isDevelopment,
                 handshakeTimeout: contract.timing.handshakeTimeout,
                 timeout: contract.api.timeout,
-                mostPeers: budget.http,
+                mostConnections: budget.http,
                 descriptorReserve: limit - budget.passing - 64
             ),
             tally: tally,
             log: log
         )
-        try loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)
-        try loop.register(tether.descriptor, token: Token(.tether).rawValue, interest: .readable)
+        try loop.register(post.descriptor, token: EventToken(.post).rawValue, interest: .readable)
+        try loop.register(tether.descriptor, token: EventToken(.tether).rawValue, interest: .readable)
     }
 
     static func post(owning descriptor: Int32, _ budget: DescriptorBudget) -> DescriptorChannel {
@@ -175,7 +175,7 @@ final class Worker {
     }
 
     private func serve() {
-        loop.setTimer(after: contract.timing.livenessInterval, token: Token.timer(.beat).rawValue)
+        loop.setTimer(after: contract.timing.livenessInterval, token: EventToken.timer(.beat).rawValue)
         // All of the worker is touched on the loop's thread only, which is where the manager lives.
         nonisolated(unsafe) let worker = self
         // JWTKit reads keys in an actor of its own; with this preference that runs on the loop's thread too.
@@ -188,7 +188,7 @@ final class Worker {
     /// Reads the keys, then opens the door.
     private func open() async {
         do {
-            gatekeeper.keys = try await KeyRing(contract.keys)
+            gatekeeper.keys = try await KeyRing(contract.auth)
             for why in gatekeeper.keys.skipped where contract.shard == 0 {
                 log.warning("A key in auth.jwks_file is not used", metadata: ["why": "\(why)"])
             }
@@ -211,29 +211,29 @@ final class Worker {
         // What came in counts before the time that has passed: a pong in the kernel is no silence.
         isTurnSpent = false
         door.beginTurn()
-        for (number, event) in events.enumerated() where !Token.isTimer(event.token) {
+        for (number, event) in events.enumerated() where !EventToken.isTimer(event.token) {
             // The clock is not read for each of them.
             if number & 15 == 15, !isTurnSpent {
                 isTurnSpent = unsafe Clock.monotonicNanoseconds() > loop.now + LaterQueue.turn
             }
             handle(event, manager)
         }
-        for event in events where Token.isTimer(event.token) { handle(event, manager) }
+        for event in events where EventToken.isTimer(event.token) { handle(event, manager) }
         endTurn(manager)
     }
 
     private func handle(_ event: EventLoop.Event, _ manager: isolated WebSocketManager) {
-        if let token = Token(event.token) {
+        if let token = EventToken(event.token) {
             switch token.kind {
             case .socket:
                 if !isStill, sockets.isCurrent(token.index, generation: token.generation) {
                     shard.ready(token.index, event, isLate: isTurnSpent, on: manager)
                 }
-            case .peer:
-                if let peer = door.peer(token.index, generation: token.generation) {
-                    door.ready(peer, event, isLate: isTurnSpent) { heard($0, $1, manager) }
+            case .http:
+                if let connection = door.connection(token.index, generation: token.generation) {
+                    door.ready(connection, event, isLate: isTurnSpent) { asked($0, $1, manager) }
                 }
-            case .listener: door.accept(token.index, isLate: isTurnSpent) { heard($0, $1, manager) }
+            case .listener: door.accept(token.index, isLate: isTurnSpent) { asked($0, $1, manager) }
             case .link: linkReady(event, manager)
             case .post: postReady(manager)
             case .tether: tetherReady(manager)
@@ -253,8 +253,8 @@ final class Worker {
             shard.serveLater(on: manager)
             sockets.flushDirty()
         }
-        door.serveLater { heard($0, $1, manager) }
-        door.flushDirty { heard($0, $1, manager) }
+        door.serveLater { asked($0, $1, manager) }
+        door.flushDirty { asked($0, $1, manager) }
         // Answering may have made requests that were waiting send more.
         if !isStill {
             sockets.flushDirty()
@@ -281,18 +281,18 @@ final class Worker {
     private func setSweep() {
         guard !isSweepSet, !isStill, let earliest = sockets.closing.earliest else { return }
         isSweepSet = true
-        loop.setTimer(deadline: earliest, token: Token.timer(.socketSweep).rawValue)
+        loop.setTimer(deadline: earliest, token: EventToken.timer(.socketSweep).rawValue)
     }
 
     /// Who was put off has the next turn, which begins at once.
     private func setLater() {
         guard !isLaterSet, (!isStill && !sockets.later.isEmpty) || door.hasLater else { return }
         isLaterSet = true
-        unsafe loop.setTimer(deadline: loop.now, token: Token.timer(.later).rawValue)
+        unsafe loop.setTimer(deadline: loop.now, token: EventToken.timer(.later).rawValue)
     }
 
-    private func timerFired(_ token: Token, _ manager: isolated WebSocketManager) {
-        switch Token.Timer(rawValue: UInt32(token.index)) {
+    private func timerFired(_ token: EventToken, _ manager: isolated WebSocketManager) {
+        switch EventToken.Timer(rawValue: UInt32(token.index)) {
         case .beat:
             beat(manager)
         case .socketSweep:
@@ -318,12 +318,12 @@ final class Worker {
         guard post.wantsToWrite != isPostWritable else { return }
         isPostWritable = post.wantsToWrite
         let interest: EventLoop.Interest = isPostWritable ? [.readable, .writable] : .readable
-        try? loop.modify(post.descriptor, token: Token(.post).rawValue, interest: interest)
+        try? loop.modify(post.descriptor, token: EventToken(.post).rawValue, interest: interest)
     }
 
     private func beat(_ manager: isolated WebSocketManager) {
         if isOwner { link.send(.alive, CommandCoding.encode(.shard(statistics(byUser: false, manager)))) }
-        loop.setTimer(after: contract.timing.livenessInterval, token: Token.timer(.beat).rawValue)
+        loop.setTimer(after: contract.timing.livenessInterval, token: EventToken.timer(.beat).rawValue)
         for asker in unsafe router.expire(now: loop.now) { answer(asker, .failed(.shardUnavailable(partial: nil))) }
         unsafe shard.releaseHeld(before: loop.now)
         if let tookOverAt, unsafe loop.now > tookOverAt + Self.longestRepetition {

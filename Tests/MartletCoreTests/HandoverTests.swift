@@ -13,7 +13,7 @@ import Testing
     private static let steps: [Step] = [
         Step(
             name: "all goes well",
-            events: [.heirReady, .donorFrozen, .adopted(problem: nil)],
+            events: [.heirReady, .donorFrozen, .collected(problem: nil)],
             actions: [.freeze, .collect, .commit]
         ),
         Step(name: "the heir exits at once", events: [.heirEnded("exit 1")], actions: [.giveUp(reason: "exit 1")]),
@@ -35,7 +35,8 @@ import Testing
         Step(
             name: "the heir has no room",
             events: [
-                .heirReady, .donorFrozen, .adopted(problem: "no room"), .adopted(problem: nil), .heirEnded("killed"),
+                .heirReady, .donorFrozen, .collected(problem: "no room"), .collected(problem: nil),
+                .heirEnded("killed"),
             ],
             actions: [.freeze, .collect, .killHeir, .none, .thaw(reason: "no room")]
         ),
@@ -59,13 +60,13 @@ import Testing
         Step(
             name: "what comes out of turn changes nothing",
             events: [
-                .donorFrozen, .adopted(problem: nil), .heirReady, .adopted(problem: nil), .heirReady, .donorFrozen,
+                .donorFrozen, .collected(problem: nil), .heirReady, .collected(problem: nil), .heirReady, .donorFrozen,
             ],
             actions: [.none, .none, .freeze, .none, .none, .collect]
         ),
         Step(
             name: "after the commit nothing is decided any more",
-            events: [.heirReady, .donorFrozen, .adopted(problem: nil), .timeout, .heirEnded("x"), .donorEnded],
+            events: [.heirReady, .donorFrozen, .collected(problem: nil), .timeout, .heirEnded("x"), .donorEnded],
             actions: [.freeze, .collect, .commit, .none, .none, .none]
         ),
     ]
@@ -88,7 +89,7 @@ import Testing
 
     @Test func `of all orders of events none commits twice, and none thaws or commits after its end`() {
         let events: [Handover.Event] = [
-            .heirReady, .donorFrozen, .adopted(problem: nil), .adopted(problem: "x"), .heirEnded("x"), .donorEnded,
+            .heirReady, .donorFrozen, .collected(problem: nil), .collected(problem: "x"), .heirEnded("x"), .donorEnded,
             .timeout,
         ]
         func explore(_ handover: Handover, _ depth: Int) {

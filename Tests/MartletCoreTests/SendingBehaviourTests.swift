@@ -85,7 +85,7 @@ import Testing
     @Test func `manager behaviour 39: the registry has the info that connecting returned`() async {
         let info = await manager.connect(user: "user1", handle: fixture.socket(), now: 1)
         #expect(await manager.registry.connections(of: "user1").first === info)
-        #expect(info.connection.slot == ShardMap.slot(ofUser: "user1"), "the id leads to the user's shard")
+        #expect(info.connection.userSlot == ShardMap.userSlot(of: "user1"), "the id leads to the user's shard")
     }
 
     @Test func `manager behaviour 40: disconnecting a user's socket closes that one, and only that one`() async {

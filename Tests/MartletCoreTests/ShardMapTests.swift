@@ -7,7 +7,7 @@ import Testing
         ("", 0), ("alice", 71), ("user42", 694), ("用户1", 892), ("مستخدم3", 141), ("a b/c?d", 88),
     ])
     func `a user's slot is the CRC-32 that other programs compute`(user: String, slot: Int) {
-        #expect(ShardMap.slot(ofUser: user) == slot)
+        #expect(ShardMap.userSlot(of: user) == slot)
     }
 
     @Test(arguments: [1, 2, 3, 7, 128])
@@ -33,20 +33,20 @@ import Testing
     @Test func `an id carries its user's slot, whatever its random part`() {
         for slot in [0, 1, 511, 1023] {
             for random in [0, 1, UInt64.max, 0x0123_4567_89AB_CDEF] {
-                let id = ConnectionID(slot: slot, random: random)
-                #expect(id.slot == slot)
+                let id = ConnectionID(userSlot: slot, random: random)
+                #expect(id.userSlot == slot)
                 #expect(id.text.utf8.count == 15)
             }
         }
     }
 
     @Test func `different random parts make different ids`() {
-        let ids = Set((0..<10_000).map { ConnectionID(slot: 5, random: UInt64($0) &* 0x9E37_79B9_7F4A_7C15).text })
+        let ids = Set((0..<10_000).map { ConnectionID(userSlot: 5, random: UInt64($0) &* 0x9E37_79B9_7F4A_7C15).text })
         #expect(ids.count == 10_000)
     }
 
     @Test(arguments: ["", "conn_123", "0123456789abcde0", "zzzzzzzzzzzzzz!", "zzzzzzzzzzzzzzz"])
     func `text that no server made has no slot`(text: String) {
-        #expect(ConnectionID(text).slot == nil)
+        #expect(ConnectionID(text).userSlot == nil)
     }
 }

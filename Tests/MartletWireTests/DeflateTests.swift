@@ -99,7 +99,7 @@ import Testing
         #expect(agreed?.window == window && agreed?.answer == start + end)
     }
 
-    @Test(arguments: 8...15)
+    @Test(arguments: [8, 9, 12, 15])
     func `no distance is longer than the window that was asked for`(window: Int) throws {
         // What repeats just within the window, just outside of it, and far outside.
         for distance in [1 << window - 300, 1 << window + 1, 40_000] where distance > 0 {

@@ -236,12 +236,12 @@ import Testing
     }
 }
 
-@Suite struct TokenTests {
+@Suite struct EventTokenTests {
     @Test func `a token survives the kernel, and an older generation is another token`() throws {
-        let token = Token(.socket, index: 0xFFFF_FFFF, generation: 0xAB_CDEF)
-        #expect(try #require(Token(token.rawValue)) == token)
-        #expect(Token(.socket, index: 1, generation: 0x1FF_FFFF).generation == 0xFF_FFFF)
-        #expect(Token(0) == nil && Token(.max) == nil)
+        let token = EventToken(.socket, index: 0xFFFF_FFFF, generation: 0xAB_CDEF)
+        #expect(try #require(EventToken(token.rawValue)) == token)
+        #expect(EventToken(.socket, index: 1, generation: 0x1FF_FFFF).generation == 0xFF_FFFF)
+        #expect(EventToken(0) == nil && EventToken(.max) == nil)
     }
 }
 

@@ -11,8 +11,8 @@ package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// A new id for a connection of a user who hashes to `slot`.
-    package init(slot: Int, random: UInt64) {
-        var high = UInt64(slot & (ShardMap.slotCount - 1)) << 1  // the upper 11 of 75 bits
+    package init(userSlot: Int, random: UInt64) {
+        var high = UInt64(userSlot & (ShardMap.userSlotCount - 1)) << 1  // the upper 11 of 75 bits
         var low = random
         text = unsafe String(unsafeUninitializedCapacity: Self.length) { characters in
             for index in stride(from: Self.length - 1, through: 0, by: -1) {
@@ -26,13 +26,13 @@ package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
 
     /// A new id for a connection of this user.
     package static func random(ofUser user: String) -> ConnectionID {
-        ConnectionID(slot: ShardMap.slot(ofUser: user), random: UInt64.random(in: 0...UInt64.max))
+        ConnectionID(userSlot: ShardMap.userSlot(of: user), random: UInt64.random(in: 0...UInt64.max))
     }
 
     package var description: String { text }
 
     /// The hash slot of the connection's user; nil for text that no server of ours made.
-    package var slot: Int? {
+    package var userSlot: Int? {
         let characters = text.utf8
         guard characters.count == Self.length else { return nil }
         var high: UInt64 = 0

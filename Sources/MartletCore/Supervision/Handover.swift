@@ -21,7 +21,7 @@ package struct Handover: Equatable, Sendable {
         case heirReady
         case donorFrozen
         /// The heir holds the sockets; or says why it does not.
-        case adopted(problem: String?)
+        case collected(problem: String?)
         case heirEnded(String)
         case donorEnded
         /// ``deadline`` has passed.
@@ -78,8 +78,8 @@ package struct Handover: Equatable, Sendable {
         case (.freezing, .donorFrozen):
             state = .collecting
             return .collect
-        case (.collecting, .adopted(nil)): return end(.commit)
-        case (.collecting, .adopted(let problem?)): return endHeir(problem, isFrozen: true)
+        case (.collecting, .collected(nil)): return end(.commit)
+        case (.collecting, .collected(let problem?)): return endHeir(problem, isFrozen: true)
         case (.starting, .heirEnded(let how)): return end(.giveUp(reason: how))
         case (.freezing, .heirEnded(let how)):
             state = .thawing(reason: how)

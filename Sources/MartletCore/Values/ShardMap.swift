@@ -6,7 +6,7 @@
 /// the low bits of that hash most evenly.
 package struct ShardMap: Equatable, Sendable {
     /// Slots that users hash to; a promise, because other programs compute it.
-    package static let slotCount = 1024
+    package static let userSlotCount = 1024
     /// The most shards one node may have.
     package static let largestShardCount = 128
 
@@ -19,24 +19,24 @@ package struct ShardMap: Equatable, Sendable {
     package init(shardCount: Int, generation: UInt32 = 1) {
         precondition((1...Self.largestShardCount).contains(shardCount), "a node has 1 to 128 shards")
         self.generation = generation
-        owners = (0..<Self.slotCount).map { UInt16($0 % shardCount) }
+        owners = (0..<Self.userSlotCount).map { UInt16($0 % shardCount) }
     }
 
     package var shardCount: Int { Int(owners.max() ?? 0) + 1 }
 
-    package func shard(ofSlot slot: Int) -> Int { Int(owners[slot & (Self.slotCount - 1)]) }
+    package func shard(ofUserSlot slot: Int) -> Int { Int(owners[slot & (Self.userSlotCount - 1)]) }
 
-    package func shard(ofUser user: String) -> Int { shard(ofSlot: Self.slot(ofUser: user)) }
+    package func shard(ofUser user: String) -> Int { shard(ofUserSlot: Self.userSlot(of: user)) }
 
     /// The owner of a connection: the id carries its user's slot.
     ///
     /// Nil for text that is no id of ours.
-    package func shard(of connection: ConnectionID) -> Int? { connection.slot.map(shard(ofSlot:)) }
+    package func shard(of connection: ConnectionID) -> Int? { connection.userSlot.map(shard(ofUserSlot:)) }
 
-    package static func slot(ofUser user: String) -> Int {
+    package static func userSlot(of user: String) -> Int {
         var crc = UInt32.max
         for byte in user.utf8 { crc = (crc >> 8) ^ crcTable[Int((crc ^ UInt32(byte)) & 0xFF)] }
-        return Int(~crc & UInt32(slotCount - 1))
+        return Int(~crc & UInt32(userSlotCount - 1))
     }
 
     private static let crcTable: [UInt32] = (0..<256).map { index in

@@ -58,7 +58,7 @@ extension Supervisor {
             donor.isHeld = true
             heir.pauseBegan(at: Clock.monotonicNanoseconds())
             tell(donor, .freeze)
-        case .collect: tell(heir, .takeOver)
+        case .collect: tell(heir, .collect)
         case .killHeir: heir.end("it did not take over")
         case .commit: commit(donor, heir)
         case .thaw(let reason):

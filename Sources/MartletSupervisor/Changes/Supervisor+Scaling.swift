@@ -99,9 +99,9 @@ extension Supervisor {
                 guard let donor = scaling.steps.donor(of: number, in: round) else { continue }
                 var writer = ByteWriter()
                 writer.put(UInt16(donor))
-                tell(heir, .takeOver, writer.bytes)
+                tell(heir, .collect, writer.bytes)
             }
-        case .awaitCopies: for heir in scaling.heirs { tell(heir, .takeOver) }
+        case .awaitCopies: for heir in scaling.heirs { tell(heir, .awaitCopies) }
         case .commit: commit(scaling)
         case .killHeirs: for heir in scaling.heirs { heir.end("it did not take over") }
         case .thaw(let reason):

@@ -52,7 +52,7 @@ final class Remains {
             if name.hasPrefix(StoredKind.process.rawValue) {
                 ForeignProcess(owning: number).kill()
             } else if name.hasPrefix(StoredKind.keeper.rawValue) {
-                Estate(owning: number).dismiss()
+                KeeperChannel(owning: number).dismiss()
             } else {
                 closeDescriptor(number)
             }

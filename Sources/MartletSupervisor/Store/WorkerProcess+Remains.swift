@@ -16,10 +16,10 @@ extension WorkerProcess {
         self.init(shard: shard, tag: shard, policy: policy)
         generation = state.generation
         arena = remains.take(.arena, state.arena) ?? -1
-        keeper = remains.take(.keeper, state.keeper).map { Estate(owning: $0) }
+        keeper = remains.take(.keeper, state.keeper).map { KeeperChannel(owning: $0) }
         keeperPid = state.keeperPid
         isKeeperKnown = state.keeperPid > 0
-        estate = remains.take(.keeper, state.estate).map { Estate(owning: $0) }
+        estate = remains.take(.keeper, state.estate).map { KeeperChannel(owning: $0) }
         ledger = state.ledger
         lastEnd = state.lastEnd
         lifecycle = WorkerLifecycle(policy: policy, restarts: state.restarts)

@@ -10,8 +10,8 @@ internal import MartletWire
 
 extension Supervisor {
     /// A worker holds the sockets of the one before.
-    func adopted(_ found: Adoption, _ worker: WorkerProcess) {
-        if let donor = worker.donor { return continueHandover(donor, .adopted(problem: found.problem)) }
+    func collected(_ found: Adoption, _ worker: WorkerProcess) {
+        if let donor = worker.donor { return continueHandover(donor, .collected(problem: found.problem)) }
         if let heir = scaling?.number(of: worker) {
             return continueScaling(.collected(heir: heir, problem: found.problem))
         }

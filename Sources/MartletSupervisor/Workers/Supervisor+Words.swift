@@ -38,7 +38,7 @@ extension Supervisor {
             worker.stream = stream
             guard case .moved(let count) = outcome else { return outcome == .wouldBlock }
             do throws(WireError) {
-                while let frame = try worker.stream?.next() { try heard(frame, from: worker) }
+                while let frame = try worker.stream?.next() { try told(frame, by: worker) }
             } catch {
                 log.error("A worker sent an invalid frame", metadata: metadata(worker, ["error": "\(error)"]))
                 worker.end("it sent a frame that cannot be read")
@@ -57,12 +57,12 @@ extension Supervisor {
         // Once for each time that it takes a shard over, or is met by another supervisor.
         case .recovered, .allRooms: isOwner && (worker.owesRecovery || worker.isUnconfirmed)
         case .ready: worker.lifecycle.shardState == .starting || worker.isUnconfirmed
-        case .adopted: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
+        case .collected: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
         default: true
         }
     }
 
-    private func heard(_ frame: PeerStream.Frame, from worker: WorkerProcess) throws(WireError) {
+    private func told(_ frame: PeerStream.Frame, by worker: WorkerProcess) throws(WireError) {
         guard let input = worker.stream?.input, mayBeSaid(frame.header.kind, by: worker) else { return }
         switch frame.header.kind {
         case .command: unsafe switchboard.command(frame, from: worker, now: loop.now)
@@ -87,7 +87,7 @@ extension Supervisor {
         case .allRooms:
             let rooms = try RoomChanges(input, in: frame.payload)
             switchboard.noteAll(rooms, from: worker, missing: frame.header.correlation)
-        case .adopted: adopted(try Adoption(input, in: frame.payload), worker)
+        case .collected: collected(try Adoption(input, in: frame.payload), worker)
         case .frozen:
             if scaling == nil {
                 continueHandover(worker, .donorFrozen)
@@ -95,7 +95,8 @@ extension Supervisor {
                 continueScaling(.donorFrozen(worker.shard))
             }
         case .recovered: recovered(try Adoption(input, in: frame.payload), worker)
-        case .stop, .shardStates, .roomsNoted, .takeOver, .commit, .freeze, .thaw, .retire: throw .unknownValue
+        case .stop, .shardStates, .roomsNoted, .collect, .awaitCopies, .commit, .freeze, .thaw, .retire:
+            throw .unknownValue
         }
     }
 }

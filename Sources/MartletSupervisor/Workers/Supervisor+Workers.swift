@@ -160,7 +160,7 @@ extension Supervisor {
         }
         if let donor = worker.donor { return continueHandover(donor, .heirReady) }
         if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
-        if worker.inherits { return tell(worker, .takeOver) }
+        if worker.inherits { return tell(worker, .collect) }
         // A shard that begins anew has no rooms but those that it tells of from now on.
         switchboard.workerServes(worker.shard)
         serves(worker)

@@ -48,7 +48,7 @@ extension WorkerProcess {
         let theirPostEnd = OwnedDescriptor(owning: theirPost)
         StreamSocket.setBuffers(theirPost, receive: 1 << 20, send: 1 << 20)
         let (ourKeeper, theirKeeper) = try SocketPair(.packets).split()
-        let keeper = Estate(owning: ourKeeper)
+        let keeper = KeeperChannel(owning: ourKeeper)
         let theirKeeperEnd = OwnedDescriptor(owning: theirKeeper)
         StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
         StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)

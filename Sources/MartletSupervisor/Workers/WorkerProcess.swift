@@ -36,13 +36,13 @@ final class WorkerProcess {
     /// Another supervisor has started it, and we have not heard of it yet.
     var isUnconfirmed = false
     /// The present worker's keeper.
-    var keeper: Estate?
+    var keeper: KeeperChannel?
     /// It has said that it is there: what else it says is for whoever inherits.
     var isKeeperKnown = false
     /// The keeper's process; 0: not known.
     var keeperPid: Int32 = 0
     /// What a worker that has ended left behind, until the next one has taken it over.
-    var estate: Estate?
+    var estate: KeeperChannel?
     /// Its end came from outside.
     private(set) var wasKilled = false
     /// Workers in a row that ended before they served.
@@ -149,7 +149,7 @@ final class WorkerProcess {
         lifecycle = WorkerLifecycle(policy: policy, servingSince: now, restarts: saved.reported.restarts)
         generation = saved.generation
         arena = saved.arena
-        keeper = Estate(owning: saved.keeper)
+        keeper = KeeperChannel(owning: saved.keeper)
         keeperPid = saved.keeperPid
         isKeeperKnown = saved.keeperPid > 0
         tether = Tether(owning: saved.tether)
@@ -171,7 +171,7 @@ final class WorkerProcess {
     }
 
     /// The shard is ours, and what it had counted too; returns as ``committed()``.
-    func succeed(_ donor: WorkerProcess, now: UInt64) -> Estate? {
+    func succeed(_ donor: WorkerProcess, now: UInt64) -> KeeperChannel? {
         ledger = donor.ledger
         ledger.merge(donor.reported.counters)
         donor.reported = ShardStatistics()
@@ -329,7 +329,7 @@ final class WorkerProcess {
     /// The present worker holds all that the one before had: its keeper may go.
     ///
     /// Returns that keeper, which is to be dismissed once the next supervisor would know, too.
-    func committed() -> Estate? {
+    func committed() -> KeeperChannel? {
         defer { estate = nil }
         inherits = false
         return estate

@@ -54,7 +54,7 @@ package final class ArenaImport {
         try source.checkReceived(from, index, positions)
         var queue = try source.checkedQueue(of: from, index, positions)[...]
         guard positions.written == from.sentPosition, positions.read == from.received.position,
-            from.state != .vacant, ShardMap.slot(ofUser: identity.bearer.user) == Int(from.userSlot),
+            from.state != .vacant, ShardMap.userSlot(of: identity.bearer.user) == Int(from.userSlot),
             isOurs(Int(from.userSlot)), isWithinLimits(from, queue)
         else { throw .damagedSlot(index) }
         let headPosition = dropSent(&queue, from, positions)

@@ -63,7 +63,7 @@ package struct BirthContract: Equatable, Sendable {
     package var client: Client
     package var api: API
     package var limits: Limits
-    package var keys: Secrets
+    package var auth: Secrets
     package var timing: Timing
     /// Keys the numbers by which addresses are counted; the same for all workers of the node, and nobody else's.
     package var addressKey: UInt64
@@ -115,7 +115,7 @@ package struct BirthContract: Equatable, Sendable {
         client = Client(configuration.client)
         api = API(configuration)
         limits = Limits(configuration.limits)
-        keys = secrets
+        auth = secrets
         timing = Timing(configuration)
         self.addressKey = addressKey
         linkBytes = UInt32(clamping: configuration.supervision.holdBytes)
@@ -139,7 +139,7 @@ package struct BirthContract: Equatable, Sendable {
         client.write(to: &writer)
         api.write(to: &writer)
         limits.write(to: &writer)
-        keys.write(to: &writer)
+        auth.write(to: &writer)
         timing.write(to: &writer)
         writer.put(addressKey)
         writer.put(linkBytes)
@@ -164,7 +164,7 @@ package struct BirthContract: Equatable, Sendable {
         client = try Client(&reader)
         api = try API(&reader)
         limits = try Limits(&reader)
-        keys = try Secrets(&reader)
+        auth = try Secrets(&reader)
         timing = try Timing(&reader)
         addressKey = try reader.integer()
         linkBytes = try reader.integer()

@@ -18,12 +18,13 @@ package enum PeerKind: UInt8, Sendable {
     case rooms = 8
     /// Supervisor to worker: the changes of that correlation are noted; publishes are sent accordingly from now on.
     case roomsNoted = 9
-    /// Supervisor to a worker that inherits: the worker before moves nothing any more, take its sockets.
+    /// Supervisor to an heir: the previous worker moves nothing any more, collect its sockets.
     ///
-    /// Where there are several such (a new number of shards): the number of the one whose turn it is, in two bytes.
-    case takeOver = 10
-    /// Worker to supervisor: I hold them (``Adoption``), and have changed nothing yet.
-    case adopted = 11
+    /// Where there are several donors (a new number of shards), two bytes name the one whose turn it is.
+    case collect = 10
+    /// Worker to supervisor: I hold them (``Adoption``), and have changed nothing yet; or, in answer to ``awaitCopies``, I have
+    /// copied all that belongs to them.
+    case collected = 11
     /// Supervisor to worker: the shard is yours.
     case commit = 12
     /// Worker to supervisor: all rooms of its shard (``RoomChanges``), in place of what was known.
@@ -40,4 +41,6 @@ package enum PeerKind: UInt8, Sendable {
     case thaw = 17
     /// Supervisor to worker: the shard is another's; answer whoever speaks HTTP to you, then exit.
     case retire = 18
+    /// Supervisor to an heir of several donors: say when you have copied everything (``collected``).
+    case awaitCopies = 19
 }

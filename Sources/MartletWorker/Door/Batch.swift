@@ -14,7 +14,7 @@ final class Batch {
 
     private static let mostUnanswered = 16384
 
-    let peer: HTTPPeer
+    let connection: HTTPConnection
     private(set) var parcels: [Int: Parcel] = [:]
     private var answers: [[UInt8]?] = []
     private var answersStart = 0
@@ -23,8 +23,8 @@ final class Batch {
     private var isBodyComplete = false
     private var isCut = false
 
-    init(peer: HTTPPeer) {
-        self.peer = peer
+    init(connection: HTTPConnection) {
+        self.connection = connection
     }
 
     private var unanswered: Int { answers.count - answersStart }
@@ -35,7 +35,7 @@ final class Batch {
     /// A line came in; returns its number.
     func begin() -> Int {
         answers.append(nil)
-        if unanswered >= Self.mostUnanswered { peer.exchange.isPaused = true }
+        if unanswered >= Self.mostUnanswered { connection.exchange.isPaused = true }
         return firstLine + unanswered - 1
     }
 
@@ -89,8 +89,8 @@ final class Batch {
     /// Hands the answers that are known to the exchange, in the order of their lines.
     private func passOn() {
         while answersStart < answers.count, let text = answers[answersStart] {
-            peer.exchange.stream(text)
-            peer.exchange.stream([0x0A])
+            connection.exchange.stream(text)
+            connection.exchange.stream([0x0A])
             answers[answersStart] = nil
             answersStart += 1
             firstLine += 1
@@ -102,7 +102,7 @@ final class Batch {
             answers.removeFirst(answersStart)
             answersStart = 0
         }
-        if unanswered < Self.mostUnanswered / 2 { peer.exchange.isPaused = false }
+        if unanswered < Self.mostUnanswered / 2 { connection.exchange.isPaused = false }
     }
 
     private static let deliveredToOne = APIAnswer.text(of: Delivery(matched: 1, delivered: 1, failed: 0))

@@ -23,7 +23,7 @@ extension Door {
         let isFirst = !isAccepting
         isAccepting = true
         for (index, listener) in settings.listeners.enumerated() where isFirst || resting.contains(listener.kind) {
-            let token = Token(.listener, index: index)
+            let token = EventToken(.listener, index: index)
             do throws(SystemCallError) {
                 try loop.register(listener.descriptor, token: token.rawValue, interest: [.readable, .exclusive])
             } catch {
@@ -43,11 +43,11 @@ extension Door {
     }
 
     /// There are as many of a kind as there may be: whoever comes next waits in the kernel's queue, the other kind does not.
-    private func rest(_ kind: HTTPPeer.Kind) {
+    private func rest(_ kind: HTTPConnection.Kind) {
         guard resting.insert(kind).inserted else { return }
         for listener in settings.listeners where listener.kind == kind { loop.deregister(listener.descriptor) }
         tally.counters[.acceptPauses] += 1
-        loop.setTimer(after: Self.rest, token: Token.timer(.acceptAgain).rawValue)
+        loop.setTimer(after: Self.rest, token: EventToken.timer(.acceptAgain).rawValue)
     }
 
     /// Accepts what waits at a listener.
@@ -56,11 +56,12 @@ extension Door {
     func accept(_ listenerIndex: Int, isLate: Bool, _ onEvent: OnEvent) {
         guard isAccepting, settings.listeners.indices.contains(listenerIndex) else { return }
         let (listener, kind) = settings.listeners[listenerIndex]
-        var idle: [HTTPPeer]?
+        var idle: [HTTPConnection]?
         for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
-            let isFull = counts[kind, default: 0] >= (kind == .metrics ? DescriptorBudget.metrics : settings.mostPeers)
+            let isFull =
+                counts[kind, default: 0] >= (kind == .metrics ? DescriptorBudget.metrics : settings.mostConnections)
             // One look at all of them serves the turn.
-            if isFull, idle == nil { idle = idlePeers(kind, most: Self.acceptsPerTurn) }
+            if isFull, idle == nil { idle = idleConnections(kind, most: Self.acceptsPerTurn) }
             if isFull, idle?.isEmpty != false { return rest(kind) }
             do throws(SystemCallError) {
                 guard let descriptor = try Listener.accept(listener) else { return acceptedNobody() }
@@ -94,22 +95,22 @@ extension Door {
     private func pauseAccepting(_ why: String) {
         stopAccepting()
         tally.counters[.acceptPauses] += 1
-        loop.setTimer(after: Self.acceptPause, token: Token.timer(.acceptAgain).rawValue)
+        loop.setTimer(after: Self.acceptPause, token: EventToken.timer(.acceptAgain).rawValue)
         failures += 1
         if failures % 100 == 1 {
             log.warning("Cannot accept connections; trying again every 100 ms", metadata: ["why": "\(why)"])
         }
     }
 
-    private func welcome(_ descriptor: Int32, _ kind: HTTPPeer.Kind, _ onEvent: OnEvent) {
+    private func welcome(_ descriptor: Int32, _ kind: HTTPConnection.Kind, _ onEvent: OnEvent) {
         generation &+= 1
-        let index = vacant.popLast() ?? peers.count
+        let index = vacant.popLast() ?? connections.count
         let servesAPI = kind == .api || (kind == .client && settings.isDevelopment)
         let limits = HTTPExchange.Limits(
             bodyBytes: servesAPI ? settings.maxBodyBytes : 0,
             takesStreams: servesAPI
         )
-        let peer = unsafe HTTPPeer(
+        let connection = unsafe HTTPConnection(
             kind: kind,
             index: index,
             generation: generation,
@@ -117,13 +118,13 @@ extension Door {
             limits: limits,
             now: loop.now
         )
-        if index == peers.count { peers.append(peer) } else { peers[index] = peer }
+        if index == connections.count { connections.append(connection) } else { connections[index] = connection }
         counts[kind, default: 0] += 1
         // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
-        readable(peer, onEvent)
-        guard peer.descriptor >= 0 else { return }
-        watch(peer)
-        if deadline(of: peer) != nil { setSweep() }
+        readable(connection, onEvent)
+        guard connection.descriptor >= 0 else { return }
+        watch(connection)
+        if deadline(of: connection) != nil { setSweep() }
     }
 
     /// Who is let go where more of a kind come than there is room for, so many at most; whoever goes first stands last.
@@ -131,9 +132,9 @@ extension Door {
     /// Those who are idle longest, strangers before backends that are known.
     /// Nobody who has only just come, or whose request waits in the kernel: those who come and ask are not kept out by those
     /// who come and do not.
-    private func idlePeers(_ kind: HTTPPeer.Kind, most: Int) -> [HTTPPeer] {
+    private func idleConnections(_ kind: HTTPConnection.Kind, most: Int) -> [HTTPConnection] {
         let now = unsafe loop.now
-        let idle = peers.compactMap { $0 }.filter {
+        let idle = connections.compactMap { $0 }.filter {
             $0.kind == kind && $0.isIdle && $0.lastReceived + Self.newcomersPatience <= now
         }
         let ordered = idle.sorted {

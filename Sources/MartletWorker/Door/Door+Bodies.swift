@@ -6,7 +6,7 @@ internal import MartletWire
 
 extension Door {
     /// Counts the body that an event announces; false where too many bytes are under way, and the request is refused.
-    func beginBody(_ peer: HTTPPeer, _ event: HTTPExchange.Event) -> Bool {
+    func beginBody(_ connection: HTTPConnection, _ event: HTTPExchange.Event) -> Bool {
         let (number, byteCount): (Int, Int)
         switch event {
         case .bodyAnnounced(_, let request, let promised): (number, byteCount) = (request, promised)
@@ -17,10 +17,10 @@ extension Door {
         }
         guard bodyBytes + byteCount <= settings.bodyBytes else {
             tally.counters[.bodiesRefused] += 1
-            respond(peer, number: number, APIAnswer.problem(.overloaded).response)
+            respond(connection, number: number, APIAnswer.problem(.overloaded).response)
             return false
         }
-        peer.bodyBytes = byteCount
+        connection.bodyBytes = byteCount
         bodyBytes += byteCount
         return true
     }
@@ -29,26 +29,26 @@ extension Door {
     private static let shortLines = 131_072
 
     /// Counts what a line has grown to; false where there is no room for it: its batch ends here.
-    func growBody(_ peer: HTTPPeer) -> Bool {
-        let held = peer.exchange.unhandledCount
-        guard peer.exchange.isStreaming, held > peer.bodyBytes else { return true }
-        let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - peer.bodyBytes
+    func growBody(_ connection: HTTPConnection) -> Bool {
+        let held = connection.exchange.unhandledCount
+        guard connection.exchange.isStreaming, held > connection.bodyBytes else { return true }
+        let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - connection.bodyBytes
         guard more > 0 else { return true }
         guard bodyBytes + more <= settings.bodyBytes else {
             tally.counters[.bodiesRefused] += 1
-            peer.batch = nil
-            peer.exchange.fail(APIAnswer.problem(.overloaded))
-            markDirty(peer)
+            connection.batch = nil
+            connection.exchange.fail(APIAnswer.problem(.overloaded))
+            markDirty(connection)
             return false
         }
-        peer.bodyBytes += more
+        connection.bodyBytes += more
         bodyBytes += more
         return true
     }
 
     /// Stops counting a body that has come, or was refused.
-    func endBody(_ peer: HTTPPeer) {
-        bodyBytes -= peer.bodyBytes
-        peer.bodyBytes = 0
+    func endBody(_ connection: HTTPConnection) {
+        bodyBytes -= connection.bodyBytes
+        connection.bodyBytes = 0
     }
 }

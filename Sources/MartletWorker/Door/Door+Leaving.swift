@@ -3,35 +3,35 @@ internal import MartletWire
 
 extension Door {
     /// Takes the socket out of the door, for a WebSocket or another worker; the caller owns it from now on.
-    func takeSocket(of peer: HTTPPeer) -> Int32 {
-        let descriptor = peer.descriptor
-        if !peer.interest.isEmpty { loop.deregister(descriptor) }
-        forget(peer)
+    func takeSocket(of connection: HTTPConnection) -> Int32 {
+        let descriptor = connection.descriptor
+        if !connection.interest.isEmpty { loop.deregister(descriptor) }
+        forget(connection)
         return descriptor
     }
 
-    func close(_ peer: HTTPPeer) {
-        guard peer.descriptor >= 0 else { return }
-        if !peer.interest.isEmpty { loop.deregister(peer.descriptor) }
-        closeDescriptor(peer.descriptor)
-        forget(peer)
+    func close(_ connection: HTTPConnection) {
+        guard connection.descriptor >= 0 else { return }
+        if !connection.interest.isEmpty { loop.deregister(connection.descriptor) }
+        closeDescriptor(connection.descriptor)
+        forget(connection)
     }
 
-    func forget(_ peer: HTTPPeer) {
-        peer.descriptor = -1
+    func forget(_ connection: HTTPConnection) {
+        connection.descriptor = -1
         // They hold each other.
-        peer.batch = nil
-        peer.interest = []
-        peers[peer.index] = nil
-        vacant.append(peer.index)
-        counts[peer.kind, default: 0] -= 1
-        endBody(peer)
+        connection.batch = nil
+        connection.interest = []
+        connections[connection.index] = nil
+        vacant.append(connection.index)
+        counts[connection.kind, default: 0] -= 1
+        endBody(connection)
     }
 
     /// Gives back what a storm of connections needed, once all are gone.
     func shrinkWhenEmpty() {
         guard count == 0 else { return }
-        peers = []
+        connections = []
         vacant = []
         dirty = []
         later = []
@@ -47,15 +47,19 @@ extension Door {
     /// Closes whoever has nothing under way; the others are closed when they are answered.
     func beginStopping() {
         stopAccepting()
-        for peer in peers.compactMap({ $0 }) {
-            peer.exchange.stopReading()
-            if let batch = peer.batch {
+        for connection in connections.compactMap({ $0 }) {
+            connection.exchange.stopReading()
+            if let batch = connection.batch {
                 // Lines that were taken are answered; those that were not get no answer, and the client sees the cut.
-                peer.exchange.stopStream()
+                connection.exchange.stopStream()
                 if batch.cut() { continue }
-                peer.batch = nil
+                connection.batch = nil
             }
-            if !peer.exchange.isWaiting, !peer.owesBytes { close(peer) } else { markDirty(peer) }
+            if !connection.exchange.isWaiting, !connection.owesBytes {
+                close(connection)
+            } else {
+                markDirty(connection)
+            }
         }
     }
 }

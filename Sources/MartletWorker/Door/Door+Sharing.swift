@@ -13,24 +13,24 @@ extension Door {
     func beginTurn() { turn &+= 1 }
 
     /// True where a peer has had its share of this turn; the clock is read from its second request on.
-    func isSpent(_ peer: HTTPPeer) -> Bool {
-        if peer.turn != turn {
-            peer.turn = turn
-            peer.sliceEnd = 0
+    func isSpent(_ connection: HTTPConnection) -> Bool {
+        if connection.turn != turn {
+            connection.turn = turn
+            connection.sliceEnd = 0
             return false
         }
         let now = Clock.monotonicNanoseconds()
-        if peer.sliceEnd == 0 {
-            peer.sliceEnd = now + (peer.isKnown ? Self.sliceOfBackends : Self.sliceOfStrangers)
+        if connection.sliceEnd == 0 {
+            connection.sliceEnd = now + (connection.isKnown ? Self.sliceOfBackends : Self.sliceOfStrangers)
         }
-        return now >= peer.sliceEnd
+        return now >= connection.sliceEnd
     }
 
     /// What a peer has sent is heard later, behind others.
-    func putOff(_ peer: HTTPPeer) {
-        if peer.isPutOff { return }
-        peer.isPutOff = true
-        later.append(peer)
+    func putOff(_ connection: HTTPConnection) {
+        if connection.isPutOff { return }
+        connection.isPutOff = true
+        later.append(connection)
     }
 
     /// Somebody waits who can be heard.
@@ -42,18 +42,18 @@ extension Door {
         let end = Clock.monotonicNanoseconds() + LaterQueue.share
         let waiting = later
         later = []
-        for (number, peer) in waiting.enumerated() {
+        for (number, connection) in waiting.enumerated() {
             if number > 0, Clock.monotonicNanoseconds() >= end {
                 // They go on being first.
                 later = Array(waiting[number...]) + later
                 return
             }
-            peer.isPutOff = false
-            if peer.descriptor < 0 { continue }
+            connection.isPutOff = false
+            if connection.descriptor < 0 { continue }
             // A share of its own.
-            peer.turn = 0
-            readOn(peer, isLate: false, onEvent)
-            if peer.descriptor >= 0 { readable(peer, onEvent) }
+            connection.turn = 0
+            readOn(connection, isLate: false, onEvent)
+            if connection.descriptor >= 0 { readable(connection, onEvent) }
         }
     }
 }

@@ -10,7 +10,7 @@ internal import MartletWire
 final class Door {
     struct Settings {
         /// Their descriptors, and who comes there.
-        var listeners: [(descriptor: Int32, kind: HTTPPeer.Kind)]
+        var listeners: [(descriptor: Int32, kind: HTTPConnection.Kind)]
         var maxBodyBytes: Int
         /// Bytes of bodies that all peers together may send at a time.
         var bodyBytes: Int
@@ -20,13 +20,13 @@ final class Door {
         /// How long a peer may take to go on with a body, or with reading its answers.
         var timeout: UInt64
         /// Connections on each kind of listener.
-        var mostPeers: Int
+        var mostConnections: Int
         /// Descriptor numbers from here on are left to clients that other workers pass on.
         var descriptorReserve: Int
     }
 
     /// Something that a peer asked for, or a line of what it sends; `.needsMore` says that no more came for now.
-    typealias OnEvent = (HTTPPeer, HTTPExchange.Event) -> Void
+    typealias OnEvent = (HTTPConnection, HTTPExchange.Event) -> Void
 
     private static let receiveSize = 16384
     private static let streamReceiveSize = 65536
@@ -38,13 +38,13 @@ final class Door {
     let loop: EventLoop
     let settings: Settings
     let log: Logger
-    var peers: [HTTPPeer?] = []
+    var connections: [HTTPConnection?] = []
     var vacant: [Int] = []
     var generation: UInt32 = 0
-    var dirty: [HTTPPeer] = []
+    var dirty: [HTTPConnection] = []
     var isAccepting = false
     /// Kinds of listeners that are not watched for now, as there is no room for more of their peers.
-    var resting: Set<HTTPPeer.Kind> = []
+    var resting: Set<HTTPConnection.Kind> = []
     /// How often accepting has failed.
     var failures = 0
     /// How often in a row nobody was there to be accepted.
@@ -54,11 +54,11 @@ final class Door {
     /// Counts the turns of the loop.
     var turn: UInt64 = 0
     /// Who had their share of a turn, and whose turn comes later.
-    var later: [HTTPPeer] = []
+    var later: [HTTPConnection] = []
     private var isSweepSet = false
 
     /// Peers that are connected now, by kind.
-    var counts: [HTTPPeer.Kind: Int] = [:]
+    var counts: [HTTPConnection.Kind: Int] = [:]
     var count: Int { counts.values.reduce(0, +) }
     /// Bytes of bodies that are under way.
     var bodyBytes = 0
@@ -75,18 +75,19 @@ final class Door {
     // MARK: Deadlines
 
     /// When a peer's patience with us, or ours with it, is over; nil while it owes us nothing.
-    func deadline(of peer: HTTPPeer) -> UInt64? {
-        if peer.unsentCount > 0 { return peer.lastTaken + settings.timeout }
-        if peer.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
-        if peer.isLingering { return peer.lastReceived + Self.lingering }
-        if peer.exchange.isReceivingBody { return peer.lastReceived + settings.timeout }
-        let isWithinHead = peer.exchange.isMidRequest || !peer.hasAsked
-        switch peer.kind {
-        case .client: return (isWithinHead ? peer.since : peer.lastReceived) + settings.handshakeTimeout
+    func deadline(of connection: HTTPConnection) -> UInt64? {
+        if connection.unsentCount > 0 { return connection.lastTaken + settings.timeout }
+        if connection.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
+        if connection.isLingering { return connection.lastReceived + Self.lingering }
+        if connection.exchange.isReceivingBody { return connection.lastReceived + settings.timeout }
+        let isWithinHead = connection.exchange.isMidRequest || !connection.hasAsked
+        switch connection.kind {
+        case .client: return (isWithinHead ? connection.since : connection.lastReceived) + settings.handshakeTimeout
         // Backends keep their connections; the kernel finds those that have vanished.
-        case .api where peer.isKnown: return isWithinHead ? peer.lastReceived + settings.timeout : nil
+        case .api where connection.isKnown: return isWithinHead ? connection.lastReceived + settings.timeout : nil
         case .api, .metrics:
-            return isWithinHead ? peer.since + settings.handshakeTimeout : peer.lastReceived + settings.timeout
+            return isWithinHead
+                ? connection.since + settings.handshakeTimeout : connection.lastReceived + settings.timeout
         }
     }
 
@@ -96,7 +97,7 @@ final class Door {
         isSweepSet = true
         loop.setTimer(
             after: min(500_000_000, settings.handshakeTimeout / 2),
-            token: Token.timer(.doorSweep).rawValue
+            token: EventToken.timer(.doorSweep).rawValue
         )
     }
 
@@ -104,147 +105,151 @@ final class Door {
     func sweep() {
         isSweepSet = false
         var isNeeded = false
-        for peer in peers {
-            guard let peer, let deadline = deadline(of: peer) else { continue }
+        for connection in connections {
+            guard let connection, let deadline = deadline(of: connection) else { continue }
             // Whoever was put off waits for us.
-            if unsafe deadline > loop.now || peer.isPutOff {
+            if unsafe deadline > loop.now || connection.isPutOff {
                 isNeeded = true
-            } else if peer.unsentCount > 0, hasTakenMore(peer) {
+            } else if connection.unsentCount > 0, hasTakenMore(connection) {
                 isNeeded = true
-            } else if peer.unsentCount > 0 {
+            } else if connection.unsentCount > 0 {
                 // Where something lies unread on our side, too, the kernel resets the connection.
                 tally.counters[.httpUnread] += 1
-                close(peer)
-            } else if peer.exchange.isMidRequest, !peer.isLingering, !peer.exchange.isOver {
+                close(connection)
+            } else if connection.exchange.isMidRequest, !connection.isLingering, !connection.exchange.isOver {
                 tally.counters[.handshakeTimeouts] += 1
-                peer.batch = nil
-                setDate(peer)
-                peer.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
-                markDirty(peer)
+                connection.batch = nil
+                setDate(connection)
+                connection.exchange.fail(HTTPProblem(408, "request_timeout", "the request took too long to arrive"))
+                markDirty(connection)
             } else {
-                close(peer)
+                close(connection)
             }
         }
         if isNeeded { setSweep() }
     }
 
     /// True where a peer reads, though too little for our next write.
-    private func hasTakenMore(_ peer: HTTPPeer) -> Bool {
-        let untaken = StreamSocket.unsentBytes(peer.descriptor)
-        defer { peer.untaken = untaken }
-        guard untaken < peer.untaken else { return false }
-        peer.lastTaken = unsafe loop.now
+    private func hasTakenMore(_ connection: HTTPConnection) -> Bool {
+        let untaken = StreamSocket.unsentBytes(connection.descriptor)
+        defer { connection.untaken = untaken }
+        guard untaken < connection.untaken else { return false }
+        connection.lastTaken = unsafe loop.now
         return true
     }
 
     // MARK: Reading and writing
 
-    func peer(_ index: Int, generation: UInt32) -> HTTPPeer? {
-        guard peers.indices.contains(index), let peer = peers[index], peer.generation & 0xFF_FFFF == generation else {
+    func connection(_ index: Int, generation: UInt32) -> HTTPConnection? {
+        guard connections.indices.contains(index), let connection = connections[index],
+            connection.generation & 0xFF_FFFF == generation
+        else {
             return nil
         }
-        return peer
+        return connection
     }
 
     /// Epoll has something for a peer.
     ///
     /// `isLate`: the turn has no time for it any more.
-    func ready(_ peer: HTTPPeer, _ event: EventLoop.Event, isLate: Bool, _ onEvent: OnEvent) {
+    func ready(_ connection: HTTPConnection, _ event: EventLoop.Event, isLate: Bool, _ onEvent: OnEvent) {
         if event.isWritable {
-            flush(peer)
-            readOn(peer, isLate: isLate, onEvent)
+            flush(connection)
+            readOn(connection, isLate: isLate, onEvent)
         }
-        guard event.isReadable, peer.descriptor >= 0 else { return }
-        if isLate, !peer.isLingering { putOff(peer) } else { readable(peer, onEvent) }
+        guard event.isReadable, connection.descriptor >= 0 else { return }
+        if isLate, !connection.isLingering { putOff(connection) } else { readable(connection, onEvent) }
     }
 
-    func readable(_ peer: HTTPPeer, _ onEvent: OnEvent) {
-        if peer.isLingering {
-            drain(peer)
+    func readable(_ connection: HTTPConnection, _ onEvent: OnEvent) {
+        if connection.isLingering {
+            drain(connection)
             return
         }
-        if peer.isPutOff { return }
-        guard wantsToRead(peer) else {
-            watch(peer)
+        if connection.isPutOff { return }
+        guard wantsToRead(connection) else {
+            watch(connection)
             return
         }
-        let wasMidRequest = peer.exchange.isMidRequest
-        let room = peer.exchange.isStreaming ? Self.streamReceiveSize : Self.receiveSize
-        switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: room) {
+        let wasMidRequest = connection.exchange.isMidRequest
+        let room = connection.exchange.isStreaming ? Self.streamReceiveSize : Self.receiveSize
+        switch StreamSocket.receive(connection.descriptor, appendingTo: &connection.exchange.input, room: room) {
         case .wouldBlock: return
-        case .failed(let error): broke(peer, error)
+        case .failed(let error): broke(connection, error)
         case .ended:
-            peer.hasEnded = true
-            peer.exchange.stopReading()
-            settle(peer)
+            connection.hasEnded = true
+            connection.exchange.stopReading()
+            settle(connection)
         case .moved(let count):
-            peer.bytesRead += UInt64(count)
-            if !wasMidRequest { peer.since = unsafe loop.now }
-            peer.lastReceived = unsafe loop.now
-            read(peer, onEvent)
-            if peer.bodyBytes > 0, peer.descriptor >= 0, !growBody(peer) { return }
-            if peer.exchange.isMidRequest { setSweep() }
+            connection.bytesRead += UInt64(count)
+            if !wasMidRequest { connection.since = unsafe loop.now }
+            connection.lastReceived = unsafe loop.now
+            read(connection, onEvent)
+            if connection.bodyBytes > 0, connection.descriptor >= 0, !growBody(connection) { return }
+            if connection.exchange.isMidRequest { setSweep() }
         }
     }
 
     /// Reads requests that came together with those just answered, and waited in the buffer for room.
     ///
     /// `isLate`: the turn has no time for it any more.
-    func readOn(_ peer: HTTPPeer, isLate: Bool, _ onEvent: OnEvent) {
-        guard !isPaused, !peer.isPutOff, peer.descriptor >= 0, peer.exchange.isMidRequest,
-            peer.unsentCount < Self.mostUnsent
+    func readOn(_ connection: HTTPConnection, isLate: Bool, _ onEvent: OnEvent) {
+        guard !isPaused, !connection.isPutOff, connection.descriptor >= 0, connection.exchange.isMidRequest,
+            connection.unsentCount < Self.mostUnsent
         else {
             return
         }
-        if isLate { return putOff(peer) }
+        if isLate { return putOff(connection) }
         // What came already is handled even where no more may be received, or the peer has ended its side.
-        read(peer, onEvent)
+        read(connection, onEvent)
     }
 
-    private func read(_ peer: HTTPPeer, _ onEvent: OnEvent) {
-        setDate(peer)
-        while peer.descriptor >= 0 {
+    private func read(_ connection: HTTPConnection, _ onEvent: OnEvent) {
+        setDate(connection)
+        while connection.descriptor >= 0 {
             // Who does not read its answers gets no further ones, whatever it has sent already.
-            if peer.unsentCount + peer.exchange.outputCount > 2 * Self.mostUnsent { return markDirty(peer) }
-            if peer.exchange.isMidRequest, isSpent(peer) {
-                putOff(peer)
+            if connection.unsentCount + connection.exchange.outputCount > 2 * Self.mostUnsent {
+                return markDirty(connection)
+            }
+            if connection.exchange.isMidRequest, isSpent(connection) {
+                putOff(connection)
                 break
             }
-            let event = peer.exchange.next()
+            let event = connection.exchange.next()
             if event != .needsMore {
-                peer.hasAsked = true
-                if beginBody(peer, event) { onEvent(peer, event) }
-                if peer.bodyBytes > 0, !peer.exchange.isReceivingBody { endBody(peer) }
+                connection.hasAsked = true
+                if beginBody(connection, event) { onEvent(connection, event) }
+                if connection.bodyBytes > 0, !connection.exchange.isReceivingBody { endBody(connection) }
                 continue
             }
             break
         }
-        if peer.batch != nil { onEvent(peer, .needsMore) }
-        if peer.descriptor >= 0, peer.exchange.hasOutput { markDirty(peer) }
+        if connection.batch != nil { onEvent(connection, .needsMore) }
+        if connection.descriptor >= 0, connection.exchange.hasOutput { markDirty(connection) }
     }
 
     /// A peer that was answered for the last time is closed when it has read that; until then its bytes are dropped.
-    private func drain(_ peer: HTTPPeer) {
+    private func drain(_ connection: HTTPConnection) {
         var dropped: [UInt8] = []
-        switch StreamSocket.receive(peer.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
+        switch StreamSocket.receive(connection.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
         case .moved, .wouldBlock: return
-        case .ended, .failed: close(peer)
+        case .ended, .failed: close(connection)
         }
     }
 
     /// Answers a request, whenever the answer is known; a peer that is gone by then gets none.
-    func respond(_ peer: HTTPPeer, number: Int, _ response: HTTPResponse) {
-        guard peer.descriptor >= 0 else { return }
-        setDate(peer)
-        peer.exchange.respond(to: number, response)
-        markDirty(peer)
+    func respond(_ connection: HTTPConnection, number: Int, _ response: HTTPResponse) {
+        guard connection.descriptor >= 0 else { return }
+        setDate(connection)
+        connection.exchange.respond(to: number, response)
+        markDirty(connection)
     }
 
     /// The peer has something to be written, or room for something to be read.
-    func markDirty(_ peer: HTTPPeer) {
-        if peer.isDirty { return }
-        peer.isDirty = true
-        dirty.append(peer)
+    func markDirty(_ connection: HTTPConnection) {
+        if connection.isDirty { return }
+        connection.isDirty = true
+        dirty.append(connection)
     }
 
     /// Writes this turn's answers, and reads on where answers made room.
@@ -254,52 +259,55 @@ final class Door {
         while !dirty.isEmpty {
             let batch = dirty
             dirty = []
-            for peer in batch {
-                peer.isDirty = false
-                guard peer.descriptor >= 0 else { continue }
-                flush(peer)
-                guard peer.exchange.isMidRequest else { continue }
+            for connection in batch {
+                connection.isDirty = false
+                guard connection.descriptor >= 0 else { continue }
+                flush(connection)
+                guard connection.exchange.isMidRequest else { continue }
                 let now = Clock.monotonicNanoseconds()
                 if end == nil { end = now + LaterQueue.share }
-                readOn(peer, isLate: now >= end ?? .max, onEvent)
+                readOn(connection, isLate: now >= end ?? .max, onEvent)
             }
         }
     }
 
-    private func flush(_ peer: HTTPPeer) {
-        if peer.unsentCount == 0 { peer.lastTaken = unsafe loop.now }
-        peer.unsent += peer.exchange.takeOutput()
-        peer.exchange.takeAnswered { tally.counters[.answers(of: $0)] += 1 }
-        while peer.unsentStart < peer.unsent.count {
-            switch StreamSocket.send(peer.descriptor, peer.unsent.span.extracting(peer.unsentStart...)) {
+    private func flush(_ connection: HTTPConnection) {
+        if connection.unsentCount == 0 { connection.lastTaken = unsafe loop.now }
+        connection.unsent += connection.exchange.takeOutput()
+        connection.exchange.takeAnswered { tally.counters[.answers(of: $0)] += 1 }
+        while connection.unsentStart < connection.unsent.count {
+            switch StreamSocket.send(
+                connection.descriptor,
+                connection.unsent.span.extracting(connection.unsentStart...)
+            ) {
             case .moved(let count):
-                peer.unsentStart += count
-                peer.lastTaken = unsafe loop.now
-                peer.untaken = .max
+                connection.unsentStart += count
+                connection.lastTaken = unsafe loop.now
+                connection.untaken = .max
             case .wouldBlock, .ended:
-                if peer.unsentStart > 1 << 20 {
-                    peer.unsent.removeFirst(peer.unsentStart)
-                    peer.unsentStart = 0
+                if connection.unsentStart > 1 << 20 {
+                    connection.unsent.removeFirst(connection.unsentStart)
+                    connection.unsentStart = 0
                 }
-                watch(peer)
+                watch(connection)
                 setSweep()
                 return
-            case .failed(let error): return broke(peer, error)
+            case .failed(let error): return broke(connection, error)
             }
         }
-        peer.unsent.removeAll(keepingCapacity: peer.unsent.capacity <= 65536)
-        peer.unsentStart = 0
-        settle(peer)
+        connection.unsent.removeAll(keepingCapacity: connection.unsent.capacity <= 65536)
+        connection.unsentStart = 0
+        settle(connection)
     }
 
     /// The connection broke; where the kernel has given it up, nothing was read of what it sent.
-    private func broke(_ peer: HTTPPeer, _ error: SystemCallError) {
-        if error.isGivenUp, peer.unsentCount > 0 { tally.counters[.httpUnread] += 1 }
-        close(peer)
+    private func broke(_ connection: HTTPConnection, _ error: SystemCallError) {
+        if error.isGivenUp, connection.unsentCount > 0 { tally.counters[.httpUnread] += 1 }
+        close(connection)
     }
 
     /// Has the peer's answers say what time it is.
-    private func setDate(_ peer: HTTPPeer) { peer.exchange.date = dateNow() }
+    private func setDate(_ connection: HTTPConnection) { connection.exchange.date = dateNow() }
 
     func dateNow() -> HTTPDate {
         date = date.at(unixSeconds: Clock.unixMilliseconds() / 1000)
@@ -312,7 +320,7 @@ final class Door {
     func pause() {
         stopAccepting()
         isPaused = true
-        for peer in peers { if let peer { watch(peer) } }
+        for connection in connections { if let connection { watch(connection) } }
     }
 
     func resume() {
@@ -322,66 +330,66 @@ final class Door {
 
     /// Goes on with those who are here, for one more answer each; who is new is another worker's.
     func retire() {
-        for peer in peers { peer?.exchange.endsAfterNext = true }
+        for connection in connections { connection?.exchange.endsAfterNext = true }
         readAgain()
     }
 
     private func readAgain() {
         isPaused = false
-        for peer in peers {
-            guard let peer else { continue }
-            watch(peer)
+        for connection in connections {
+            guard let connection else { continue }
+            watch(connection)
             // What came before the pause is read on.
-            markDirty(peer)
+            markDirty(connection)
         }
     }
 
     // MARK: Ending
 
     /// Ends a conversation in which everything is said, or goes on with it.
-    private func settle(_ peer: HTTPPeer) {
-        let isOver = peer.exchange.isOver || (peer.hasEnded && !peer.exchange.isWaiting)
-        if peer.exchange.hasOutput { markDirty(peer) }
-        if deadline(of: peer) != nil { setSweep() }
-        guard isOver, !peer.owesBytes, !peer.isLingering else {
-            watch(peer)
+    private func settle(_ connection: HTTPConnection) {
+        let isOver = connection.exchange.isOver || (connection.hasEnded && !connection.exchange.isWaiting)
+        if connection.exchange.hasOutput { markDirty(connection) }
+        if deadline(of: connection) != nil { setSweep() }
+        guard isOver, !connection.owesBytes, !connection.isLingering else {
+            watch(connection)
             return
         }
-        if peer.hasEnded {
-            close(peer)
+        if connection.hasEnded {
+            close(connection)
             return
         }
         // Our end of file goes first, so that the answer is read before the connection breaks.
-        StreamSocket.shutdownWriting(peer.descriptor)
-        peer.isLingering = true
-        peer.lastReceived = unsafe loop.now
-        watch(peer)
+        StreamSocket.shutdownWriting(connection.descriptor)
+        connection.isLingering = true
+        connection.lastReceived = unsafe loop.now
+        watch(connection)
         setSweep()
     }
 
     /// A peer that does not read its answers is not asked for more.
-    private func wantsToRead(_ peer: HTTPPeer) -> Bool {
-        !isPaused && !peer.hasEnded && peer.exchange.wantsInput && peer.unsentCount < Self.mostUnsent
+    private func wantsToRead(_ connection: HTTPConnection) -> Bool {
+        !isPaused && !connection.hasEnded && connection.exchange.wantsInput && connection.unsentCount < Self.mostUnsent
     }
 
     /// Has epoll watch for exactly what can happen next.
-    func watch(_ peer: HTTPPeer) {
-        guard peer.descriptor >= 0 else { return }
+    func watch(_ connection: HTTPConnection) {
+        guard connection.descriptor >= 0 else { return }
         var interest: EventLoop.Interest = []
-        if peer.isLingering || wantsToRead(peer) { interest.insert(.readable) }
-        if peer.unsentCount > 0 { interest.insert(.writable) }
-        guard interest != peer.interest else { return }
+        if connection.isLingering || wantsToRead(connection) { interest.insert(.readable) }
+        if connection.unsentCount > 0 { interest.insert(.writable) }
+        guard interest != connection.interest else { return }
         do throws(SystemCallError) {
             if interest.isEmpty {
-                loop.deregister(peer.descriptor)
-            } else if peer.interest.isEmpty {
-                try loop.register(peer.descriptor, token: peer.token, interest: interest)
+                loop.deregister(connection.descriptor)
+            } else if connection.interest.isEmpty {
+                try loop.register(connection.descriptor, token: connection.token, interest: interest)
             } else {
-                try loop.modify(peer.descriptor, token: peer.token, interest: interest)
+                try loop.modify(connection.descriptor, token: connection.token, interest: interest)
             }
-            peer.interest = interest
+            connection.interest = interest
         } catch {
-            close(peer)
+            close(connection)
         }
     }
 }

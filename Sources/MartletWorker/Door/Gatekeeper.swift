@@ -21,7 +21,7 @@ struct Gatekeeper {
     init(_ contract: BirthContract, board: NodeBoard) {
         self.contract = contract
         self.board = board
-        let secrets = contract.keys
+        let secrets = contract.auth
         policy = TokenPolicy(
             issuer: secrets.issuer,
             audience: secrets.audience,
@@ -99,7 +99,7 @@ struct Gatekeeper {
     }
 
     /// How long a connection outlives its token, in milliseconds: clocks may differ.
-    var leewayMilliseconds: Int64 { Int64(contract.keys.leewayMilliseconds) }
+    var leewayMilliseconds: Int64 { Int64(contract.auth.leewayMilliseconds) }
 
     /// A new token, under the issuer and the audience that we accept.
     func makeToken(user: String, seconds: Int, threads: [String], jobs: [String]) -> String? {
@@ -115,7 +115,7 @@ struct Gatekeeper {
 
     /// True where a connection may join a room by itself.
     func mayJoin(_ room: Room, _ bearer: Bearer) -> Bool {
-        if contract.keys.anyRoom || contract.isDevelopment { return true }
+        if contract.auth.anyRoom || contract.isDevelopment { return true }
         return (room.kind == .thread ? bearer.threads : bearer.jobs).contains { $0.isExactly(room.id) }
     }
 

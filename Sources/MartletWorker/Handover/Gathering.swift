@@ -9,7 +9,7 @@ internal import MartletWire
 final class Gathering {
     private struct Source {
         let arena: Arena
-        let estate: Estate
+        let estate: KeeperChannel
         /// Keeps the arena's memory.
         let memory: SharedMapping
     }
@@ -57,7 +57,7 @@ final class Gathering {
             let memory = SharedMapping(try MemoryMapping(of: arena))
             return Source(
                 arena: unsafe try Arena(adopting: memory.mapping.bytes) { _, _ in },
-                estate: Estate(owning: estate),
+                estate: KeeperChannel(owning: estate),
                 memory: memory
             )
         }
@@ -82,7 +82,7 @@ final class Gathering {
         while let (source, sockets) = waiting.popLast() {
             do {
                 try take(sockets, from: source)
-                bindings += try record.gather(from: source, isFirst: shard == 0) { map.shard(ofSlot: $0) == shard }
+                bindings += try record.gather(from: source, isFirst: shard == 0) { map.shard(ofUserSlot: $0) == shard }
             } catch {
                 outcome.problem = "\(error)"
             }
@@ -94,10 +94,10 @@ final class Gathering {
     private func collect(_ source: Source) throws -> [Int: Int32] {
         var slots: [UInt64: Int] = [:]
         for occupied in source.arena.occupied {
-            guard map.shard(ofSlot: Int(source.arena.slot(occupied.slot).userSlot)) == shard else { continue }
+            guard map.shard(ofUserSlot: Int(source.arena.slot(occupied.slot).userSlot)) == shard else { continue }
             slots[occupied.cookie] = occupied.slot
         }
-        let room = limit - CurrentProcess.openDescriptors - 2 * KeeperReader.reserve - Estate.mostAtOnce
+        let room = limit - CurrentProcess.openDescriptors - 2 * KeeperReader.reserve - KeeperChannel.mostAtOnce
         guard slots.count <= room else {
             throw TakeOverProblem("\(slots.count) sockets, but room for only \(room) descriptors")
         }
@@ -124,7 +124,7 @@ final class Gathering {
 
     private func take(_ sockets: [Int: Int32], from source: Arena) throws {
         let copies = ArenaImport(from: source, to: arena, limits: limits) { [map, shard] in
-            map.shard(ofSlot: $0) == shard
+            map.shard(ofUserSlot: $0) == shard
         }
         defer { copies.finish() }
         for (slot, descriptor) in sockets {

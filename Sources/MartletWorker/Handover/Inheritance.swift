@@ -8,7 +8,7 @@ internal import MartletWire
 /// supervisor commits.
 final class Inheritance {
     private let arena: Arena
-    private let estate: Estate
+    private let estate: KeeperChannel
     private let limit: Int
     /// By slot: the socket, and where its streams stand.
     private(set) var sockets: [Int: (descriptor: Int32, positions: StreamPositions)] = [:]
@@ -23,7 +23,7 @@ final class Inheritance {
     init(arena: Arena, limit: Int) {
         self.arena = arena
         self.limit = limit
-        estate = Estate(owning: BirthContract.Descriptor.estate)
+        estate = KeeperChannel(owning: BirthContract.Descriptor.estate)
     }
 
     /// Takes the sockets, and ties them to slots.

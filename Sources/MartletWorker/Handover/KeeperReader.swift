@@ -9,7 +9,7 @@ struct KeeperReader {
     /// How long the keeper may take for its next word, in milliseconds.
     private static let patience: Int32 = 5000
 
-    let estate: Estate
+    let estate: KeeperChannel
 
     /// How many sockets there are at most.
     ///
@@ -44,7 +44,7 @@ struct KeeperReader {
         }
     }
 
-    private func next() throws -> Estate.Word? {
+    private func next() throws -> KeeperChannel.Word? {
         let word = try estate.wait(milliseconds: Self.patience)
         if estate.lost { throw TakeOverProblem("the descriptor table is full") }
         return word

@@ -36,6 +36,6 @@ extension Worker {
         router.isRetired = true
         door.retire()
         if Fault.keepsRetired { return }
-        loop.setTimer(after: contract.timing.stopTimeout, token: Token.timer(.drained).rawValue)
+        loop.setTimer(after: contract.timing.stopTimeout, token: EventToken.timer(.drained).rawValue)
     }
 }

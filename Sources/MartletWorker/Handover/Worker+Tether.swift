@@ -48,7 +48,7 @@ extension Worker {
         post = Self.post(owning: descriptor, budget)
         isPostWritable = false
         isPostWatched = true
-        try? loop.register(post.descriptor, token: Token(.post).rawValue, interest: .readable)
+        try? loop.register(post.descriptor, token: EventToken(.post).rawValue, interest: .readable)
         for packet in waiting {
             guard let passed = packet.descriptor, (try? post.send(packet.bytes, descriptor: passed)) == nil else {
                 continue

@@ -8,7 +8,7 @@ final class Link {
     private(set) var isBroken = false
     private var descriptor: Int32
     private let loop: EventLoop
-    private let token = Token(.link).rawValue
+    private let token = EventToken(.link).rawValue
     private let shard: UInt16
     private let bound: Int
     private var stream = PeerStream()

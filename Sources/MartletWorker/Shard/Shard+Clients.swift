@@ -20,7 +20,7 @@ extension Shard {
         let place = try countIn(ticket, manager)
         let now = Clock.unixMilliseconds()
         let bearer = ticket.bearer
-        let id = ConnectionID(slot: ShardMap.slot(ofUser: bearer.user), random: CurrentProcess.random())
+        let id = ConnectionID(userSlot: ShardMap.userSlot(of: bearer.user), random: CurrentProcess.random())
         let isClient = ticket.service == .messages
         let greeting = isClient ? greeting(id, bearer, now) : nil
         let slot: Int

@@ -83,7 +83,7 @@ extension Shard {
         let due = max(earliest, now + grain)
         if let healthTimer, healthTimer <= due { return }
         healthTimer = due
-        sockets.loop.setTimer(deadline: due, token: Token.timer(.health).rawValue)
+        sockets.loop.setTimer(deadline: due, token: EventToken.timer(.health).rawValue)
     }
 
     /// Sends one ping, whose bytes they share, to all whose turn it is.
@@ -144,7 +144,7 @@ extension Shard {
 
     private func checkExpiries(_ manager: isolated WebSocketManager) {
         let now = Clock.unixMilliseconds()
-        let leeway = Int64(contract.keys.leewayMilliseconds)
+        let leeway = Int64(contract.auth.leewayMilliseconds)
         while let token = expiries.popDue(now: UInt64(now)) {
             let index = Int(token & 0xFFFF_FFFF)
             guard sockets.isCurrent(index, generation: UInt32(token >> 32)), sockets.isOpen(index) else { continue }

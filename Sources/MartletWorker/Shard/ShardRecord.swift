@@ -174,7 +174,7 @@ final class ShardRecord {
         var restored: [(user: String, thread: String)] = []
         var isFull = false
         unsafe ForeignTable(.bindings, in: source).forEach { bytes in
-            guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.slot(ofUser: user)) else { return }
+            guard let (user, thread) = Self.binding(bytes), isOurs(ShardMap.userSlot(of: user)) else { return }
             if !bind(user: user, thread: thread) { isFull = true }
             restored.append((user, thread))
         }
@@ -201,8 +201,8 @@ extension Command {
     /// The slot of the one user that it is about.
     var userSlot: Int? {
         switch self {
-        case .sendToUser(let user): ShardMap.slot(ofUser: user)
-        case .sendToConnection(let id): id.slot
+        case .sendToUser(let user): ShardMap.userSlot(of: user)
+        case .sendToConnection(let id): id.userSlot
         default: nil
         }
     }

@@ -64,7 +64,7 @@ extension SocketTable {
 
     private func watchWritable(_ index: Int, _ slot: ArenaSlot, _ isOn: Bool) {
         guard locals[index].watchesWritable != isOn else { return }
-        let token = Token(.socket, index: index, generation: slot.generation)
+        let token = EventToken(.socket, index: index, generation: slot.generation)
         let interest: EventLoop.Interest = isOn ? [.readable, .writable] : .readable
         guard (try? loop.modify(locals[index].descriptor, token: token.rawValue, interest: interest)) != nil else {
             markGone(index)

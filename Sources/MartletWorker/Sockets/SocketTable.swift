@@ -123,7 +123,7 @@ final class SocketTable: Transport {
         let slot = arena.slot(index)
         slot.cookie = StreamSocket.cookie(descriptor)
         slot.connectedAt = now
-        slot.userSlot = UInt16(ShardMap.slot(ofUser: ticket.bearer.user))
+        slot.userSlot = UInt16(ShardMap.userSlot(of: ticket.bearer.user))
         slot.received = .init(position: ticket.bytesRead)
         slot.sentPosition = stream.written
         slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: stream.written))
@@ -215,7 +215,7 @@ final class SocketTable: Transport {
     }
 
     private func watch(_ descriptor: Int32, _ index: Int, _ slot: ArenaSlot) -> Bool {
-        let token = Token(.socket, index: index, generation: slot.generation)
+        let token = EventToken(.socket, index: index, generation: slot.generation)
         return (try? loop.register(descriptor, token: token.rawValue, interest: .readable)) != nil
     }
 

@@ -31,7 +31,7 @@ enum ArenaFuzzing {
             guard let index = arena.claimSlot() else { return }
             let slot = arena.slot(index)
             slot.cookie = UInt64(number + 1)
-            slot.userSlot = UInt16(ShardMap.slot(ofUser: "user-\(number)"))
+            slot.userSlot = UInt16(ShardMap.userSlot(of: "user-\(number)"))
             slot.received = .init(position: 1000)
             let identity = ArenaIdentity(
                 connection: "user-\(number)",
@@ -98,7 +98,7 @@ enum ArenaFuzzing {
         for slot in copied {
             guard let identity = try? into.identity(ofSlot: slot) else { fatalError("a copy without an identity") }
             promise(
-                ShardMap.slot(ofUser: identity.bearer.user) == Int(into.slot(slot).userSlot),
+                ShardMap.userSlot(of: identity.bearer.user) == Int(into.slot(slot).userSlot),
                 "\(identity.bearer.user) in slot \(into.slot(slot).userSlot)"
             )
             into.vacate(slot)

@@ -2,7 +2,7 @@ internal import MartletLinux
 internal import MartletWire
 
 /// One connection that speaks HTTP: a backend's, or a browser's before its upgrade is answered.
-final class HTTPPeer {
+final class HTTPConnection {
     enum Kind {
         case client
         case api
@@ -63,7 +63,7 @@ final class HTTPPeer {
         lastTaken = now
     }
 
-    var token: UInt64 { Token(.peer, index: index, generation: generation).rawValue }
+    var token: UInt64 { EventToken(.http, index: index, generation: generation).rawValue }
     var unsentCount: Int { unsent.count - unsentStart }
     /// Nothing is under way between us: it may be let go of where others need its place.
     var isIdle: Bool {

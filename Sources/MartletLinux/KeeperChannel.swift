@@ -5,7 +5,7 @@ internal import Glibc
 ///
 /// The supervisor and the heir hold the same end of the keeper's channel. The sockets stay with the keeper, whatever
 /// becomes of an heir, until ``dismiss()``.
-package final class Estate {
+package final class KeeperChannel {
     /// Something that a keeper said.
     package enum Word: Equatable, Sendable {
         /// It lives, and is this process.

@@ -2,12 +2,12 @@
 ///
 /// Slots and door connections carry a generation, so that an event which was fetched before its descriptor was closed is
 /// not taken for one of a newer connection in the same place.
-struct Token: Equatable {
+struct EventToken: Equatable {
     enum Kind: UInt8 {
         /// A WebSocket; the index is its slot.
         case socket = 1
         /// A connection that speaks HTTP.
-        case peer = 2
+        case http = 2
         /// A listening socket.
         case listener = 3
         case link = 4
@@ -47,7 +47,7 @@ struct Token: Equatable {
         self.generation = generation & 0xFF_FFFF
     }
 
-    static func timer(_ timer: Timer) -> Token { Token(.timer, index: Int(timer.rawValue)) }
+    static func timer(_ timer: Timer) -> EventToken { EventToken(.timer, index: Int(timer.rawValue)) }
 
     init?(_ rawValue: UInt64) {
         guard let kind = Kind(rawValue: UInt8(rawValue >> 56)) else { return nil }
