@@ -26,11 +26,11 @@
 #define OUR_ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-/* What a process that only talks over sockets it was given never does: other programs, sockets and processes of its own,
-   files that change, signals to others, others' limits and priorities, other rights. What it opens it can read: other
-   processes' memory and descriptors are kept from it by martlet_hide_memory, which keepers do at once. All else is allowed,
-   and costs a look into a bitmap that the kernel keeps (seccomp(2)); who wants more has the service manager's
-   SystemCallFilter=. */
+/* The calls that a process never makes if it only talks over the sockets that it was given: calls that start programs
+   or processes, make sockets, change files, send signals to other processes, change their limits or priorities, or gain
+   rights. It can read what it opens; martlet_hide_memory protects the memory and descriptors of other processes, and
+   keepers do the same when they start. All other calls are allowed, and cost one look into a bitmap that the kernel
+   keeps (seccomp(2)). The service manager's SystemCallFilter= can refuse more. */
 static const int refused[] = {
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_pidfd_open,
     SYS_pidfd_send_signal, SYS_kcmp, SYS_perf_event_open, SYS_bpf, SYS_userfaultfd, SYS_io_uring_setup,
@@ -56,7 +56,8 @@ static const int refused[] = {
 #endif
 };
 
-/* Pointers cannot be looked into, so these do not exist here; the C library falls back to what can be. */
+/* A filter cannot read memory that arguments point to, so these calls do not exist here; the C library then uses older
+   ones that a filter can check. */
 static const int unknown[] = {SYS_clone3, SYS_openat2};
 
 #define ARGUMENT(n) (offsetof(struct seccomp_data, args) + 8 * (n)) /* the lower half: both architectures are little-endian */
@@ -66,7 +67,7 @@ static const int unknown[] = {SYS_clone3, SYS_openat2};
 #define HAS(bits, yes, no) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (uint32_t)(bits), yes, no)
 #define REFUSE ANSWER(SECCOMP_RET_ERRNO | EPERM)
 #define ALLOW ANSWER(SECCOMP_RET_ALLOW)
-/* Of no other process than itself, which some calls name 0. */
+/* Only for the process itself, which some calls name 0. */
 #define OF_ITSELF(call) IS(call, 0, 5), LOAD(ARGUMENT(0)), IS(0, 2, 0), IS(own, 1, 0), REFUSE, ALLOW
 
 int martlet_confine(void) {
@@ -76,7 +77,7 @@ int martlet_confine(void) {
 #else
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-  return 0; /* Its reports come from another program. */
+  return 0; /* The sanitizer starts another program for its reports. */
 #endif
 #endif
   const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
@@ -94,22 +95,22 @@ int martlet_confine(void) {
       IS(SYS_open, 0, 4), LOAD(ARGUMENT(1)), HAS(writing, 0, 1), REFUSE, ALLOW,
 #endif
       IS(SYS_openat, 0, 4), LOAD(ARGUMENT(2)), HAS(writing, 0, 1), REFUSE, ALLOW,
-      /* Threads, but no processes. */
+      /* Threads are allowed, but not processes. */
       IS(SYS_clone, 0, 4), LOAD(ARGUMENT(0)), HAS(CLONE_THREAD, 1, 0), REFUSE, ALLOW,
-      /* Signals to nobody but itself. */
+      /* Signals are allowed only to the process itself. */
       IS(SYS_kill, 0, 4), LOAD(ARGUMENT(0)), IS(own, 1, 0), REFUSE, ALLOW,
       IS(SYS_tgkill, 0, 4), LOAD(ARGUMENT(0)), IS(own, 1, 0), REFUSE, ALLOW,
-      OF_ITSELF(SYS_prlimit64), /* which the C library's getrlimit is, too */
+      OF_ITSELF(SYS_prlimit64), /* the C library's getrlimit uses it too */
       OF_ITSELF(SYS_sched_setaffinity), OF_ITSELF(SYS_sched_setscheduler), OF_ITSELF(SYS_sched_setparam),
       OF_ITSELF(SYS_sched_setattr),
-      /* Listening sockets and memory are shared with others: nothing that would end accepting for all, make others block,
-         or send them signals. */
+      /* Listening sockets and memory are shared with other processes: refuse calls that would end accepting for
+         everybody, make other processes block, or send them signals. */
       IS(SYS_shutdown, 0, 4), LOAD(ARGUMENT(1)), IS(SHUT_WR, 1, 0), REFUSE, ALLOW,
       IS(SYS_fcntl, 0, 9), LOAD(ARGUMENT(1)), IS(F_SETFL, 6, 0), IS(F_SETOWN, 5, 0), IS(F_SETSIG, 4, 0),
       IS(F_SETOWN_EX, 3, 0), IS(F_SETLEASE, 2, 0), IS(F_NOTIFY, 1, 0), ALLOW, REFUSE,
       IS(SYS_ioctl, 0, 7), LOAD(ARGUMENT(1)), IS(SIOCOUTQ, 4, 0), IS(SIOCINQ, 3, 0), IS(TCGETS, 2, 0),
       IS(TIOCGWINSZ, 1, 0), REFUSE, ALLOW,
-      /* Whoever is accepted inherits what a listener has. */
+      /* Accepted connections inherit the options of their listener. */
       IS(SYS_setsockopt, 0, 6), LOAD(ARGUMENT(1)), IS(SOL_SOCKET, 0, 2), LOAD(ARGUMENT(2)), IS(SO_OOBINLINE, 1, 0),
       REFUSE, ALLOW,
   };
@@ -135,8 +136,8 @@ int martlet_confine(void) {
 }
 
 #if DEBUG
-/* What a process that strangers have taken over would try beside programs, sockets and files: to harm the others by what
-   it shares with them. */
+/* What an attacker in control of the process would try besides programs, sockets and files: to harm other processes by
+   what it shares with them. */
 const char *martlet_harm(int number, int listener) {
   const pid_t other = getppid();
   const struct rlimit none = {16, 16};

@@ -77,7 +77,7 @@ int martlet_seal(int memfd) {
   return fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
 }
 
-/* The last seal keeps others from adding one that forbids writing. */
+/* The last seal prevents others from adding a seal that forbids writing. */
 int martlet_fix_size(int memfd) {
   return fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 }

@@ -27,8 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The keeper runs beside another process that uses the same table; it only makes system calls. Sanitizers need threads
-   that it does not have. */
+/* The keeper runs beside another process that uses the same descriptor table; it only makes system calls. Sanitizers
+   need threads, which it does not have. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define KEEPER __attribute__((no_sanitize("thread")))
@@ -38,8 +38,8 @@
 #define KEEPER
 #endif
 
-/* TCP, whatever its state: a connection that was reset must be told apart from one that is lost. Who takes the sockets
-   knows its own, and closes the listeners that come with them. */
+/* TCP in any state: a connection that was reset must be distinguished from one that is lost. The process that takes the
+   sockets knows which are its own, and closes the listeners that come with them. */
 KEEPER static int is_tcp(int fd) {
   int protocol = 0;
   socklen_t length = sizeof protocol;
@@ -53,7 +53,7 @@ KEEPER static void keeper_say(int channel, char kind, uint32_t number) {
   syscall(SYS_sendmsg, channel, &header, MSG_NOSIGNAL);
 }
 
-/* Sends so many descriptors; waits for room, and until the kernel lets more of them be under way. */
+/* Sends so many descriptors; waits for room, and until the kernel allows more of them in flight. */
 KEEPER static int keeper_send(int channel, const int *fds, int count) {
   static control_buffer control;
   char kind = 's';
@@ -79,9 +79,9 @@ KEEPER static int keeper_send(int channel, const int *fds, int count) {
   }
 }
 
-/* Which numbers of a block are open: poll(2) says it for all of them at once. It refuses more of them than there may be
-   open files (EINVAL), so that a block is never larger than the limit; where it fails all the same, each number is asked
-   by itself. */
+/* Finds out which numbers of a block are open: poll(2) tells this for all of them at once. It refuses (EINVAL) more
+   numbers than the limit of open files, so a block is never larger than the limit; if it fails all the same, each
+   number is checked on its own. */
 enum { BLOCK = 1024 };
 KEEPER static void keeper_look(struct pollfd *block, int first, int count) {
   for (int i = 0; i < count; i++) block[i] = (struct pollfd){first + i, 0, 0};
@@ -90,7 +90,7 @@ KEEPER static void keeper_look(struct pollfd *block, int first, int count) {
   for (int i = 0; i < count; i++) block[i].revents = syscall(SYS_fcntl, first + i, F_GETFD) < 0 ? POLLNVAL : 0;
 }
 
-/* Sends all TCP sockets; or counts what is open, which are a few more. */
+/* Sends all TCP sockets; or counts the open descriptors, of which there are a few more. */
 KEEPER static uint32_t keeper_walk(int channel, int sends) {
   static int fds[MARTLET_MAX_DESCRIPTORS];
   static struct pollfd block[BLOCK];
@@ -118,7 +118,7 @@ KEEPER static uint32_t keeper_walk(int channel, int sends) {
 
 KEEPER static void keeper_run(int channel) {
   syscall(SYS_prctl, PR_SET_NAME, "martlet-keeper", 0, 0, 0);
-  /* It has the worker's descriptors: nobody else may look for them at /proc/PID/fd, in development neither. */
+  /* The keeper has the worker's descriptors: nobody else may look for them in /proc/PID/fd, not even in development. */
   syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   keeper_say(channel, 'k', (uint32_t)syscall(SYS_getpid));
   for (;;) {
@@ -135,7 +135,7 @@ KEEPER static void keeper_run(int channel) {
 }
 
 KEEPER int martlet_keeper(int channel) {
-  /* What a terminal sends is for the supervisor alone. */
+  /* Signals from a terminal are only for the supervisor. */
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_BLOCK, &all, NULL);

@@ -35,7 +35,7 @@ int martlet_terminal_size(int fd, int *columns, int *rows) {
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
-/* A process that may not look at others cannot look for leaks at its end, and would say that it failed. */
+/* A process that may not inspect others cannot look for leaks when it ends, and would report a failure. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 #endif

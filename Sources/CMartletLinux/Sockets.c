@@ -118,8 +118,8 @@ int martlet_local_name(int fd, void *name, int capacity) {
   return getsockname(fd, name, &length) ? -1 : (int)length;
 }
 
-/* A port that the kernel chose is lost with the state of listening, though getsockname(2) still tells it; one that was
-   asked for stays bound (EINVAL). */
+/* If the kernel chose the port, the port is lost when the socket stops listening, although getsockname(2) still reports
+   it. A port that was asked for stays bound (EINVAL). */
 int martlet_listen_again(int fd, const void *name, int length, int backlog) {
   if (bind(fd, name, (socklen_t)length) && errno != EINVAL) return -1;
   return listen(fd, backlog);
@@ -211,7 +211,7 @@ int martlet_set_timeouts(int fd, int seconds) {
   return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
 
-/* An ACK may come between two calls: ask until both counters stand still. */
+/* An ACK may arrive between two calls: ask until both counters are stable. */
 int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state) {
   struct tcp_info before, after;
   for (int round = 0; round < 1024; round++) {
@@ -227,7 +227,8 @@ int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *sta
         before.tcpi_state != after.tcpi_state)
       continue;
     int s = after.tcpi_state;
-    /* FIN_WAIT1 4, FIN_WAIT2 5, TIME_WAIT 6, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11: whose FIN was counted. */
+    /* FIN_WAIT1 4, FIN_WAIT2 5, TIME_WAIT 6, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11: they tell which FINs were
+       counted. */
     int ours = s == 4 || s == 5 || s == 6 || s == 9 || s == 11;
     int theirs = s == 6 || s == 8 || s == 9 || s == 11;
     *written = after.tcpi_bytes_acked + (uint64_t)unsent - (uint64_t)ours;

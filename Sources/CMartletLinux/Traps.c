@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* What a worker that traps, or is aborted, says before it ends; only calls that signal-safety(7) allows, but for
-   backtrace(3), which is called once before so that it allocates nothing here. */
+/* What a worker prints before it ends when it traps or is aborted. It makes only calls that signal-safety(7) allows,
+   except backtrace(3), which is called once beforehand so that it allocates nothing here. */
 static char trap_name[64];
 
 static void trapped(int signal) {

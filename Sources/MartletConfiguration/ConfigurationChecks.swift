@@ -5,24 +5,24 @@ internal import MartletWire
 extension ConfigurationReading {
     /// Checks everything that can be checked before a socket is opened, and reads the secrets.
     ///
-    /// Throws the first thing that is wrong.
+    /// Throws the first problem.
     package func checked() throws(ConfigurationError) -> SecretReading {
         let (secrets, problems) = check()
         if let problem = problems.first { throw problem }
         return secrets
     }
 
-    /// The same, with everything that is wrong.
+    /// Checks everything that can be checked before a socket is opened, and returns the secrets and all problems.
     package func check() -> (SecretReading, [ConfigurationError]) {
         let secrets = SecretReading(self, credentials: CurrentProcess.environment("CREDENTIALS_DIRECTORY"))
         if isUnreadable { return (secrets, problems) }
         let found = configuration.problems + addressProblems() + secrets.problems
-        // What could not be read has its default here, of which nothing is said.
+        // A value that could not be read has its default here, about which nothing is reported.
         let unread = Set(problems.map(\.key))
         return (secrets, problems + found.filter { !unread.contains($0.key) }.map { located($0) })
     }
 
-    /// What only this process can check: addresses, and what development may listen on.
+    /// Checks what only this process can check: addresses, and where a development server may listen.
     private func addressProblems() -> [ConfigurationError] {
         var problems: [ConfigurationError] = []
         var listened: [(key: String, address: ListenAddress)] = []
@@ -63,10 +63,12 @@ extension ConfigurationReading {
         }
     }
 
-    /// The kernel counts the bytes of TCP, by which a connection outlives its worker, and of nothing else.
+    /// The problem with a Unix socket for clients.
+    ///
+    /// Only for TCP does the kernel count bytes, and a connection can outlive its worker only because of these counts.
     package static let onlyTCP = "clients connect over TCP: put the proxy on 127.0.0.1"
 
-    /// Why nobody can listen somewhere.
+    /// Returns why nobody can listen on an address.
     package static func words(_ error: SystemCallError) -> String {
         if error.isAddressInUse { return "\(error) (is another martletd running?)" }
         return error.isExisting ? "\(error), and it is not a socket, so it is left alone" : "\(error)"
@@ -79,8 +81,9 @@ extension ConfigurationReading {
         }
     }
 
-    /// Where nobody could listen, on this machine as it is now; and the same of the usual place of the control socket, which a
-    /// service manager makes.
+    /// Returns the addresses on which nobody could listen, on this machine as it is now.
+    ///
+    /// If only the folder of the usual control socket is missing, which a service manager makes, there is a warning.
     package func unusableAddresses() -> (problems: [ConfigurationError], warnings: [String]) {
         var problems: [ConfigurationError] = []
         var warnings: [String] = []
@@ -101,7 +104,7 @@ extension ConfigurationReading {
 }
 
 extension MartletCore.Configuration {
-    /// All that is listened on, as the keys have it.
+    /// All addresses to listen on, with their keys.
     fileprivate var listeners: [(key: String, address: String)] {
         var all = [("client.listen", client.listen), ("api.listen", api.listen)]
         if let address = metrics.listen { all.append(("metrics.listen", address)) }

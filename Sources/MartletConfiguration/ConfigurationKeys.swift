@@ -7,17 +7,17 @@ package struct ConfigurationKey: Sendable {
         case text, number, size, duration, flag, list
     }
 
-    /// As the file spells it, `client.listen`.
+    /// The key as the file spells it, such as `client.listen`.
     let name: String
     let shape: Shape
-    /// One line of what it is for.
+    /// One line that says what the key is for.
     let help: String
     let get: @Sendable (Configuration) -> ConfigurationValue
     let set: @Sendable (inout Configuration, ConfigurationValue) throws(ConfigurationError) -> Void
 
     /// Every key, in the order in which they are shown.
     ///
-    /// An unknown one stops the start, so that no typing error goes unnoticed.
+    /// An unknown key prevents the start, so that no typing error goes unnoticed.
     static let all: [ConfigurationKey] = top + client + api + metrics + auth + rooms + limits + supervision + log
 
     private static let top: [ConfigurationKey] = [
@@ -279,7 +279,7 @@ extension ConfigurationKey {
         )
     }
 
-    /// An empty text means that it is not set.
+    /// Makes a key with text, where an empty text means that it is not set.
     private static func optional(_ name: String, _ help: String, _ path: Path<String?>) -> ConfigurationKey {
         ConfigurationKey(
             name: name,

@@ -5,7 +5,7 @@ internal import MartletWire
 
 /// Reads configuration: flags, then environment (`MARTLET_CLIENT_LISTEN`), then the file, then defaults.
 ///
-/// All that is wrong is collected, so that an operator mends it at once.
+/// All problems are collected, so that an operator can fix them all at once.
 package struct ConfigurationReading {
     /// Where the value of a key came from.
     enum Source: Equatable {
@@ -16,15 +16,15 @@ package struct ConfigurationReading {
 
     private static let largestFile = 1_048_576
 
-    /// What is in force, as far as it can be.
+    /// The configuration in force, as far as it could be read.
     package private(set) var configuration: MartletCore.Configuration
-    /// What could not be read.
+    /// The problems with values that could not be read.
     package private(set) var problems: [ConfigurationError] = []
     private var sources: [String: Source] = [:]
     private let path: String?
     private var lines: [String] = []
 
-    /// Puts what was configured over the defaults.
+    /// Reads the configuration, over the defaults.
     package init(
         file path: String?,
         flags: [String: String],
@@ -41,13 +41,13 @@ package struct ConfigurationReading {
         self.init(contents, flags: flags, over: defaults)
     }
 
-    /// What a file holds.
+    /// The contents of a file, or why it could not be read.
     package enum Contents {
         case bytes([UInt8], path: String)
         case unreadable(SystemCallError, path: String)
     }
 
-    /// The same of a file that was read already.
+    /// Reads the configuration, over the defaults, from a file whose contents were already read.
     package init(_ contents: Contents?, flags: [String: String], over defaults: MartletCore.Configuration) {
         configuration = defaults
         let file: YAMLSnapshot?
@@ -73,7 +73,7 @@ package struct ConfigurationReading {
                     sources[key.name] = .environment
                     try key.set(&configuration, .text(text))
                 } else if let file {
-                    // Known before it is read, so that what cannot be read is named by its line.
+                    // This is set before the value is read, so that a problem is reported with its line.
                     sources[key.name] = .file
                     guard let value = try Self.value(of: key, in: file) else {
                         sources[key.name] = nil
@@ -89,7 +89,7 @@ package struct ConfigurationReading {
 
     func source(of key: String) -> Source? { sources[key] }
 
-    /// Says of an error where its value was written.
+    /// Returns an error with the place where its value was written.
     package func located(_ error: ConfigurationError) -> ConfigurationError {
         guard error.place == nil else { return error }
         switch sources[error.key] {
@@ -100,7 +100,7 @@ package struct ConfigurationReading {
         }
     }
 
-    /// The line of a key, counted from 1: the first that names it, behind the one that names its section.
+    /// Returns the line of a key, counted from 1: the first one that names it, after the one that names its section.
     private func line(of key: String) -> Int {
         var start = 0
         for part in key.split(separator: ".") {
@@ -115,7 +115,7 @@ package struct ConfigurationReading {
         return code.split { " {},\t\"'".contains($0) }.contains { $0 == key + ":" || $0.hasPrefix(key + ":") }
     }
 
-    /// What the file says; nil where that is nothing, or it cannot be read.
+    /// Parses the file; nil if it says nothing, or cannot be parsed.
     private mutating func snapshot(of bytes: [UInt8], _ path: String) -> YAMLSnapshot? {
         let names = KeyRecorder()
         let snapshot: YAMLSnapshot
@@ -126,7 +126,7 @@ package struct ConfigurationReading {
             )
             .map(String.init)
             if lines.allSatisfy(Self.saysNothing) { return nil }
-            // Asked about each key whether it is a secret, the recorder learns which keys there are.
+            // The parser asks for each key whether it is a secret, so the recorder learns which keys there are.
             let options = YAMLSnapshot.ParsingOptions(
                 secretsSpecifier: .dynamic { key, _ in
                     names.append(key)
@@ -154,28 +154,28 @@ package struct ConfigurationReading {
         return snapshot
     }
 
-    /// The parser's words in one line, with the line that it means.
+    /// Makes the error from the parser's message, in one line, with the line number that it names.
     private static func unreadable(_ words: String, _ path: String) -> ConfigurationError {
         let why = words.split(whereSeparator: \.isNewline).map { HTTPSyntax.trimmed($0) }.joined(separator: "; ")
         let line = why.firstMatch(of: /^(\d+):\d+:/)?.1 ?? why.firstMatch(of: /in line (\d+)/)?.1
         return ConfigurationError(key: "config", why: why).at(line.map { "\(path):\($0)" } ?? path)
     }
 
-    /// The file could not be read at all, so that nothing is known of what it says.
+    /// True if the file could not be read at all, so that none of its values are known.
     package var isUnreadable: Bool { problems.contains { $0.key == "config" } }
 
     private func wrong(_ name: String, _ why: String) -> ConfigurationError {
         ConfigurationError(key: name.isEmpty ? "''" : name, why: why).at("\(path ?? ""):\(line(of: name))")
     }
 
-    /// A line of YAML without a key: it is empty, or a comment, or begins or ends a document.
+    /// Returns true for a line of YAML without a key: an empty line, a comment, or the beginning or end of a document.
     private static func saysNothing(_ line: String) -> Bool {
-        // A mark of the order of bytes may stand in front.
+        // There may be a byte order mark in front.
         let text = HTTPSyntax.trimmed(line.drop { $0 == "\u{FEFF}" }.prefix { $0 != "#" })
         return (nothings + ["---", "..."]).contains(text)
     }
 
-    /// True of a section with nothing in it, which is no mistake.
+    /// Returns true for a section with nothing in it, which is not a mistake.
     private static func isEmpty(_ section: String, in file: YAMLSnapshot) -> Bool {
         guard let result = try? file.value(forKey: AbsoluteConfigKey([section]), type: .string),
             case .string(let text)? = result.value?.content
@@ -183,17 +183,18 @@ package struct ConfigurationReading {
         return nothings.contains(text)
     }
 
-    /// YAML's ways to say that there is nothing.
+    /// YAML's ways to write that there is nothing.
     private static let nothings = ["", "~", "null", "Null", "NULL"]
 
-    /// `MARTLET_CLIENT_LISTEN` for `client.listen`.
+    /// Returns the variable of a key, such as `MARTLET_CLIENT_LISTEN` for `client.listen`.
     package static func variable(_ name: String) -> String {
         "MARTLET_" + name.uppercased().replacing(".", with: "_")
     }
 
-    /// Variables that look like ours and are none: a typing error is not to go unnoticed.
+    /// Returns variables that look like ours but are unknown, so that no typing error goes unnoticed.
     ///
-    /// Kubernetes makes some for each service that is named like us: `MARTLET_SERVICE_HOST`, `MARTLET_PORT_8000_TCP`.
+    /// Kubernetes sets some for each service with our name, which do not count: `MARTLET_SERVICE_HOST`,
+    /// `MARTLET_PORT_8000_TCP`.
     package static func unknownVariables(in environment: [String]) -> [String] {
         let known = Set(ConfigurationKey.all.map { variable($0.name) } + ["MARTLET_FAULTS"])
         return environment.map { String($0.prefix { $0 != "=" }) }
@@ -202,7 +203,7 @@ package struct ConfigurationReading {
             .sorted()
     }
 
-    /// What one program of ours says to the next by variables.
+    /// The prefix of variables by which one program of ours passes something on to the next.
     private static let resuming = "MARTLET_RESUME"
 
     private static func variable(_ name: String, in environment: EnvironmentVariablesProvider) -> String? {

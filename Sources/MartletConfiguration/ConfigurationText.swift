@@ -1,8 +1,8 @@
 package import MartletCore
 
-/// A configuration as the text of its file, and its reference.
+/// Writes a configuration as a file, and the reference of all keys.
 package enum ConfigurationText {
-    /// YAML with every key, its value, and one line of what it is for; read again it gives the same configuration.
+    /// Returns YAML with every key, its value, and one line about it; reading it gives the same configuration.
     package static func yaml(_ configuration: Configuration) -> String {
         let isDefault = configuration == Configuration()
         let values = isDefault ? "its default; leave out what you do not change." : "the value that is in effect."
@@ -26,7 +26,7 @@ package enum ConfigurationText {
         return text
     }
 
-    /// A table for people, in Markdown.
+    /// Returns the reference for people, as a table in Markdown.
     package static func markdown(_ configuration: Configuration) -> String {
         var text = """
             # Configuration

@@ -1,10 +1,10 @@
 package import MartletCore
 internal import MartletWire
 
-// How the text of a value is read, and shown.
+// How the text of a value is read and shown.
 
 extension ConfigurationKey {
-    /// All keys that say how much or how many there may be, with their values.
+    /// Returns all keys that are limits, with their values.
     package static func bounds(of configuration: Configuration) -> [SupervisorStatistics.Limit] {
         all.filter { $0.shape == .size || ($0.shape == .number && $0.name.hasPrefix("limits.")) }.compactMap { key in
             Int(key.get(configuration).text).map { SupervisorStatistics.Limit(key: key.name, value: $0) }
@@ -16,7 +16,7 @@ extension ConfigurationKey {
         return number
     }
 
-    /// `250ms`, `5s`, `2m`, `1h`.
+    /// Reads a duration such as `250ms`, `5s`, `2m` or `1h`.
     static func duration(_ text: String, _ key: String) throws(ConfigurationError) -> Duration {
         let digits = text.prefix { $0.isNumber }
         if let number = Int(digits), number <= 3_600_000 {
@@ -45,7 +45,7 @@ extension ConfigurationKey {
         throw ConfigurationError(key: key, why: "'\(text)' must be one of \(names)")
     }
 
-    /// A list as it is in the file; in the environment one text, split at its commas, or a JSON array of texts.
+    /// Reads a list of the file, or a text of the environment, which is split at commas, or is a JSON array.
     static func list(_ value: ConfigurationValue, _ key: String) throws(ConfigurationError) -> [String] {
         guard case .text(let text) = value else {
             if case .list(let list) = value { return list }
@@ -63,7 +63,7 @@ extension ConfigurationKey {
         return texts
     }
 
-    /// `1048576`, `1024KiB`, `1MiB`, `1GiB`.
+    /// Reads a size such as `1048576`, `1024KiB`, `1MiB` or `1GiB`.
     static func size(_ text: String, _ key: String) throws(ConfigurationError) -> Int {
         let digits = text.prefix { ("0"..."9").contains($0) }
         let units = ["": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40]
@@ -75,12 +75,12 @@ extension ConfigurationKey {
     }
 }
 
-/// A value as text: one, or a list of them.
+/// A value as one text, or as a list of texts.
 enum ConfigurationValue: Equatable, Sendable {
     case text(String)
     case list([String])
 
-    /// One text; a list's members joined by commas.
+    /// The value as one text, with a list's members joined by commas.
     var text: String {
         switch self {
         case .text(let text): text

@@ -2,23 +2,22 @@ package import MartletCore
 internal import MartletLinux
 package import MartletWire
 
-/// Reads what proves who somebody is: from systemd credentials (`$CREDENTIALS_DIRECTORY`), or from the files that the
-/// configuration names.
+/// Reads secrets from systemd credentials (`$CREDENTIALS_DIRECTORY`), or from the files that the configuration names.
 ///
-/// Secrets are never in arguments, logs or the configuration that is shown.
+/// Secrets are never in arguments, in logs, or in the configuration that is shown.
 package struct SecretReading {
     private static let largestKeySet = 1_048_576
     private static let largestSecret = 65536
-    /// RFC 7518, 3.2: as many bits as the hash has.
+    /// The shortest secret in bytes: it must have as many bits as the hash (RFC 7518, 3.2).
     private static let shortestSecret = 32
     private static let shortestAPIKey = 16
 
     package private(set) var secrets = BirthContract.Secrets()
     /// Files that more people can read than should.
     package private(set) var exposed: [String] = []
-    /// Development: nobody gave a secret.
+    /// Whether a secret was generated, because in development none was given.
     package private(set) var isSecretMadeUp = false
-    /// What is there and cannot be used, or must be there and is not.
+    /// Secrets that are there and cannot be used, or that must be there and are not.
     package private(set) var problems: [ConfigurationError] = []
     private let reading: ConfigurationReading
     private let credentials: String?
@@ -44,7 +43,7 @@ package struct SecretReading {
         secrets.leewayMilliseconds = UInt32(auth.leeway.nanoseconds / 1_000_000)
         secrets.anyRoom = auth.anyRoom
         if reading.configuration.isDevelopment, secrets.hmac.isEmpty {
-            // Of this run only, so that tokens can be tried: `martletctl token`.
+            // It is valid for this run only, so that tokens can be tried out: `martletctl token`.
             isSecretMadeUp = true
             secrets.hmac = Array("\(CurrentProcess.random())\(CurrentProcess.random())\(CurrentProcess.random())".utf8)
         }
@@ -55,7 +54,7 @@ package struct SecretReading {
         do throws(ConfigurationError) { try read(&self) } catch { problems.append(error) }
     }
 
-    /// A secret that was made up stays what it was, so that tokens made with it stay good.
+    /// Keeps the secret that an earlier program generated, so that tokens that were made with it remain valid.
     package mutating func keepMadeUpSecret(_ secret: [UInt8]) {
         if isSecretMadeUp, !secret.isEmpty { secrets.hmac = secret }
     }
@@ -70,7 +69,7 @@ package struct SecretReading {
         }
     }
 
-    /// Throws where backends could not prove who they are on a network.
+    /// Throws if the API is on a network, and backends could not prove who they are.
     package func checkBackends(isNetwork: Bool) throws(ConfigurationError) {
         guard isNetwork, secrets.apiKeys.isEmpty, !reading.configuration.isDevelopment else { return }
         throw ConfigurationError(
@@ -121,7 +120,7 @@ package struct SecretReading {
         return keys
     }
 
-    /// What a credential or a file holds, without white space at its end; nil where neither is there.
+    /// Reads a credential or a file, without white space at its end; nil if there is neither.
     private mutating func contents(
         _ key: String,
         _ file: String?,

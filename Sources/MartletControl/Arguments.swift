@@ -2,9 +2,11 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What was written on the command line.
+/// The arguments of the command line.
 struct Arguments {
-    /// With the options that all verbs take behind the verb, where the parser looks for them: both orders are usual.
+    /// The arguments, with the options of all subcommands after the subcommand, where the parser looks for them.
+    ///
+    /// Users write them in either order.
     let ordered: [String]
     let wantJSON: Bool
 

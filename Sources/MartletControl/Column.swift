@@ -1,4 +1,4 @@
-/// What `martletctl top` shows of a shard, the dearest columns first: where a terminal is narrow the last ones go.
+/// The columns of `martletctl top`, the most important ones first: a narrow terminal does not show the last ones.
 enum Column: String, CaseIterable {
     case shard = "SHARD"
     case state = "STATE"

@@ -1,7 +1,7 @@
 internal import MartletLinux
 internal import MartletWire
 
-/// Speaks HTTP over the control socket; blocking, one request after the other.
+/// Speaks HTTP over the control socket: it blocks, and sends one request after another.
 struct ControlClient: ~Copyable {
     struct Answer {
         let status: Int
@@ -22,7 +22,7 @@ struct ControlClient: ~Copyable {
 
     /// How long the service may take for an answer, in seconds.
     enum Patience: Int {
-        /// Questions and sends are answered within ten.
+        /// Queries and sends are answered within ten seconds.
         case usual = 15
         /// Each step of a replacement has its own deadline in the service; there may be 128 workers.
         case replacement = 3600
@@ -31,7 +31,7 @@ struct ControlClient: ~Copyable {
     private let socket: OwnedDescriptor
     private let patience: Int
 
-    /// Connects to the path given, or else to the first service that is there: the system's, then this user's.
+    /// Connects to the given path, or otherwise to the first service that runs: the system's, then this user's.
     init(path: String?, patience: Patience = .usual) throws(ControlFailure) {
         self.patience = patience.rawValue
         let development = ControlAddress.development(
@@ -58,7 +58,7 @@ struct ControlClient: ~Copyable {
 
     mutating func get(_ path: String) throws(ControlFailure) -> Answer { try request("GET", path) }
 
-    /// Sends a request and waits for its answer; a refusal is thrown with the service's own words.
+    /// Sends a request and waits for its answer; a refusal is thrown with the service's message.
     mutating func request(_ method: String, _ path: String, body: [UInt8] = []) throws(ControlFailure) -> Answer {
         var head = "\(method) \(path) HTTP/1.1\r\nHost: martlet\r\n"
         if method == "POST" { head += "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n" }

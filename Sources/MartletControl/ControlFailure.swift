@@ -1,7 +1,7 @@
 internal import MartletLinux
 internal import MartletWire
 
-/// Why an operator's command failed, in words, with the exit code it ends with.
+/// Why an operator's command failed, as text, with the exit code.
 enum ControlFailure: Error, CustomStringConvertible {
     case notRunning(String)
     case refused(status: Int, code: String?, String)
@@ -16,7 +16,7 @@ enum ControlFailure: Error, CustomStringConvertible {
         }
     }
 
-    /// For programs: `{"error":{"detail":...}}`, with the service's own status and code where it has answered.
+    /// The failure for programs: `{"error":{"detail":...}}`, with the service's status and code if it has answered.
     var json: String {
         var json = JSONWriter()
         json.beginObject()

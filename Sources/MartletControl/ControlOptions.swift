@@ -3,7 +3,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What every subcommand takes.
+/// The options of every subcommand.
 struct ControlOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The supervisor's control socket (or MARTLET_CONTROL_SOCKET).", valueName: "path"))
     var controlSocket: String?

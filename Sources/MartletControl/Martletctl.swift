@@ -5,7 +5,7 @@ internal import MartletWire
 
 /// The operator's command line.
 ///
-/// Exit 0: done; 1: failed; 2: wrong usage; 3: the service is not running.
+/// The exit code is 0 for success, 1 for failure, 2 for wrong usage, and 3 if the service is not running.
 @main
 struct Martletctl: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -47,7 +47,7 @@ struct Martletctl: ParsableCommand {
         }
     }
 
-    /// Says why, for people or for programs, and exits.
+    /// Prints why a command failed, for people or for programs, and exits.
     private static func end(_ failure: ControlFailure, isJSON: Bool) -> Never {
         CurrentProcess.printError(isJSON ? failure.json : "martletctl: \(Printable.text("\(failure)"))")
         CurrentProcess.exit(failure.exitCode)

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import MartletLinux
 internal import MartletWire
 
-/// `martletctl reload`: the configuration is read again; no client notices.
+/// `martletctl reload`: reads the configuration again; no client notices.
 struct Reload: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract:

@@ -1,6 +1,6 @@
 internal import MartletWire
 
-/// The tables that people read.
+/// Makes the tables that people read.
 enum Report {
     static func status(_ node: JSONValue) -> String {
         let shards = node["shards"]?.array ?? []
@@ -44,10 +44,10 @@ enum Report {
         return table([header] + rows)
     }
 
-    /// `1 user`, `2 users`.
+    /// Returns a number with its noun, such as `1 user` or `2 users`.
     static func counted(_ count: Int, _ what: String) -> String { "\(count) \(what)\(count == 1 ? "" : "s")" }
 
-    /// Every user with the number of their connections, as in `{"users":[{"user_id":"alice","connections":2}]}`.
+    /// Returns every user with the number of connections, such as `{"users":[{"user_id":"alice","connections":2}]}`.
     static func usersJSON(_ node: JSONValue) -> String {
         var json = JSONWriter()
         json.beginObject()
@@ -89,7 +89,7 @@ enum Report {
         "matched \(text(receipt["matched"])), delivered \(text(receipt["delivered"])), failed \(text(receipt["failed"]))"
     }
 
-    /// Columns as wide as their widest cell; what others chose is written so that it is printable.
+    /// Makes a table with columns as wide as their widest cell, and with all text made printable.
     static func table(_ rows: [[String]]) -> String {
         let rows = rows.map { row in row.map { Printable.text($0) } }
         let columns = rows.map(\.count).max() ?? 0

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import MartletLinux
 internal import MartletWire
 
-/// `martletctl scale`: another number of workers; users move with their connections.
+/// `martletctl scale`: changes the number of workers; users move with their connections.
 struct Scale: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Changes the number of workers until the next start; no connection is dropped."

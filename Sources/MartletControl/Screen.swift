@@ -1,4 +1,4 @@
-/// A page that fits into a terminal, and says what does not.
+/// A page that fits into a terminal, and says what does not fit.
 struct Screen {
     private static let foot = "q quits, space refreshes"
 
@@ -12,10 +12,10 @@ struct Screen {
         self.rows = rows
     }
 
-    /// The lines for a terminal of that size.
+    /// Returns the lines for a terminal of that size.
     func lines(in size: (columns: Int, rows: Int)) -> [String] {
         guard !columns.isEmpty else { return [] }
-        // The head, the titles of the table, and the foot.
+        // This leaves room for the head, the titles of the table, and the foot.
         let room = max(1, size.rows - head.count - 3)
         let shown = rows.count <= room ? rows[...] : rows.prefix(max(0, room - 1))
         let hidden = rows.count - shown.count
@@ -39,7 +39,7 @@ struct Screen {
         widths(of: rows, count).reduce(0, +) + 2 * (count - 1)
     }
 
-    /// Texts to the left, numbers to the right.
+    /// Aligns texts to the left and numbers to the right.
     private func aligned(_ rows: [[String]]) -> [String] {
         let widths = widths(of: rows.dropFirst(), rows[0].count)
         return rows.map { row in

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import MartletLinux
 internal import MartletWire
 
-/// `martletctl stop`: the end of the service.
+/// `martletctl stop`: ends the service.
 struct Stop: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Closes every connection (1001) and ends the service, as systemctl stop does first."

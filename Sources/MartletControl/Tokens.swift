@@ -21,7 +21,7 @@ struct Token: ParsableCommand {
     @Option(help: ArgumentHelp("A job that its bearer watches; may be repeated.", valueName: "id"))
     var job: [String] = []
 
-    /// The lifetime in seconds; nil where it is none.
+    /// The lifetime in seconds; nil if it is not valid.
     private var seconds: Int? {
         let units = ["s": 1, "m": 60, "h": 3600, "d": 86400]
         guard let unit = ttl.last.flatMap({ units[String($0)] }), let number = Int(ttl.dropLast()), number > 0,
@@ -61,7 +61,7 @@ struct CheckToken: ParsableCommand {
 
     func run() throws {
         let bytes = token == "-" ? try StandardInput.readAll() : Array(token.utf8)
-        // A file's end of line may be CR LF, which is one Character of a String.
+        // A line of a file may end with CR LF, which is one Character of a String.
         let isSpace = { (byte: UInt8) in [0x20, 0x09, 0x0A, 0x0D].contains(byte) }
         let start = bytes.firstIndex { !isSpace($0) } ?? bytes.endIndex
         let end = bytes.lastIndex { !isSpace($0) } ?? start - 1

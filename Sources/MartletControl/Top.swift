@@ -30,7 +30,7 @@ struct Top: ParsableCommand {
                 before = sample
                 due = now + 1_000_000_000
             }
-            // Drawn once more where only the terminal's size has changed.
+            // The screen is drawn again if only the terminal's size has changed.
             terminal.draw(shown.lines(in: Terminal.size ?? (80, 24)))
             let drawn = Clock.monotonicNanoseconds()
             let wait = due > drawn ? Int32((due - drawn) / 1_000_000) : 0
@@ -43,7 +43,7 @@ struct Top: ParsableCommand {
     }
 }
 
-/// The statistics of one moment.
+/// The statistics at one moment.
 private struct Sample {
     private let node: JSONValue
     private let time: UInt64
@@ -53,7 +53,7 @@ private struct Sample {
         self.time = time
     }
 
-    /// The node, then a line for each shard, with what happened since the sample before.
+    /// Makes the screen: the node, then a line for each shard, with what has happened since the previous sample.
     func screen(since before: Sample?) -> Screen {
         let shards = node["shards"]?.array ?? []
         let serving = shards.count { $0["state"]?.string == "serving" }
@@ -89,7 +89,7 @@ private struct Sample {
         case .queued: return Report.size(shard["queue_bytes"])
         case .memory: return Report.size(shard["rss_bytes"])
         case .processor:
-            // Of another worker than before nothing can be subtracted.
+            // If the shard has a new worker, there is nothing to subtract.
             guard old?["pid"] == shard["pid"], let before else { return "-" }
             let used = (shard["cpu_seconds"]?.double ?? 0) - (old?["cpu_seconds"]?.double ?? 0)
             return "\(Int((used / max(0.001, elapsed(since: before)) * 100).rounded()))"

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import MartletLinux
 internal import MartletWire
 
-/// `martletctl upgrade`: the programs that lie where the running ones were started from take over.
+/// `martletctl upgrade`: the programs in the files from which the running ones were started take over.
 struct Upgrade: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Lets the installed programs take over from the running ones; no connection is dropped."

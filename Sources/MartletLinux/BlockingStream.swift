@@ -20,7 +20,7 @@ package enum BlockingStream {
         }
     }
 
-    /// Reads what is there, waiting for the first byte; empty at the end.
+    /// Reads the available bytes, after waiting for the first one; empty at the end of the stream.
     package static func read(_ descriptor: Int32, atMost limit: Int) throws(SystemCallError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: limit)
         while true {

@@ -1,15 +1,18 @@
-/// The CPU time that the control groups of this process allow it (cgroups(7)): a container's or a unit's `CPUQuota=`.
+/// The CPU time that this process's control groups allow it (cgroups(7)): the quota of a container, or a unit's
+/// `CPUQuota=`.
 package enum CPUQuota {
-    /// Whole CPUs that the quota is worth, rounded up, one at least; nil where there is none.
+    /// How many whole CPUs the quota is worth, rounded up and at least one; nil if there is no quota.
     package static var cpus: Int? {
         cpus(groups: text("/proc/self/cgroup") ?? "", mounts: text("/proc/self/mountinfo") ?? "", read: text)
     }
 
-    /// The same from what the kernel says.
+    /// Computes how many whole CPUs the quota is worth from what the kernel says.
     ///
-    /// * `groups`: `/proc/self/cgroup`: `0::PATH` for version 2, `N:cpu,cpuacct:PATH` for version 1.
-    /// * `mounts`: `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-    /// * `read`: the text of a file; nil where there is none.
+    /// - Parameters:
+    ///   - groups: `/proc/self/cgroup`: `0::PATH` for version 2, `N:cpu,cpuacct:PATH` for version 1.
+    ///   - mounts: `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+    ///   - read: Returns the text of a file; nil if there is no such file.
+    /// - Returns: The number of CPUs; nil if there is no quota.
     package static func cpus(groups: String, mounts: String, read: (String) -> String?) -> Int? {
         var least: Double?
         for line in groups.split(separator: "\n") {
@@ -28,7 +31,7 @@ package enum CPUQuota {
         return least.map { max(1, Int($0.rounded(.up))) }
     }
 
-    /// Where a mount shows a group, and the mount itself; nil where it is a mount of something else, or does not show it.
+    /// Returns where a mount shows a group, and the mount point; nil if the mount does not show it.
     private static func folder(
         of group: Substring,
         in mount: Substring,
@@ -41,13 +44,13 @@ package enum CPUQuota {
         guard isUnified ? type == "cgroup2" : type == "cgroup" && fields[dash + 3].split(separator: ",").contains("cpu")
         else { return nil }
         let (root, top) = (fields[3], String(fields[4]))
-        // In a container the path may be that of the host, of which the mount shows only the container's own part.
+        // In a container the path may be that of the host, while the mount shows only the container's own part of it.
         if root == "/" { return (group == "/" ? top : top + group, top) }
         guard group == root || group.hasPrefix(root + "/") else { return (top, top) }
         return (top + group.dropFirst(root.count), top)
     }
 
-    /// A folder and those above it, as far as the mount goes: each one's quota holds for all below.
+    /// Returns a folder and those above it, up to the mount point: the quota of each applies to all below it.
     private static func upwards(from path: String, to top: String) -> [String] {
         var paths = [path]
         while let last = paths.last, last.count > top.count, last.hasPrefix(top),
@@ -58,7 +61,7 @@ package enum CPUQuota {
         return paths
     }
 
-    /// `cpu.max` of version 2: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
+    /// Reads `cpu.max` of version 2: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
     private static func unified(_ text: String?) -> Double? {
         let numbers = (text ?? "").split { $0 == " " || $0 == "\n" }
         guard numbers.count == 2, let quota = Double(numbers[0]), let period = Double(numbers[1]), quota > 0, period > 0
@@ -66,7 +69,7 @@ package enum CPUQuota {
         return quota / period
     }
 
-    /// Version 1: a file each, -1 for no quota.
+    /// Reads the quota and the period of version 1, each from its own file; a quota of -1 means none.
     private static func split(_ path: String, _ read: (String) -> String?) -> Double? {
         let numbers = ["cpu.cfs_quota_us", "cpu.cfs_period_us"].compactMap { name in
             read("\(path)/\(name)").flatMap { Double($0.filter { !$0.isWhitespace }) }

@@ -14,10 +14,12 @@ package struct ChildProcess: ~Copyable {
     /// In the child, `descriptors[i]` is number `3 + i`; 0, 1 and 2 are inherited, everything else is closed; no signal
     /// is blocked and every disposition is the default.
     ///
-    /// * `path`: the program's file.
-    /// * `arguments`: the arguments after the program's name.
-    /// * `environment`: `NAME=value` strings: the whole environment of the child.
-    /// * `descriptors`: numbers that the caller keeps owning.
+    /// - Parameters:
+    ///   - path: The program's file.
+    ///   - arguments: The arguments after the program's name.
+    ///   - environment: The whole environment of the child, as `NAME=value` strings.
+    ///   - descriptors: Numbers that the caller continues to own.
+    /// - Throws: The system call that failed.
     package init(
         path: String,
         arguments: [String],
@@ -27,9 +29,9 @@ package struct ChildProcess: ~Copyable {
         try self.init(path, nil, arguments, environment, descriptors, errors: nil)
     }
 
-    /// The same with a program that is open, even where its file is another one by now; no script.
+    /// Starts a program that is open, even if its file has been replaced; it must not be a script.
     ///
-    /// `errors`: where its standard error goes; nil: where ours does.
+    /// `errors` is where its standard error goes; nil: where ours goes.
     package init(
         program: ProgramFile,
         arguments: [String],
@@ -52,7 +54,7 @@ package struct ChildProcess: ~Copyable {
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
         if let errors { unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2) }
-        // Two passes, so that no source number in the target range is overwritten before it was used.
+        // Two passes, so that no source number in the target range is overwritten before it is used.
         let passed = descriptors + (program.map { [$0] } ?? [])
         let parked = (passed.max() ?? 0) + Int32(passed.count) + 16
         for (index, descriptor) in passed.enumerated() {
@@ -63,7 +65,7 @@ package struct ChildProcess: ~Copyable {
             unsafe posix_spawn_file_actions_adddup2(&actions, parked + index, 3 + index)
         }
         if program != nil {
-            // Opened anew, so that it is close-on-exec: the child does not keep its own program open.
+            // Opened again, so that it is close-on-exec: the child does not keep its own program open.
             let source = "/proc/self/fd/\(parked + Int32(descriptors.count))"
             unsafe posix_spawn_file_actions_addopen(&actions, last, source, O_RDONLY | O_CLOEXEC, 0)
         }
@@ -104,7 +106,7 @@ package struct ChildProcess: ~Copyable {
         self.handle = OwnedDescriptor(owning: handle)
     }
 
-    /// A child that this process has had since it was another program (``NextProgram``).
+    /// Adopts a child that this process already had when it was another program (``NextProgram``).
     package init(adopting pid: Int32) throws(SystemCallError) {
         let handle = martlet_pidfd_open(pid)
         guard handle >= 0 else { throw .last("pidfd_open") }
@@ -116,7 +118,7 @@ package struct ChildProcess: ~Copyable {
     package func reap() -> ProcessEnd? {
         var status: Int32 = 0
         let found = unsafe waitpid(pid, &status, WNOHANG)
-        // One that a process before us has adopted is no child of ours: whose it is collects it.
+        // A child that a previous process has adopted is not ours: its parent collects it.
         if found < 0, errno == ECHILD { return hasEnded ? .unknown : nil }
         guard found == pid else { return nil }
         let signal = status & 0x7F
@@ -128,19 +130,19 @@ package struct ChildProcess: ~Copyable {
         return unsafe poll(&ready, 1, 0) == 1
     }
 
-    /// Waits until it has ended, and collects it; false where it still runs after so long.
+    /// Waits until the process has ended, and collects it; false if it still runs after this time.
     package func waitForEnd(milliseconds: Int32) -> Bool {
         var ready = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
         guard unsafe poll(&ready, 1, milliseconds) == 1 else { return false }
         return reap() != nil
     }
 
-    /// Lets it say where it is, and end (SIGABRT); one that is stopped does not hear it.
+    /// Asks the process to say where it is, and to end (SIGABRT); a stopped process does not react.
     package func abort() {
         _ = martlet_pidfd_signal(handle.number, SIGABRT)
     }
 
-    /// Ends it at once (SIGKILL).
+    /// Ends the process at once (SIGKILL).
     package func kill() {
         _ = martlet_pidfd_signal(handle.number, SIGKILL)
     }

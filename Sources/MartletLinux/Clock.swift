@@ -1,14 +1,14 @@
 internal import Glibc
 
-/// Nanoseconds of the clocks that Martlet reads.
+/// The clocks that Martlet reads.
 package enum Clock {
-    /// CLOCK_MONOTONIC: for deadlines.
+    /// Reads CLOCK_MONOTONIC, for deadlines.
     package static func monotonicNanoseconds() -> UInt64 { read(CLOCK_MONOTONIC) }
 
-    /// CLOCK_REALTIME in milliseconds since 1970: for people and for records that outlive a boot.
+    /// Reads CLOCK_REALTIME in milliseconds since 1970, for people and for records that outlive a boot.
     package static func unixMilliseconds() -> Int64 { Int64(read(CLOCK_REALTIME) / 1_000_000) }
 
-    /// CPU time (user and system) that this process has used.
+    /// Returns the CPU time (user and system) that this process has used.
     package static func processNanoseconds() -> UInt64 { read(CLOCK_PROCESS_CPUTIME_ID) }
 
     private static func read(_ clock: clockid_t) -> UInt64 {

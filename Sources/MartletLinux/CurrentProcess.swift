@@ -1,35 +1,35 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Facts about, and limits of, the process we are.
+/// Facts about the current process, and its limits.
 package enum CurrentProcess {
     package static var pid: Int32 { getpid() }
 
-    /// What ps(1) and top(1) show: 15 characters at most (PR_SET_NAME of prctl(2)).
+    /// Sets the name that ps(1) and top(1) show: at most 15 characters (PR_SET_NAME of prctl(2)).
     package static func setName(_ name: String) { _ = unsafe martlet_set_name(name) }
 
-    /// Does nothing for so long, with all of the thread.
+    /// Blocks the current thread for a time.
     package static func pause(milliseconds: Int) {
         _ = poll(nil, 0, Int32(clamping: milliseconds))
     }
 
-    /// CPUs whose time this process may use: those that it may run on, and no more than its quota is worth.
+    /// How many CPUs this process may use: those that it may run on, but no more than its quota is worth.
     package static var usableCPUs: Int {
         let affinity = max(1, Int(martlet_usable_cpus()))
         return min(affinity, CPUQuota.cpus ?? affinity)
     }
 
-    /// Descriptors that are open now.
+    /// How many descriptors are open now.
     package static var openDescriptors: Int { Int(martlet_open_descriptors()) }
 
-    /// Makes room in the table of descriptors for so many, in one step.
+    /// Makes room in the descriptor table for so many descriptors, in one step.
     ///
     /// A table that is shared with a keeper grows slowly: each doubling waits some 8 ms for all CPUs.
     package static func reserveDescriptors(_ count: Int) {
         _ = martlet_reserve_descriptors(Int32(clamping: count))
     }
 
-    /// Raises the soft limit of open files to the hard one and returns it.
+    /// Raises the soft limit of open files to the hard limit, and returns it.
     @discardableResult
     package static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()
@@ -40,7 +40,7 @@ package enum CurrentProcess {
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// Resident memory in bytes (the second field of proc_pid_statm(5), in pages).
+    /// Returns the resident memory in bytes (the second field of proc_pid_statm(5), which is in pages).
     package static func residentBytes() -> Int {
         guard let text = try? File.read("/proc/self/statm", limit: 4096) else { return 0 }
         let fields = text.split(separator: UInt8(ascii: " "))
@@ -48,18 +48,18 @@ package enum CurrentProcess {
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
 
-    /// Opens /dev/null in place of each of 0, 1 and 2 that is closed; first thing in main.
+    /// Opens /dev/null for each of the descriptors 0, 1 and 2 that is closed; call this first in main.
     ///
-    /// Else the first sockets and files that a process opens get these numbers, and what it prints goes to them.
+    /// Otherwise the first sockets and files that the process opens get these numbers, and what it prints goes to them.
     package static func openStandardDescriptors() {
         for number: Int32 in 0...2 where fcntl(number, F_GETFD) < 0 {
-            // The lowest free number, which is this one.
-            // Where 1 was closed, writing to it goes on to be an error.
+            // The kernel gives us the lowest free number, which is this one.
+            // If 1 was closed, writing to it remains an error.
             _ = unsafe open("/dev/null", number == 2 ? O_WRONLY : O_RDONLY)
         }
     }
 
-    /// Raises the soft limit of the size of files, which holds for shared memory too, to the hard one and returns it.
+    /// Raises the soft limit of file sizes, which also applies to shared memory, to the hard limit, and returns it.
     package static func raiseFileSizeLimit() -> Int {
         var limit = rlimit()
         unsafe getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
@@ -68,25 +68,27 @@ package enum CurrentProcess {
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// The value of a variable; nil where it is not set, or empty.
+    /// Returns the value of an environment variable; nil if it is not set, or empty.
     package static func environment(_ name: String) -> String? {
         guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
         return unsafe String(cString: value)
     }
 
-    /// From here on a trap or an abort says on standard error where it happened, before it ends the process.
+    /// Makes traps and aborts print where they happened on standard error, before they end the process.
     package static func reportTraps(as name: String) { _ = unsafe martlet_report_traps(name) }
 
-    /// Who says so, once more is known of who we are.
+    /// Changes the name in the reports of traps, once more is known about who we are.
     package static func nameTraps(_ name: String) { unsafe martlet_name_traps(name) }
 
-    /// Gives up for good what a process needs that only talks over sockets it was given: from here on it starts no program
-    /// and no process, makes no socket, changes no file, and signals nobody but itself (seccomp(2), EPERM).
+    /// Gives up, for good, all that a process does not need if it only talks over the sockets that it was given.
+    ///
+    /// From here on it can start no program or process, make no socket, change no file, and send signals only to itself
+    /// (seccomp(2), EPERM).
     package static func confine() throws(SystemCallError) {
         guard martlet_confine() == 0 else { throw .last("seccomp") }
     }
 
-    /// Keeps what this process knows from other processes of the same user, and out of core dumps.
+    /// Hides the memory of this process from other processes of the same user, and keeps it out of core dumps.
     package static func hideMemory() { _ = martlet_hide_memory() }
 
     /// Signals that a process can send to itself.
@@ -104,7 +106,7 @@ package enum CurrentProcess {
     /// Lowers the limit of open files for good.
     package static func limitDescriptors(_ count: Int) { _ = martlet_limit_descriptors(Int32(clamping: count)) }
 
-    /// For tests, in debug builds: reads a byte behind memory of its own, which AddressSanitizer is to find.
+    /// Reads a byte beyond allocated memory, in debug builds, to test that AddressSanitizer finds this.
     package static func readBeyondMemory() {
         #if DEBUG
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: 16)
@@ -128,7 +130,7 @@ package enum CurrentProcess {
         return strings
     }
 
-    /// The file of the program that runs.
+    /// The file of the running program.
     package static var executablePath: String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let capacity = buffer.count
@@ -136,12 +138,12 @@ package enum CurrentProcess {
         return String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// Gives free memory of the heap back to the system (malloc_trim(3)).
+    /// Gives free heap memory back to the system (malloc_trim(3)).
     package static func trimHeap() { _ = martlet_trim_heap() }
 
     package static var effectiveUser: UInt32 { geteuid() }
 
-    /// Random bits from the kernel.
+    /// Returns random bits from the kernel.
     package static func random() -> UInt64 {
         var generator = SystemRandomNumberGenerator()
         return generator.next()
@@ -149,7 +151,7 @@ package enum CurrentProcess {
 
     package static func exit(_ code: Int32) -> Never { Glibc.exit(code) }
 
-    /// True where standard error is a terminal.
+    /// True if standard error is a terminal.
     package static var isErrorATerminal: Bool { isatty(2) == 1 }
 
     /// Writes a line to standard error in one call; a line that cannot be written now is lost.

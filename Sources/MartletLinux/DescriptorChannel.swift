@@ -1,11 +1,12 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// A SOCK_SEQPACKET socket that carries packets with at most one descriptor each, under credits in both directions.
+/// A SOCK_SEQPACKET socket that carries packets with at most one descriptor each, with credits in both directions.
 ///
-/// What cannot be sent at once (no credit, full socket) waits in a bounded queue together with its descriptor; the
-/// channel owns a descriptor from the moment ``send(_:descriptor:)`` accepted it, and closes its own number once the
-/// kernel has it. Lives on one event loop; the owner calls ``flush()`` when the socket is writable or credits came.
+/// A packet that cannot be sent at once (there is no credit, or the socket is full) waits in a bounded queue together
+/// with its descriptor. The channel owns a descriptor from the moment that ``send(_:descriptor:)`` accepts it, and
+/// closes its own number once the kernel has it. A channel lives on one event loop; its owner calls ``flush()`` when
+/// the socket is writable or credits have arrived.
 package final class DescriptorChannel {
     /// A packet that arrived.
     ///
@@ -20,37 +21,37 @@ package final class DescriptorChannel {
         }
     }
 
-    /// Why a packet was not taken.
+    /// Why a packet was not accepted.
     package enum Refusal: Error, Equatable {
-        /// The queue is at its bound: the peer takes descriptors too slowly.
+        /// The queue is full: the peer takes descriptors too slowly.
         case full
         /// The packet is larger than ``largestPacket``.
         case tooLarge
         case closed
     }
 
-    /// The largest packet: an HTTP head, what was read after it, and what was learned of it.
+    /// The largest packet: an HTTP head, what was read after it, and what was learnt from it.
     package static let largestPacket = 64 * 1024
 
     private static let grantMark: UInt8 = 0xFF
     private static let packetMark: UInt8 = 0x01
 
     package let descriptor: Int32
-    /// Counts what the bound of the queue refused.
+    /// How many packets were refused because the queue was full.
     package private(set) var refused = 0
-    /// Counts descriptors that the kernel closed because our table was full: the credits were more than the room.
+    /// How many descriptors the kernel closed because our table was full, when there were more credits than room.
     package private(set) var lost = 0
-    /// True once the peer has gone and all that it sent has been received; nothing more will arrive or leave.
+    /// True once the peer has gone, and everything that it sent was received: nothing more will arrive or be sent.
     package private(set) var isClosed = false
-    /// The peer takes nothing any more; what it had sent may still be to be received.
+    /// Whether the peer takes nothing any more; what it has sent may still have to be received.
     private var isBroken = false
     private var window: CreditWindow
     private var waiting: [(bytes: [UInt8], descriptor: Int32?)] = []
     private var waitingStart = 0
-    /// Credits that are still to be granted.
+    /// How many credits must still be granted.
     ///
-    /// They never wait behind packets, which may wait for credit themselves: two ends that wait for each other's grants
-    /// would wait for ever.
+    /// They never wait behind packets, which may themselves wait for credit: two ends that wait for each other's grants
+    /// would wait forever.
     private var owed = 0
     private let bound: Int
     private var buffer = [UInt8](repeating: 0, count: largestPacket + 1)
@@ -58,9 +59,9 @@ package final class DescriptorChannel {
     /// Takes over a connected SEQPACKET socket.
     ///
     /// - Parameters:
-    ///   - descriptor: the socket; closed with the channel.
-    ///   - window: how many descriptors the peer may have under way to us.
-    ///   - bound: how many packets may wait here.
+    ///   - descriptor: The socket, which is closed with the channel.
+    ///   - window: How many descriptors the peer may have on their way to us.
+    ///   - bound: How many packets may wait here.
     package init(owning descriptor: Int32, window: Int, bound: Int) {
         self.descriptor = descriptor
         self.window = CreditWindow(size: window)
@@ -69,7 +70,7 @@ package final class DescriptorChannel {
         grant(window)
     }
 
-    /// Goes on with a channel as another program of this process left it (``saved``).
+    /// Continues a channel as the previous program of this process left it (``saved``).
     package init(resuming descriptor: Int32, _ saved: Saved, bound: Int) {
         self.descriptor = descriptor
         window = saved.window
@@ -78,7 +79,7 @@ package final class DescriptorChannel {
         self.bound = bound
     }
 
-    /// All that a channel knows beside its socket.
+    /// The state of a channel, without its socket.
     package struct Saved {
         package var window: CreditWindow
         package var owed: Int
@@ -91,7 +92,7 @@ package final class DescriptorChannel {
         }
     }
 
-    /// What another program of this process needs to go on with it.
+    /// The state that the next program of this process needs to continue the channel.
     package var saved: Saved {
         let packets = waiting[waitingStart...].map {
             Packet(bytes: Array($0.bytes.dropFirst()), descriptor: $0.descriptor)
@@ -104,11 +105,11 @@ package final class DescriptorChannel {
         closeDescriptor(descriptor)
     }
 
-    /// Packets that wait for credit or room.
+    /// How many packets wait for credit or room.
     package var queued: Int { waiting.count - waitingStart }
-    /// True where the owner must watch for writability.
+    /// True if the owner must watch for writability.
     ///
-    /// A packet that waits for credit does not make it so: a socket with room would be reported without an end.
+    /// A packet that waits for credit is not a reason: a socket with room would be reported as writable all the time.
     package var wantsToWrite: Bool {
         guard !isClosed, !isBroken else { return false }
         if owed > 0 { return true }
@@ -117,7 +118,7 @@ package final class DescriptorChannel {
 
     /// Sends a packet, or queues it.
     ///
-    /// On a refusal the caller keeps the descriptor.
+    /// If the packet is refused, the caller keeps the descriptor.
     package func send(_ bytes: [UInt8], descriptor passed: Int32?) throws(Refusal) {
         if isClosed || isBroken { throw .closed }
         if bytes.count > Self.largestPacket { throw .tooLarge }
@@ -130,7 +131,7 @@ package final class DescriptorChannel {
         waiting.append(([Self.packetMark] + bytes, passed))
     }
 
-    /// Sends what waits, as far as credits and the socket allow.
+    /// Sends the packets that wait, as far as credits and the socket allow.
     package func flush() {
         sendGrants()
         while waitingStart < waiting.count, !isClosed, !isBroken {
@@ -147,7 +148,7 @@ package final class DescriptorChannel {
         }
     }
 
-    /// Takes the packets that wait, with their descriptors, out of a channel whose peer is gone.
+    /// Removes the packets that wait, with their descriptors, from a channel whose peer is gone.
     package func takeWaiting() -> [Packet] {
         defer {
             waiting = []
@@ -156,7 +157,7 @@ package final class DescriptorChannel {
         return waiting[waitingStart...].map { Packet(bytes: Array($0.bytes.dropFirst()), descriptor: $0.descriptor) }
     }
 
-    /// True when the packet left; the channel's own number of its descriptor is closed then.
+    /// Returns true if the packet was sent; then the channel's own number of its descriptor is closed.
     private func attempt(_ bytes: [UInt8], _ passed: Int32?) -> Bool {
         if passed != nil, !window.spend(1) { return false }
         let sent = unsafe bytes.withUnsafeBytes { buffer in
@@ -169,14 +170,16 @@ package final class DescriptorChannel {
             passed.map(closeDescriptor)
             return true
         }
-        // ETOOMANYREFS: too many descriptors of this user are in flight; they will be taken, so wait as for room.
+        // ETOOMANYREFS: too many descriptors of this user are in flight; they will be taken, so this waits as for room.
         if errno != EAGAIN, errno != ETOOMANYREFS, errno != ENOBUFS { isBroken = true }
         if passed != nil { window.granted(1) }
         return false
     }
 
-    /// The next packet that waits; nil when none does, or the peer has gone (``isClosed``), or too much came that is none:
-    /// the socket is still readable then.
+    /// Receives the next packet.
+    ///
+    /// Returns nil if none waits, or the peer has gone (``isClosed``), or too many messages came that are not packets;
+    /// in the last case the socket is still readable.
     package func receive() -> Packet? {
         for _ in 0..<64 where !isClosed {
             var passed: Int32 = -1
@@ -210,7 +213,7 @@ package final class DescriptorChannel {
                 continue
             }
             if buffer[0] == Self.grantMark, length == 5 {
-                // A grant has none; whoever sends one all the same does not get our table filled.
+                // A grant has no descriptor. If one comes all the same, it is closed, so that it cannot fill our table.
                 if count == 1 { closeDescriptor(passed) }
                 window.granted((1...4).reduce(0) { $0 << 8 | Int(buffer[$1]) })
                 flush()

@@ -4,13 +4,13 @@ internal import Synchronization
 
 /// One thread's event loop over epoll(7), which is also a serial executor, so that actors can live on it.
 ///
-/// Whoever calls ``run(_:)`` lends its thread. Each turn waits for the kernel, runs the jobs that actors and tasks
-/// enqueued, and then calls the turn handler once with everything that is ready; what a handler wants done at the end of
-/// the turn it does there. Descriptors are registered level-triggered with a token of the caller's choice, which comes
-/// back with every event. All members but `enqueue` and `wake` belong to the loop's thread.
+/// The caller of ``run(_:)`` lends its thread. Each turn waits for the kernel, runs the jobs that actors and tasks have
+/// enqueued, and then calls the turn handler once with everything that is ready. The handler also does whatever must
+/// happen at the end of the turn. Descriptors are registered level-triggered, with a token that the caller chooses and
+/// that comes back with every event. All members except `enqueue` belong to the loop's thread.
 ///
-/// `@unchecked Sendable`: the executor protocols demand it; the mutable state is touched by the loop's thread alone,
-/// except the ``JobInbox``, which guards itself, and the thread's name, which is atomic.
+/// `@unchecked Sendable`: the executor protocols require it; only the loop's thread touches the mutable state, except
+/// for the ``JobInbox``, which guards itself, and the thread's name, which is atomic.
 package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
     /// What a descriptor is watched for.
     package struct Interest: OptionSet, Sendable {
@@ -19,24 +19,24 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
 
         package static let readable = Interest(rawValue: EPOLLIN.rawValue)
         package static let writable = Interest(rawValue: EPOLLOUT.rawValue)
-        /// Only the end of it: somebody has shut it down.
+        /// Only the end of the stream, which means that somebody has shut it down.
         package static let end = Interest(rawValue: EPOLLRDHUP.rawValue)
-        /// Of several loops that watch one listener, wake one, not all (EPOLLEXCLUSIVE).
+        /// Wake only one of several loops that watch the same listener (EPOLLEXCLUSIVE).
         package static let exclusive = Interest(rawValue: EPOLLEXCLUSIVE.rawValue)
     }
 
-    /// One thing that is ready.
+    /// A descriptor that is ready, or a timer whose deadline has passed.
     package struct Event: Sendable {
         /// The token that the descriptor or timer was registered with.
         package let token: UInt64
         fileprivate let bits: UInt32
 
-        /// There is something to read, or an end or error that reading will tell.
+        /// There is something to read, or an end or an error that reading will reveal.
         package var isReadable: Bool { bits & (EPOLLIN.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 }
         package var isWritable: Bool { bits & EPOLLOUT.rawValue != 0 }
         /// Both directions are over: the peer has gone, or the connection was reset.
         package var isGone: Bool { bits & (EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 }
-        /// A timer's deadline has passed; no descriptor stands behind this event.
+        /// The event is from a timer whose deadline has passed, and not from a descriptor.
         package var isTimer: Bool { bits == 0 }
     }
 
@@ -48,13 +48,13 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     private let wakeup: Int32
     private let timer: Int32
     private let inbox = JobInbox()
-    /// The thread that runs the loop; others ask it whether they are it.
+    /// The thread that runs the loop, so that code can check whether it runs on this thread.
     private let thread: Atomic<UInt>
     private nonisolated(unsafe) var local: [UnownedJob] = []  // guarded by: loop thread
     private nonisolated(unsafe) var timers = TimerHeap()  // guarded by: loop thread
     private nonisolated(unsafe) var armedDeadline: UInt64?  // guarded by: loop thread
     private nonisolated(unsafe) var isStopping = false  // guarded by: loop thread
-    /// The monotonic clock as this turn began, in nanoseconds: read it instead of asking the kernel again.
+    /// The monotonic clock at the start of this turn, in nanoseconds: read this instead of asking the kernel again.
     package private(set) nonisolated(unsafe) var now: UInt64  // guarded by: loop thread
 
     package init() throws(SystemCallError) {
@@ -76,7 +76,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
 
     // MARK: Descriptors
 
-    /// Starts watching a descriptor; the caller goes on owning it and must ``deregister(_:)`` it before it passes it on.
+    /// Starts watching a descriptor; the caller still owns it, and must ``deregister(_:)`` it before passing it on.
     package func register(_ descriptor: Int32, token: UInt64, interest: Interest) throws(SystemCallError) {
         try control(EPOLL_CTL_ADD, descriptor, token, interest)
     }
@@ -85,9 +85,9 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         try control(EPOLL_CTL_MOD, descriptor, token, interest)
     }
 
-    /// Stops watching.
+    /// Stops watching a descriptor.
     ///
-    /// Needed before a descriptor leaves this process: the kernel watches the open file, not the number.
+    /// This is necessary before a descriptor leaves this process: the kernel watches the open file, not the number.
     package func deregister(_ descriptor: Int32) {
         var unused = unsafe epoll_event()
         _ = unsafe epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &unused)
@@ -123,7 +123,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         unsafe timers.cancel(id)
     }
 
-    /// Sets the timerfd to the earliest deadline, and only when that changed.
+    /// Sets the timerfd to the earliest deadline, but only if that has changed.
     private func armTimer() {
         let earliest = unsafe timers.earliest
         if unsafe earliest == armedDeadline { return }
@@ -139,7 +139,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
 
     // MARK: Running
 
-    /// Turns until ``stop()``: jobs first, then one call of `turn` with everything that is ready.
+    /// Runs turns until ``stop()``: first the jobs, then one call of `turn` with everything that is ready.
     package func run(_ turn: ([Event]) -> Void) {
         thread.store(pthread_self(), ordering: .relaxed)
         var ready: [Event] = []
@@ -168,7 +168,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
         }
     }
 
-    /// Ends ``run(_:)`` after the present turn.
+    /// Ends ``run(_:)`` after the current turn.
     package func stop() {
         assertInLoop()
         unsafe isStopping = true

@@ -1,8 +1,8 @@
 internal import Glibc
 
-/// Small files.
+/// Reads small files, and makes folders.
 package enum File {
-    /// The whole contents of a file of at most `limit` bytes.
+    /// Returns the whole contents of a file of at most `limit` bytes.
     package static func read(_ path: String, limit: Int) throws(SystemCallError) -> [UInt8] {
         let descriptor = OwnedDescriptor(owning: unsafe open(path, O_RDONLY | O_CLOEXEC))
         guard descriptor.number >= 0 else { throw .last("open \(path)") }
@@ -19,19 +19,19 @@ package enum File {
         }
     }
 
-    /// Makes a directory, and no error where it is there already and ours.
+    /// Makes a directory; it is not an error if the directory exists and is ours.
     package static func makeDirectory(_ path: String, mode: UInt32) throws(SystemCallError) {
         if unsafe mkdir(path, mode) == 0 { return }
         guard errno == EEXIST else { throw .last("mkdir \(path)") }
         var status = stat()
         guard unsafe lstat(path, &status) == 0 else { throw .last("lstat \(path)") }
-        // A folder that another user made in a shared place could be used to take over our socket.
+        // If another user made the folder in a shared place, that user could take over our socket.
         guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
             throw SystemCallError("mkdir \(path)", EEXIST)
         }
     }
 
-    /// True where any user of the machine may read the file.
+    /// Returns true if any user of the machine may read the file.
     package static func isReadableByAll(_ path: String) -> Bool {
         var status = stat()
         return unsafe stat(path, &status) == 0 && status.st_mode & S_IROTH != 0

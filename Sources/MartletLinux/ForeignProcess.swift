@@ -1,7 +1,7 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// A process that is no child of ours, known by a pidfd(2) that was made while it was one of somebody's.
+/// A process that is not our child, known by a pidfd(2) that was made while its parent still knew it.
 package struct ForeignProcess: ~Copyable {
     /// Readable once the process has ended; register it with an ``EventLoop``.
     package let handle: OwnedDescriptor
@@ -11,15 +11,15 @@ package struct ForeignProcess: ~Copyable {
         self.handle = OwnedDescriptor(owning: handle)
     }
 
-    /// How it ended, which only its parent knows; nil while it runs.
+    /// Returns `.unknown` once the process has ended, because only its parent knows how; nil while it runs.
     package func ended() -> ProcessEnd? {
         var ready = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
         return unsafe poll(&ready, 1, 0) == 1 ? .unknown : nil
     }
 
-    /// Lets it say where it is, and end.
+    /// Asks the process to say where it is, and to end (SIGABRT).
     package func abort() { _ = martlet_pidfd_signal(handle.number, SIGABRT) }
 
-    /// Ends it at once (SIGKILL).
+    /// Ends the process at once (SIGKILL).
     package func kill() { _ = martlet_pidfd_signal(handle.number, SIGKILL) }
 }

@@ -1,23 +1,23 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Pieces of memory that leave in one write (sendmsg(2)), without being copied together first.
+/// Pieces of memory that are sent in one write (sendmsg(2)), without being copied together first.
 @safe
 package struct Gather: ~Copyable {
-    /// The most pieces that one write takes.
+    /// The most pieces in one write.
     package static let capacity = 64
 
     private let pieces = UnsafeMutableBufferPointer<iovec>.allocate(capacity: capacity)
-    /// Pieces that were appended since the last ``removeAll()``.
+    /// How many pieces were appended since the last ``removeAll()``.
     package private(set) var count = 0
-    /// Bytes in these pieces.
+    /// How many bytes these pieces have.
     package private(set) var byteCount = 0
 
     package init() {}
 
     package var isFull: Bool { count == Self.capacity }
 
-    /// Adds a piece; the memory must stay as it is until the write.
+    /// Adds a piece, whose memory must not change until the write.
     @unsafe
     package mutating func append(_ start: UnsafeRawPointer, _ length: Int) {
         precondition(count < Self.capacity, "a gather list is full")
@@ -31,7 +31,7 @@ package struct Gather: ~Copyable {
         byteCount = 0
     }
 
-    /// Writes what was appended, as far as the socket takes it.
+    /// Writes as much of what was appended as the socket takes.
     package func send(to socket: Int32) -> StreamOutcome {
         var message = unsafe msghdr()
         unsafe message.msg_iov = pieces.baseAddress

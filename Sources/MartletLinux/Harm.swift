@@ -2,9 +2,9 @@ internal import CMartletLinux
 internal import Glibc
 
 #if DEBUG
-/// What a process that strangers have taken over would do to the others by what it shares with them; for tests.
+/// Does what an attacker in control of this process would do to other processes by what it shares with them; for tests.
 package enum Harm {
-    /// Tries all ways there are; returns of each what it was kept from and how, or that it was not.
+    /// Tries all ways to do harm, and returns for each of them the error that prevented it, or nil if nothing did.
     package static func tryAll(listener: Int32) -> [(what: String, error: SystemCallError?)] {
         var outcomes: [(what: String, error: SystemCallError?)] = []
         while let words = unsafe martlet_harm(Int32(outcomes.count), listener) {

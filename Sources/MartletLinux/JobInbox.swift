@@ -2,10 +2,10 @@ internal import Glibc
 
 /// Jobs that other threads leave for an ``EventLoop``.
 ///
-/// Guarded by a mutex of pthreads, and not by `Synchronization.Mutex`, because ThreadSanitizer knows this one: a real race
-/// here must not hide behind false ones.
+/// It is guarded by a pthreads mutex, and not by `Synchronization.Mutex`, because ThreadSanitizer understands this one:
+/// a real race here must not hide among false ones.
 ///
-/// `@unchecked Sendable`: the state is touched under the mutex only.
+/// `@unchecked Sendable`: the state is touched only under the mutex.
 @safe
 final class JobInbox: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -22,7 +22,7 @@ final class JobInbox: @unchecked Sendable {
         unsafe mutex.deallocate()
     }
 
-    /// Leaves a job; true where the loop must be woken for it.
+    /// Leaves a job; returns true if the loop must be woken for it.
     func append(_ job: UnownedJob) -> Bool {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }

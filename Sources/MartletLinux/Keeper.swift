@@ -1,12 +1,12 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// A process that shares our descriptor table and outlives us, so that the sockets of a worker that is killed are not lost.
+/// A process that shares our descriptor table and outlives us, so that a killed worker's sockets are not lost.
 ///
-/// It has no memory of its own to speak of, and does nothing until it is asked (``KeeperChannel``).
+/// It uses hardly any memory, and does nothing until it is asked (``KeeperChannel``).
 package enum Keeper {
-    /// Makes the keeper of this process; first thing in main, before there is a thread.
+    /// Starts the keeper of this process, and returns whether there is one now.
     ///
-    /// `channel`: the keeper's end of a SOCK_SEQPACKET pair. Returns whether there is one now.
+    /// Call this first in main, before there are other threads. `channel` is the keeper's end of a SOCK_SEQPACKET pair.
     package static func start(channel: Int32) -> Bool { martlet_keeper(channel) > 0 }
 }

@@ -1,51 +1,51 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// What a worker leaves behind: its clients' sockets, in the hands of its keeper.
+/// What a worker leaves behind: its clients' sockets, which its keeper holds.
 ///
 /// The supervisor and the heir hold the same end of the keeper's channel. The sockets stay with the keeper, whatever
-/// becomes of an heir, until ``dismiss()``.
+/// happens to an heir, until ``dismiss()``.
 package final class KeeperChannel {
-    /// Something that a keeper said.
+    /// A message from a keeper.
     package enum Word: Equatable, Sendable {
-        /// It lives, and is this process.
+        /// The keeper has started, as this process.
         case born(pid: Int32)
-        /// So many sockets there are at most.
+        /// There are at most so many sockets.
         case count(Int)
-        /// So many descriptors came with this message.
+        /// The sockets that came with this message.
         case sockets([Int32])
-        /// That were all, so many.
+        /// All sockets have been sent; this is their number.
         case end(Int)
     }
 
-    /// The most sockets that come with one word.
+    /// The most sockets that come with one message.
     package static let mostAtOnce = Int(MARTLET_MAX_DESCRIPTORS)
 
     package let channel: Int32
-    /// Descriptors that the kernel closed because our table was full.
+    /// Whether the kernel has closed descriptors because our table was full.
     package private(set) var lost = false
 
-    /// Takes over the channel's end.
+    /// Takes over our end of the channel.
     package init(owning channel: Int32) {
         self.channel = channel
     }
 
     deinit { closeDescriptor(channel) }
 
-    /// Asks how many sockets there are at most.
+    /// Asks how many sockets there are at most; returns false if the question could not be sent.
     package func askCount() -> Bool { say("c") }
-    /// Asks for all of them.
+    /// Asks for all sockets; returns false if the question could not be sent.
     package func askSockets() -> Bool { say("g") }
-    /// They are ours now: the keeper ends, and its hold on them with it.
+    /// Ends the keeper, and with it its hold on the sockets, which are ours now.
     package func dismiss() { _ = say("x") }
 
     private func say(_ word: StaticString) -> Bool {
         unsafe martlet_send_descriptors(channel, word.utf8Start, 1, nil, 0) == 1
     }
 
-    /// What it said next; nil where nothing waits.
+    /// Receives the keeper's next message; nil if nothing waits.
     ///
-    /// Throws where the keeper is gone.
+    /// Throws if the keeper is gone.
     package func next() throws(SystemCallError) -> Word? {
         var bytes: [UInt8] = [0, 0, 0, 0, 0]
         var descriptors = [Int32](repeating: -1, count: Int(MARTLET_MAX_DESCRIPTORS))
@@ -77,7 +77,7 @@ package final class KeeperChannel {
         }
     }
 
-    /// Waits for the next word, at most so long.
+    /// Waits for the keeper's next message, for a limited time.
     package func wait(milliseconds: Int32) throws(SystemCallError) -> Word? {
         var ready = pollfd(fd: channel, events: Int16(POLLIN), revents: 0)
         _ = unsafe poll(&ready, 1, milliseconds)

@@ -1,14 +1,14 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Where a TCP connection's streams stand, and in which state it is.
+/// How far the two streams of a TCP connection have come, and whether it is over.
 package struct KernelStream: Equatable, Sendable {
     package let written: UInt64
     package let read: UInt64
-    /// It was reset, or ended on both sides: nothing will come or leave any more.
+    /// Whether it was reset, or ended on both sides: nothing will be received or sent any more.
     package let isOver: Bool
 
-    /// Asks the kernel; nil where it is no connection.
+    /// Asks the kernel about a socket; nil if it is not a connection.
     package init?(of socket: Int32) {
         var written: UInt64 = 0
         var read: UInt64 = 0

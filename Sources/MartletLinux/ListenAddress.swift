@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// Where something listens: `ADDRESS:PORT` with a numeric address, or `unix:PATH`.
+/// An address to listen on: `ADDRESS:PORT` with a numeric address, or `unix:PATH`.
 package enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     case tcp(address: String, port: UInt16)
     case unix(path: String)
@@ -19,22 +19,22 @@ package enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         var address = String(text[..<colon])
         let isBracketed = address.hasPrefix("[") && address.hasSuffix("]")
         if isBracketed { address = String(address.dropFirst().dropLast()) }
-        // `::1:8000` could mean either, and `127.1` is no address though it looks like one.
+        // `::1:8000` could be read in two ways, and `127.1` is not an address, although it looks like one.
         guard address.contains(":") == isBracketed, NetworkAddress(address) != nil else { return nil }
         self = .tcp(address: address, port: port)
     }
 
-    /// True where both cannot be listened on by the same process.
+    /// Returns true if one process cannot listen on both addresses.
     package func overlaps(_ other: ListenAddress) -> Bool {
         switch (self, other) {
         case (.unix(let one), .unix(let two)): return one == two
         case (.tcp(let one, let port), .tcp(let two, let otherPort)):
-            // A port that the kernel chooses is nobody's.
+            // A port that the kernel chooses overlaps with nothing.
             guard port == otherPort, port != 0 else { return false }
             let (one, two) = (NetworkAddress(one), NetworkAddress(two))
             if one == two { return true }
             let wildcards = ["0.0.0.0", "::"].map { NetworkAddress($0) }
-            // On `::` IPv4 is served, too.
+            // `::` serves IPv4 too.
             if wildcards[1] == one || wildcards[1] == two { return true }
             return one?.isIPv4 == two?.isIPv4 && (one == wildcards[0] || two == wildcards[0])
         default: return false

@@ -1,15 +1,15 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Making, accepting from and connecting to stream sockets.
+/// Makes listening sockets, accepts from them, and connects to them.
 package enum Listener {
-    /// How many finished handshakes the kernel keeps for us to accept.
+    /// How many completed connections the kernel keeps for us to accept.
     private static let backlog: Int32 = 4096
 
-    /// A listening, non-blocking socket, and the address it is bound to, with the port that the kernel chose for 0.
+    /// Opens a listening, non-blocking socket, and returns it with its address, which has the real port if 0 was given.
     ///
-    /// Its connections send small writes at once. A socket that nobody listens on any more is replaced; any other file is an
-    /// error (EEXIST), and stays.
+    /// Its connections send small writes at once. If the path is a socket that nobody listens on any more, it is
+    /// replaced; any other file is an error (EEXIST), and stays.
     package static func open(
         _ address: ListenAddress,
         unixMode: UInt32 = 0o660
@@ -37,22 +37,22 @@ package enum Listener {
         }
     }
 
-    /// Sets what connections inherit from their listener: small writes leave at once, urgent bytes are read as all others.
+    /// Sets what connections inherit: small writes are sent at once, and urgent bytes are read like all others.
     ///
-    /// No effect, and no error, on a Unix socket.
+    /// This has no effect on a Unix socket, and is not an error.
     package static func prepare(_ listener: Int32) {
         StreamSocket.setNoDelay(listener)
         StreamSocket.setUrgentInline(listener)
     }
 
-    /// The address that a socket is bound to, as the kernel has it: for ``listenAgain(_:at:)``.
+    /// Returns the address that a socket is bound to in the kernel's form, for ``listenAgain(_:at:)``.
     package static func name(of listener: Int32) -> [UInt8] {
         var name = [UInt8](repeating: 0, count: 128)
         let length = unsafe name.withUnsafeMutableBytes { unsafe martlet_local_name(listener, $0.baseAddress, 128) }
         return Array(name.prefix(max(0, Int(length))))
     }
 
-    /// The path in such an address; nil where it is none of a Unix socket with a file.
+    /// Returns the path in such an address; nil if it is not the address of a Unix socket with a file.
     package static func path(at name: [UInt8]) -> String? {
         guard name.count > 2, UInt16(name[0]) | UInt16(name[1]) << 8 == UInt16(AF_UNIX), name[2] != 0 else {
             return nil
@@ -60,9 +60,9 @@ package enum Listener {
         return String(decoding: name[2...].prefix { $0 != 0 }, as: UTF8.self)
     }
 
-    /// Makes a TCP socket listen again where somebody who holds it has shut it down, which ends accepting for all.
+    /// Makes a TCP socket listen again after another holder has shut it down, which ended accepting for everybody.
     ///
-    /// `name`: its address of before. There is no such call for a Unix socket.
+    /// `name` is the address that it had. There is no such call for a Unix socket.
     package static func listenAgain(_ listener: Int32, at name: [UInt8]) throws(SystemCallError) {
         let result = unsafe name.withUnsafeBytes {
             unsafe martlet_listen_again(listener, $0.baseAddress, Int32($0.count), backlog)
@@ -70,7 +70,7 @@ package enum Listener {
         guard result == 0 else { throw .last("listen") }
     }
 
-    /// The next connection that waits, non-blocking and close-on-exec; nil when none waits.
+    /// Accepts the next connection that waits, as non-blocking and close-on-exec; nil when none waits.
     package static func accept(_ listener: Int32) throws(SystemCallError) -> Int32? {
         let descriptor = martlet_accept(listener)
         if descriptor >= 0 { return descriptor }
@@ -80,7 +80,7 @@ package enum Listener {
         }
     }
 
-    /// A blocking connection, for command-line tools and tests.
+    /// Makes a blocking connection, for command-line tools and tests.
     package static func connect(to address: ListenAddress) throws(SystemCallError) -> OwnedDescriptor {
         let descriptor =
             switch address {
@@ -91,10 +91,10 @@ package enum Listener {
         return OwnedDescriptor(owning: descriptor)
     }
 
-    /// Throws where nobody on this machine could listen there, now or later: an address that it does not have, a folder that
-    /// is not there, a file in the way.
+    /// Throws if nobody on this machine could listen on an address, now or later.
     ///
-    /// That somebody listens there already is no error.
+    /// Reasons are an address that the machine does not have, a folder that does not exist, or a file in the way. It is
+    /// not an error that somebody already listens there.
     package static func check(_ address: ListenAddress) throws(SystemCallError) {
         switch address {
         case .tcp(let host, let port):
@@ -110,10 +110,10 @@ package enum Listener {
         }
     }
 
-    /// True where a descriptor that we inherited is in fact a listening socket that takes connections of bytes.
+    /// Returns true if a descriptor that we inherited really is a listening stream socket.
     package static func isListening(_ descriptor: Int32) -> Bool { martlet_is_listening(descriptor) == 1 }
 
-    /// The address of an inherited TCP listener's port, or nil for a Unix socket.
+    /// Returns the port of an inherited TCP listener, or nil for a Unix socket.
     package static func port(of descriptor: Int32) -> UInt16? {
         UInt16(exactly: martlet_local_port(descriptor))
     }

@@ -1,9 +1,9 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// A network address as 16 bytes of IPv6; IPv4 is mapped into it (RFC 4291, 2.5.5.2).
+/// A network address as the 16 bytes of an IPv6 address, into which IPv4 is mapped (RFC 4291, 2.5.5.2).
 package struct NetworkAddress: Hashable, Sendable {
-    /// The first eight bytes, which name a network of IPv6, and the last eight.
+    /// The first eight bytes, which identify an IPv6 network.
     package let high: UInt64
     package let low: UInt64
 
@@ -12,12 +12,12 @@ package struct NetworkAddress: Hashable, Sendable {
         self.low = low
     }
 
-    /// Where the peer of a socket is; nil for a Unix socket.
+    /// Asks for the address of a socket's peer; nil for a Unix socket.
     package init?(peerOf socket: Int32) {
         unsafe self.init { unsafe martlet_peer_address(socket, $0) }
     }
 
-    /// Where our own end of a socket is; nil for a Unix socket.
+    /// Asks for the address of our own end of a socket; nil for a Unix socket.
     package init?(localOf socket: Int32) {
         unsafe self.init { unsafe martlet_local_address(socket, $0) }
     }
@@ -38,7 +38,7 @@ package struct NetworkAddress: Hashable, Sendable {
         low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// As in `192.0.2.1` or `2001:db8::1` (RFC 5952).
+    /// The address as text, such as `192.0.2.1` or `2001:db8::1` (RFC 5952).
     package var text: String {
         if isIPv4 { return (0..<4).map { "\(low >> (24 - 8 * $0) & 0xFF)" }.joined(separator: ".") }
         let bytes = [high, low].flatMap { half in

@@ -3,10 +3,10 @@ internal import Glibc
 /// A network of addresses, or one address: `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`.
 package struct NetworkRange: Hashable, Sendable {
     private let first: NetworkAddress
-    /// How many bits of 128 count.
+    /// How many of the 128 bits are the prefix.
     private let bits: Int
 
-    /// Nil where the text is none, or has bits behind its prefix: `10.0.0.1/8` is no network.
+    /// Reads a range; nil if the text is not one, or has bits after its prefix: `10.0.0.1/8` is not a network.
     package init?(_ text: String) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let address = NetworkAddress(String(parts[0])) else { return nil }

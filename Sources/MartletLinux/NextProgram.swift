@@ -1,13 +1,15 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// The program that this process becomes: same process id, same children, same sockets (execve(2)).
+/// The program that this process becomes, with the same process id, children and sockets (execve(2)).
 package enum NextProgram {
-    /// Becomes the program of a file; returns only where that failed.
+    /// Becomes the program of a file; returns only if that has failed.
     ///
-    /// * `path`: the file; looked up now, so that it may be another one than we are.
-    /// * `arguments`: all of them, the program's name first.
-    /// * `environment`: `NAME=value` strings.
+    /// - Parameters:
+    ///   - path: The file, which is looked up now, so that it may be another program than the current one.
+    ///   - arguments: All arguments, beginning with the program's name.
+    ///   - environment: `NAME=value` strings.
+    /// - Returns: Why it has failed.
     package static func become(
         _ path: String,
         arguments: [String],
@@ -21,7 +23,7 @@ package enum NextProgram {
         return error
     }
 
-    /// The same with a program that is open already, even if its file is gone (fexecve(3)).
+    /// Becomes a program that is already open, even if its file is gone (fexecve(3)); returns only if that has failed.
     package static func become(
         descriptor: Int32,
         arguments: [String],
@@ -35,14 +37,14 @@ package enum NextProgram {
         return error
     }
 
-    /// Our own program, for ``become(descriptor:arguments:environment:)``.
+    /// Opens our own program, for ``become(descriptor:arguments:environment:)``.
     package static func current() throws(SystemCallError) -> OwnedDescriptor {
         let descriptor = unsafe open("/proc/self/exe", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .last("open /proc/self/exe") }
         return OwnedDescriptor(owning: descriptor)
     }
 
-    /// Whether a descriptor stays open in the next program.
+    /// Sets whether a descriptor stays open in the next program.
     package static func keep(_ descriptor: Int32, _ isKept: Bool) { _ = martlet_inherit(descriptor, isKept ? 1 : 0) }
 
     private static func pointers(_ strings: [String]) -> [UnsafeMutablePointer<CChar>?] {

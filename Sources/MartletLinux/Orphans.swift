@@ -1,14 +1,15 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Children that nobody of us has made: those of processes that have ended, where this is the first process of a container
-/// (PID 1), or has asked for them.
+/// Children that we did not start, but inherited from processes that have ended.
+///
+/// The first process of a container (PID 1) gets such children, and so does a process that has asked for them.
 package enum Orphans {
-    /// Collects those that have ended; called now and then.
+    /// Collects the orphans that have ended; it is called now and then.
     ///
-    /// `isKnown`: whether somebody else collects the process.
+    /// `isKnown` returns true for a process that somebody else collects.
     package static func reap(unless isKnown: (Int32) -> Bool) {
-        // The next one is only looked at, since a known one's end is others' affair.
+        // A process is looked at first, because somebody else collects a known one.
         while case let pid = martlet_ended_child(), pid > 0, !isKnown(pid) { waitpid(pid, nil, WNOHANG) }
     }
 }

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// A file descriptor with one owner: it cannot be copied, and it is closed exactly once, when its owner lets go of it.
+/// A file descriptor with one owner: it cannot be copied, and it is closed exactly once, at the end of its lifetime.
 package struct OwnedDescriptor: ~Copyable {
     /// The kernel's number.
     ///
@@ -12,7 +12,7 @@ package struct OwnedDescriptor: ~Copyable {
         self.number = number
     }
 
-    /// Gives the descriptor up without closing it; the caller owns the number from now on.
+    /// Gives up the descriptor without closing it; the caller owns the number from now on.
     package consuming func release() -> Int32 {
         let number = number
         discard self
@@ -29,7 +29,7 @@ package func closeDescriptor(_ number: Int32) {
     _ = Glibc.close(number)
 }
 
-/// Tells a socket or a region of memory from every other that exists now, in any process (its inode); 0: not open.
+/// Returns a number that identifies a socket or a region of memory in all processes, while it exists; 0: not open.
 package func descriptorIdentity(_ number: Int32) -> UInt64 {
     var status = stat()
     return unsafe fstat(number, &status) == 0 ? UInt64(status.st_ino) : 0

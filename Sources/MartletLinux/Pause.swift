@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// Waiting of a command-line tool that shows something again and again.
+/// Pauses a command-line tool that shows something again and again.
 package enum Pause {
     package static func seconds(_ count: UInt32) { _ = sleep(count) }
 }

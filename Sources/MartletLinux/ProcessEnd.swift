@@ -4,7 +4,7 @@ internal import Glibc
 package enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
     case exited(code: Int32)
     case killed(signal: Int32)
-    /// It was no child of ours, so that only its parent knows how.
+    /// It was not our child, so only its parent knows how it ended.
     case unknown
 
     package var description: String {

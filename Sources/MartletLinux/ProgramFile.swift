@@ -1,10 +1,10 @@
 internal import Glibc
 
-/// A program that is open, so that it can be started as it is now even when its file is replaced or gone.
+/// A program that is open, so that it can be started as it is now, even when its file has been replaced or removed.
 package struct ProgramFile: Sendable {
-    /// Where it was found.
+    /// The path where it was found.
     package let path: String
-    /// Stays open for as long as the process lives, or until ``close()``.
+    /// The descriptor, which stays open for as long as the process lives, or until ``close()``.
     package let descriptor: Int32
 
     /// Opens the program of a file.
@@ -14,13 +14,13 @@ package struct ProgramFile: Sendable {
         self.path = path
     }
 
-    /// One that is open already.
+    /// Takes over a program that is already open.
     package init(path: String, owning descriptor: Int32) {
         self.path = path
         self.descriptor = descriptor
     }
 
-    /// Tells the file's contents from those of another file, or of this one at another time.
+    /// A text that differs from that of any other file, and from that of this file after a change.
     package var identity: String {
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0 else { return "" }

@@ -1,12 +1,12 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Memory that several processes can map and that outlives any of them while a descriptor of it is open (memfd_create(2)).
+/// Memory that several processes can map, and that lives as long as any descriptor of it is open (memfd_create(2)).
 package enum SharedMemory {
-    /// A new region of that many bytes, all zero, which stays that long whoever holds it: one that shrank would end everybody
-    /// who has it mapped (SIGBUS).
+    /// Makes a region of that many bytes, all zero, whose size nobody can change.
     ///
-    /// Pages cost memory only once they are touched.
+    /// If a region shrank, every process that has it mapped would end (SIGBUS). Pages cost memory only once they are
+    /// touched.
     package static func fixed(name: String, byteCount: Int) throws(SystemCallError) -> OwnedDescriptor {
         let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 1))
         guard descriptor.number >= 0 else { throw .last("memfd_create") }
@@ -15,10 +15,10 @@ package enum SharedMemory {
         return descriptor
     }
 
-    /// True where nobody can change the region's size.
+    /// Returns true if nobody can change the region's size.
     package static func isFixed(_ descriptor: Int32) -> Bool { martlet_has_fixed_size(descriptor) == 1 }
 
-    /// A new region of that many bytes, all zero, which grows as it is written; for processes that trust each other.
+    /// Makes a region of that many zero bytes, which grows when it is written; for processes that trust each other.
     package static func create(name: String, byteCount: Int) throws(SystemCallError) -> OwnedDescriptor {
         let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 0))
         guard descriptor.number >= 0 else { throw .last("memfd_create") }
@@ -26,7 +26,7 @@ package enum SharedMemory {
         return descriptor
     }
 
-    /// A sealed region that holds these bytes and can no longer be changed by anybody.
+    /// Makes a sealed region that holds these bytes, and that nobody can change any more.
     package static func sealed(name: String, bytes: [UInt8]) throws(SystemCallError) -> OwnedDescriptor {
         let descriptor = OwnedDescriptor(owning: unsafe martlet_memfd(name, 1))
         guard descriptor.number >= 0 else { throw .last("memfd_create") }
@@ -47,15 +47,13 @@ package enum SharedMemory {
         return descriptor
     }
 
-    /// Writes bytes to the front of a region, which grows where it must.
-    ///
-    /// `offset`: where, if not at the front.
+    /// Writes bytes at an offset of a region, which grows if necessary.
     package static func write(_ bytes: [UInt8], to descriptor: Int32, at offset: Int = 0) throws(SystemCallError) {
         let count = unsafe bytes.withUnsafeBytes { unsafe pwrite(descriptor, $0.baseAddress, $0.count, offset) }
         guard count == bytes.count else { throw .last("pwrite") }
     }
 
-    /// Everything that a region or file holds, at most `limit` bytes.
+    /// Returns everything that a region or a file holds, at most `limit` bytes.
     package static func contents(of descriptor: Int32, limit: Int) throws(SystemCallError) -> [UInt8] {
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0 else { throw .last("fstat") }

@@ -3,12 +3,12 @@ internal import Glibc
 
 /// Signals read as bytes of a descriptor (signalfd(2)).
 ///
-/// Make it before any other thread exists.
+/// Make the source before there are other threads.
 package struct SignalSource: ~Copyable {
     /// Readable when a signal waits; register it with an ``EventLoop``.
     package let descriptor: OwnedDescriptor
 
-    /// Takes these, and those that mean nothing, which are to be told.
+    /// Takes these signals, and also those that mean nothing to us, so that they can be logged.
     package init(_ signals: [Signal]) throws(SystemCallError) {
         var set = SignalSource.set(signals)
         for number in Self.meaningless.keys { unsafe sigaddset(&set, number) }
@@ -21,11 +21,11 @@ package struct SignalSource: ~Copyable {
     /// A signal that came.
     package enum Arrival: Equatable, Sendable {
         case signal(Signal)
-        /// One of ``meaningless``, and the process that sent it (0: the kernel, or one of another namespace).
+        /// One of ``meaningless``, and the process that sent it (0: the kernel, or a process of another namespace).
         case meaningless(name: String, sender: UInt32)
     }
 
-    /// The next signal that waits.
+    /// Returns the next signal that waits; nil if there is none.
     package func next() -> Arrival? {
         var info = signalfd_siginfo()
         let size = MemoryLayout<signalfd_siginfo>.size
@@ -35,8 +35,9 @@ package struct SignalSource: ~Copyable {
         return .meaningless(name: Self.meaningless[number] ?? "signal \(number)", sender: info.ssi_pid)
     }
 
-    /// Signals that would end the process, though they ask for nothing that it knows (signal(7)): whoever sends one takes
-    /// it for another program.
+    /// Signals that would end the process, although they mean nothing to it (signal(7)).
+    ///
+    /// A sender of such a signal has mistaken it for another program.
     private static let meaningless: [Int32: String] = {
         var names = [
             SIGUSR1: "SIGUSR1", SIGUSR2: "SIGUSR2", SIGALRM: "SIGALRM", SIGVTALRM: "SIGVTALRM", SIGPROF: "SIGPROF",
@@ -47,21 +48,22 @@ package struct SignalSource: ~Copyable {
         return names
     }()
 
-    /// From here on these are nothing to the process, nor to those that it clones.
+    /// Makes this process, and those that it clones, ignore the signals that mean nothing to it.
     package static func ignoreMeaningless() {
         for number in meaningless.keys { _ = signal(number, SIG_IGN) }
     }
 
-    /// A file, or shared memory, that may not become as large as it must is an error of the call (EFBIG), not an end.
+    /// Makes a file or shared memory that becomes too large an error of the call (EFBIG), and not the end of the
+    /// process.
     package static func ignoreFileSizeLimit() { _ = signal(SIGXFSZ, SIG_IGN) }
 
-    /// Leaves these signals undelivered in this process: somebody else acts on them.
+    /// Blocks these signals in this process, because another process acts on them.
     package static func block(_ signals: [Signal]) {
         var set = set(signals)
         unsafe pthread_sigmask(Int32(SIG_BLOCK), &set, nil)
     }
 
-    /// A pipe that nobody reads any more, standard error for one, must not end the process.
+    /// Prevents a pipe that nobody reads any more, such as standard error, from ending the process.
     package static func ignoreBrokenPipes() {
         _ = signal(SIGPIPE, SIG_IGN)
     }

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// A signal that a process takes as an event of its loop.
+/// A signal that a process handles as an event of its loop.
 package enum Signal: Int32, Sendable, CaseIterable {
     case hangup = 1
     case interrupt = 2

@@ -1,12 +1,12 @@
 internal import Glibc
 
-/// A Unix socket's file, as it is now: so that who made it removes it in the end, and nothing else of that name.
+/// The file of a Unix socket as it is now, so that its maker later removes this file, and no other with its name.
 package struct SocketFile: Equatable, Sendable {
     package let path: String
     private let device: UInt
     private let number: UInt
 
-    /// Nil where there is no such file, or it is no socket.
+    /// Looks up a file; nil if there is no such file, or it is not a socket.
     package init?(_ path: String) {
         var status = stat()
         guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return nil }
@@ -15,7 +15,7 @@ package struct SocketFile: Equatable, Sendable {
         number = status.st_ino
     }
 
-    /// Removes it, unless another file has its name by now.
+    /// Removes the file, unless another file has its name by now.
     package func remove() {
         if SocketFile(path) == self { _ = unsafe unlink(path) }
     }

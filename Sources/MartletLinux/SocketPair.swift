@@ -4,9 +4,9 @@ internal import Glibc
 /// The two ends of a connected pair of Unix sockets, both non-blocking and close-on-exec.
 package struct SocketPair: ~Copyable {
     package enum Kind: Sendable {
-        /// A byte stream, for words.
+        /// A byte stream.
         case stream
-        /// Messages that keep their borders and their descriptors (SOCK_SEQPACKET).
+        /// Messages that keep their boundaries and their descriptors (SOCK_SEQPACKET).
         case packets
     }
 
@@ -24,7 +24,7 @@ package struct SocketPair: ~Copyable {
         second = OwnedDescriptor(owning: numbers.1)
     }
 
-    /// Hands both ends out; the pair is gone.
+    /// Returns both ends, which the caller owns from now on.
     package consuming func split() -> (Int32, Int32) {
         (first.release(), second.release())
     }

@@ -1,16 +1,16 @@
 internal import Glibc
 
-/// Standard output of a command-line tool: each text is written at once, so that whoever reads a pipe has it.
+/// Standard output of a command-line tool: each text is written at once, so that the reader of a pipe gets it.
 package enum StandardOutput {
     // Unchecked: a command-line tool has one thread.
     nonisolated(unsafe) private static var isClosed = false
 
-    /// Nobody reads any more, as behind `| head -1`: who only shows something is done.
+    /// True when nobody reads any more, as with `| head -1`: a command that only shows something can end then.
     package static var isUnread: Bool { unsafe isClosed }
 
-    /// Writes a text; where nobody reads any more it is dropped, and whoever does something goes on with it.
+    /// Writes a text, or drops it if nobody reads any more, so that a command with other effects goes on.
     ///
-    /// Throws where it cannot be written: a full disk is no success.
+    /// Throws if it cannot be written: a full disk is an error.
     package static func print(_ text: String, terminator: String = "\n") throws(SystemCallError) {
         if isUnread { return }
         let bytes = Array((text + terminator).utf8)
@@ -34,7 +34,7 @@ package enum StandardOutput {
     }
 }
 
-/// Standard input, whole.
+/// Reads all of standard input.
 package enum StandardInput {
     package static func readAll() throws(SystemCallError) -> [UInt8] {
         var all: [UInt8] = []

@@ -1,11 +1,11 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// What a non-blocking read or write of a stream came to.
+/// The outcome of a non-blocking read or write of a stream.
 package enum StreamOutcome: Equatable, Sendable {
     /// So many bytes were moved (at least one).
     case moved(Int)
-    /// Nothing can be moved now; epoll will tell when.
+    /// Nothing can be moved now; epoll will tell when it can.
     case wouldBlock
     /// The peer has ended its side (reads only).
     case ended

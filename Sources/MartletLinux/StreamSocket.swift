@@ -1,9 +1,9 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// Non-blocking reads and writes of sockets given by number; none of them raises SIGPIPE.
+/// Non-blocking reads and writes of sockets that are given by number; none of them raises SIGPIPE.
 package enum StreamSocket {
-    /// True where the peer of a Unix socket is gone, whatever still waits to be read (POLLHUP).
+    /// Returns true if the peer of a Unix socket is gone, even if bytes still wait to be read (POLLHUP).
     package static func hasEnded(_ descriptor: Int32) -> Bool {
         var watched = pollfd(fd: descriptor, events: 0, revents: 0)
         return unsafe poll(&watched, 1, 0) == 1
@@ -11,7 +11,7 @@ package enum StreamSocket {
 
     private static let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
 
-    /// Sends the bytes, as many as fit the socket's buffer.
+    /// Sends as many of the bytes as fit into the socket's buffer.
     @unsafe
     package static func send(_ socket: Int32, _ start: UnsafeRawPointer, _ count: Int) -> StreamOutcome {
         outcome(ofWrite: unsafe Glibc.send(socket, start, count, flags), "send")
@@ -33,7 +33,7 @@ package enum StreamSocket {
         return errno == EAGAIN || errno == EINTR ? .wouldBlock : .failed(.last("recv"))
     }
 
-    /// Receives at the end of an array, at most `room` bytes.
+    /// Receives at most `room` bytes, and appends them to an array.
     package static func receive(_ socket: Int32, appendingTo bytes: inout [UInt8], room: Int) -> StreamOutcome {
         unsafe withUnsafeTemporaryAllocation(byteCount: room, alignment: 16) { buffer in
             guard let start = buffer.baseAddress else { return .wouldBlock }
@@ -45,14 +45,14 @@ package enum StreamSocket {
         }
     }
 
-    /// Ends our direction: the peer reads an end of file after what was sent before.
+    /// Ends our direction: the peer reads an end of file after everything that was sent before.
     package static func shutdownWriting(_ socket: Int32) {
         _ = shutdown(socket, Int32(SHUT_WR))
     }
 
-    /// Writes a last answer, as far as the socket takes it at once, and closes the socket.
+    /// Writes as much of a last answer as the socket takes at once, and closes the socket.
     ///
-    /// Our end of file goes first, so that the answer is read before the connection breaks.
+    /// Our end of file is sent first, so that the peer reads the answer before the connection is gone.
     package static func answerAndClose(_ socket: Int32, _ answer: [UInt8]) {
         _ = send(socket, answer.span)
         shutdownWriting(socket)
@@ -61,34 +61,33 @@ package enum StreamSocket {
 
     /// Sends small writes at once (TCP_NODELAY).
     ///
-    /// Accepted sockets inherit it from their listener. No effect, and no error, on a Unix socket.
+    /// Accepted sockets inherit this from their listener. It has no effect on a Unix socket, and is not an error.
     package static func setNoDelay(_ socket: Int32) {
         _ = martlet_set_no_delay(socket)
     }
 
-    /// True for a TCP socket that does not listen: what a client's is, or was.
+    /// Returns true for a TCP socket that does not listen, so that it is, or was, a client's.
     package static func isConnection(_ socket: Int32) -> Bool { martlet_is_tcp_connection(socket) == 1 }
 
-    /// True for a Unix socket: whoever is at the other end could open its file.
+    /// Returns true for a Unix socket.
     package static func isUnix(_ socket: Int32) -> Bool { martlet_is_unix(socket) == 1 }
 
-    /// Has urgent bytes (tcp(7), MSG_OOB) read where they lie in the stream (SO_OOBINLINE), without which the kernel's counts
-    /// of the stream do not add up.
+    /// Makes urgent bytes (tcp(7), MSG_OOB) a normal part of the stream (SO_OOBINLINE).
     ///
-    /// Accepted sockets inherit it from their listener.
+    /// Otherwise the kernel's counts of the stream do not add up. Accepted sockets inherit this from their listener.
     package static func setUrgentInline(_ socket: Int32) {
         _ = martlet_set_urgent_inline(socket)
     }
 
-    /// Has the kernel find out when the peer has vanished, or takes nothing of what was sent, within some seconds
-    /// (SO_KEEPALIVE, TCP_USER_TIMEOUT).
+    /// Makes the kernel detect that the peer has vanished, or takes nothing of what was sent, within some seconds.
     ///
-    /// Accepted sockets inherit it from their listener. No effect, and no error, on a Unix socket.
+    /// This sets SO_KEEPALIVE and TCP_USER_TIMEOUT. Accepted sockets inherit it from their listener. It has no effect
+    /// on a Unix socket, and is not an error.
     package static func findVanished(_ socket: Int32, seconds: Int) {
         _ = martlet_find_vanished(socket, Int32(seconds))
     }
 
-    /// A blocking read or write that takes longer fails with EAGAIN.
+    /// Makes a blocking read or write that takes longer fail with EAGAIN.
     package static func setTimeouts(_ socket: Int32, seconds: Int) {
         _ = martlet_set_timeouts(socket, Int32(seconds))
     }
@@ -98,13 +97,13 @@ package enum StreamSocket {
         _ = martlet_set_buffer(socket, Int32(receive), Int32(send))
     }
 
-    /// Bytes that have come and were not received (SIOCINQ, tcp(7)).
+    /// Returns how many bytes have arrived and were not received (SIOCINQ, tcp(7)).
     package static func unreadBytes(_ socket: Int32) -> Int { Int(martlet_unread_bytes(socket)) }
 
-    /// Bytes that were sent and that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)).
+    /// Returns how many bytes were sent that the peer's kernel has not acknowledged (SIOCOUTQ, tcp(7)).
     package static func unsentBytes(_ socket: Int32) -> Int { Int(martlet_unsent_bytes(socket)) }
 
-    /// The kernel's name of this socket, the same in every process that holds it (SO_COOKIE).
+    /// Returns the kernel's number for this socket, which is the same in every process that holds it (SO_COOKIE).
     package static func cookie(_ socket: Int32) -> UInt64 {
         var cookie: UInt64 = 0
         return unsafe martlet_socket_cookie(socket, &cookie) == 0 ? cookie : 0

@@ -4,7 +4,7 @@ internal import Glibc
 package struct SystemCallError: Error, Equatable, CustomStringConvertible {
     /// The call's name, as its manual page spells it.
     package let call: String
-    /// The `errno(3)` it failed with.
+    /// The `errno(3)` with which it failed.
     package let number: Int32
 
     package init(_ call: String, _ number: Int32) {
@@ -12,9 +12,9 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
         self.number = number
     }
 
-    /// A limit of open files that is too small (EMFILE).
+    /// Makes the error of a limit of open files that is too small (EMFILE).
     package static func tooFewDescriptors(_ what: String) -> SystemCallError { SystemCallError(what, EMFILE) }
-    /// A limit of the size of files that is too small (EFBIG).
+    /// Makes the error of a limit of file sizes that is too small (EFBIG).
     package static func tooSmallFiles(_ what: String) -> SystemCallError { SystemCallError(what, EFBIG) }
 
     package var description: String {
@@ -22,16 +22,16 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
         return "\(call): \(text)"
     }
 
-    /// The failure that `errno` holds just now.
+    /// Makes the error that `errno` holds now.
     package static func last(_ call: String) -> SystemCallError {
         SystemCallError(call, errno)
     }
 
     package var isOutOfDescriptors: Bool { number == EMFILE || number == ENFILE }
-    /// ETIMEDOUT: the kernel has given the peer up.
+    /// True if the kernel has given up the peer (ETIMEDOUT).
     package var isGivenUp: Bool { number == ETIMEDOUT }
     package var isAddressInUse: Bool { number == EADDRINUSE }
-    /// EEXIST: another file is in the way.
+    /// True if another file is in the way (EEXIST).
     package var isExisting: Bool { number == EEXIST }
     package var isNotFound: Bool { number == ENOENT }
     package var isRefused: Bool { number == ECONNREFUSED }

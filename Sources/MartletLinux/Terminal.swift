@@ -1,9 +1,9 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// The terminal that standard output is.
+/// The terminal of standard output.
 package enum Terminal {
-    /// Columns and rows; nil where it is no terminal.
+    /// The numbers of columns and rows; nil if standard output is not a terminal.
     package static var size: (columns: Int, rows: Int)? {
         var columns: Int32 = 0
         var rows: Int32 = 0

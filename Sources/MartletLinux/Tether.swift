@@ -1,18 +1,18 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// A SOCK_SEQPACKET socket by which a process that has lost its supervisor is found by the next one, and given new
+/// A SOCK_SEQPACKET socket by which the next supervisor finds a process that has lost its own, and gives it
 /// descriptors.
 ///
-/// Whoever keeps the other end keeps us alive: its end of file means that nobody will come any more.
+/// The process lives as long as somebody holds the other end: end of file means that no supervisor will come any more.
 package final class Tether {
-    /// What came.
+    /// What was received.
     package enum Word: Equatable, Sendable {
-        /// Nothing yet.
+        /// Nothing has come yet.
         case none
         /// Descriptors, which are ours now.
         case descriptors([Int32])
-        /// The other end is gone, or speaks nonsense.
+        /// The other end is gone, or has sent something malformed.
         case ended
     }
 
@@ -27,13 +27,13 @@ package final class Tether {
 
     deinit { closeDescriptor(descriptor) }
 
-    /// Passes descriptors, which stay ours too; false where the other end is gone or takes nothing.
+    /// Passes descriptors, which we also keep; false if the other end is gone or takes nothing.
     package func send(_ descriptors: [Int32]) -> Bool {
         var mark = Self.mark
         return unsafe martlet_send_descriptors(descriptor, &mark, 1, descriptors, Int32(descriptors.count)) == 1
     }
 
-    /// Takes what came, at most so many descriptors.
+    /// Receives at most so many descriptors.
     package func receive(most: Int) -> Word {
         var mark: UInt8 = 0
         var descriptors = [Int32](repeating: -1, count: most)

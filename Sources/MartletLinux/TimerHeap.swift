@@ -1,9 +1,10 @@
 /// Deadlines in order: a binary heap of (deadline, token) pairs, with cancellation by id.
 ///
-/// A cancelled timer stays in the heap until its deadline passes, so it serves timers that are few or mostly fire; what
-/// is cancelled by the thousand (handshake deadlines, say) is swept by one timer over an ordered list instead.
+/// A cancelled timer stays in the heap until its deadline passes, so the heap suits timers that are few or mostly fire.
+/// For timers that are cancelled by the thousand (such as handshake deadlines), one timer over an ordered list is used
+/// instead.
 package struct TimerHeap {
-    /// Names one pending timer.
+    /// The id of a pending timer.
     package struct ID: Hashable, Sendable {
         fileprivate let number: UInt64
     }
@@ -33,13 +34,13 @@ package struct TimerHeap {
         return ID(number: nextID)
     }
 
-    /// Forgets a timer; one that has fired already is no error.
+    /// Cancels a timer; it is not an error if it has already fired.
     package mutating func cancel(_ id: ID) {
         pending.remove(id.number)
         dropCancelled()
     }
 
-    /// The token of a timer whose deadline is not after `now`, earliest first; nil when none is due.
+    /// Removes the earliest timer whose deadline is not after `now`, and returns its token; nil when none is due.
     package mutating func popDue(now: UInt64) -> UInt64? {
         guard let first = heap.first, first.deadline <= now else { return nil }
         removeFirst()
@@ -48,7 +49,7 @@ package struct TimerHeap {
         return first.token
     }
 
-    /// Keeps a pending timer in front, so that ``earliest`` is true.
+    /// Removes cancelled timers from the front, so that ``earliest`` is correct.
     private mutating func dropCancelled() {
         while let first = heap.first, !pending.contains(first.id) { removeFirst() }
     }

@@ -1,12 +1,12 @@
 internal import CMartletLinux
 internal import Glibc
 
-/// A child of ours that somebody else has made (clone(2), CLONE_PARENT): to be collected when it ends.
+/// A child of ours that another process has made (clone(2), CLONE_PARENT), and that we collect when it ends.
 package final class WatchedProcess {
     package let pid: Int32
     private let descriptor: OwnedDescriptor
 
-    /// Nil where there is no such process.
+    /// Watches a process; nil if there is no such process.
     package init?(pid: Int32) {
         let handle = martlet_pidfd_open(pid)
         guard handle >= 0 else { return nil }

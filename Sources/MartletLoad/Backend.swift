@@ -1,9 +1,9 @@
 internal import NIOCore
 internal import NIOPosix
 
-/// A publisher as a careful backend is one: one publish after the other, each with a key, repeated until it is answered.
+/// A publisher like a careful backend: one publish after another, each with a key, and repeated until it is answered.
 ///
-/// Lives on its loop.
+/// It lives on its loop.
 final class Backend {
     private static let pause = TimeAmount.milliseconds(20)
     private static let mostAttempts = 500
@@ -14,12 +14,12 @@ final class Backend {
     private let name: String?
     private var number = 0
     private var publisher: Publisher?
-    /// Publishes that had to be sent again.
+    /// How many publishes had to be sent again.
     private(set) var repeated = 0
     /// Answers that were neither a receipt nor "try again".
     private(set) var refusals: [String] = []
 
-    /// `name`: of this backend among all of this and earlier runs; nil: publishes have no keys.
+    /// Makes a backend whose `name` is unique among this and earlier runs; nil: publishes have no keys.
     init(_ name: String?, host: String, port: Int, on loop: any EventLoop) {
         self.name = name
         self.host = host
@@ -27,7 +27,7 @@ final class Backend {
         self.loop = loop
     }
 
-    /// Publishes; the receipt comes to `onReceipt`, or nil where there never was one.
+    /// Publishes a message; calls `onReceipt` with the receipt, or nil if there never was one.
     func publish(_ path: String, _ body: ByteBuffer, _ onReceipt: @escaping (String?) -> Void) {
         number += 1
         let key = name.map { "Idempotency-Key: \($0)-\(number)\r\n" } ?? ""

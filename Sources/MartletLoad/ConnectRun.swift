@@ -1,9 +1,9 @@
 internal import Foundation
 internal import NIOCore
 
-/// Opens connections and says what each costs the server.
+/// Opens connections, and reports what each costs the server.
 final class ConnectRun: @unchecked Sendable {
-    // Unchecked: set up before the loop starts, then touched on the loop only.
+    // Unchecked: set up before the loop starts, then touched only on the loop.
     private let command: Connect
     private let measurement: Measurement
     private var crowd: Crowd?

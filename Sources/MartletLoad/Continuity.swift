@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Foundation
 internal import NIOCore
 
-/// `martlet-load continuity`: connections are held while workers come and go.
+/// `martlet-load continuity`: holds connections while workers come and go.
 struct Continuity: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Holds connections under numbered traffic both ways while workers are replaced or killed."
@@ -61,7 +61,7 @@ struct Continuity: ParsableCommand {
         try Measurement(options).run { try ContinuityRun(self, $0).run() }
     }
 
-    /// What happens during the run.
+    /// Makes what happens to the server during the run.
     func disturbance(_ workers: @escaping () -> [Disturbance.Worker]) throws -> Disturbance {
         var kind = Disturbance.Kind.nothing
         if kill { kind = .kills(everySeconds: 0.5...2) }

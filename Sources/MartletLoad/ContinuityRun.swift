@@ -2,13 +2,13 @@ internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
-/// Holds connections under numbered traffic in both ways while something happens to the server, and reports every
-/// connection that is dropped and every message that is lost, doubled or out of order.
+/// Holds connections with numbered traffic in both directions while something happens to the server.
 ///
-/// A message is `{"u":NUMBER,"t":NANOSECONDS,...}`: the letter says which sequence it belongs to (user, broadcast,
-/// thread, or echo), the time is that of its first sending, so that the longest of a connection's latencies is its stall.
+/// It reports every connection that is dropped, and every message that is lost, duplicated or out of order. A message
+/// is `{"u":NUMBER,"t":NANOSECONDS,...}`: the letter is its sequence (user, broadcast, thread, or echo), and the time
+/// is when it was first sent, so that the longest latency of a connection is its stall.
 final class ContinuityRun: @unchecked Sendable {
-    // Unchecked: set up before the loop starts, then touched on the loop only.
+    // Unchecked: set up before the loop starts, then touched only on the loop.
     fileprivate enum Sequence: Int, CaseIterable {
         case user, broadcast, thread, echo
 
@@ -24,7 +24,7 @@ final class ContinuityRun: @unchecked Sendable {
     private var backends: [Backend] = []
     private var clients: [Int: LoadClient] = [:]
     private var talkers: [Talker] = []
-    /// By client and sequence: the last number that came.
+    /// The last number that came, by client and sequence.
     private var seen: [[Int]]
     private var stalls: [UInt64]
     private var sentToUser: [Int]
@@ -60,7 +60,7 @@ final class ContinuityRun: @unchecked Sendable {
         disturbance.run()
         let seconds = Date().timeIntervalSince(started)
         try measurement.loop.submit { self.isEnding = true }.wait()
-        // What is under way arrives, or is missed.
+        // What is under way arrives, or counts as missing.
         let deadline = Date().addingTimeInterval(30)
         while Date() < deadline, try measurement.loop.submit({ self.underWay > 0 || self.isAnythingMissing }).wait() {
             Thread.sleep(forTimeInterval: 0.02)
@@ -116,13 +116,13 @@ final class ContinuityRun: @unchecked Sendable {
         let last = seen[client.number][sequence.rawValue]
         if number <= last { duplicates += 1 } else if number != last + 1 { misordered += 1 }
         seen[client.number][sequence.rawValue] = max(last, number)
-        // Who does not read is late by its own choice.
+        // A slow client is late by its own choice.
         if !isSlow(client.number) {
             stalls[client.number] = max(stalls[client.number], NIODeadline.now().uptimeNanoseconds &- sentAt)
         }
     }
 
-    /// Reads `{"u":1,"t":2,`; nil for what is no message of ours.
+    /// Reads `{"u":1,"t":2,`; nil for anything that is not one of our messages.
     private static func parse(_ message: ByteBuffer) -> (Sequence, Int, UInt64)? {
         message.withUnsafeReadableBytes { bytes in
             guard bytes.count > 12, bytes[1] == UInt8(ascii: "\""), bytes[3] == UInt8(ascii: "\""),
@@ -208,13 +208,13 @@ final class ContinuityRun: @unchecked Sendable {
         }
     }
 
-    /// Clients' own messages come back numbered: sent whole, in fragments, and with pauses within a frame.
+    /// Sends a client's own numbered messages, which come back: whole, in fragments, and with pauses within a frame.
     private func talk(_ talker: Talker) {
         if isEnding { return }
         talker.say { self.later(.milliseconds(.random(in: 1...100))) { self.talk(talker) } }
     }
 
-    /// Some read in bursts only, so that their queues and send buffers are full now and then.
+    /// Makes some clients read only in bursts, so that their queues and send buffers are full now and then.
     private func rest() {
         if isEnding { return }
         let slow = clients.values.filter { isSlow($0.number) }
@@ -287,7 +287,7 @@ final class ContinuityRun: @unchecked Sendable {
         measurement.report = report
     }
 
-    /// Which workers the server has; none where it cannot say now.
+    /// Returns the workers that the server has; none if it cannot say so now.
     private static func workers(_ measurement: Measurement) -> [Disturbance.Worker] {
         let promise = measurement.loop.makePromise(of: String.self)
         let connected = try? measurement.publisher()

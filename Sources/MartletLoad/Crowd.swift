@@ -2,17 +2,17 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOWebSocket
 
-/// Opens many connections, so many at a time, on one event loop.
+/// Opens many connections, a limited number at a time, on one event loop.
 final class Crowd {
     struct Settings {
         var host: String
         var port: Int
-        /// Path and query; `{user}` becomes the user's name.
+        /// The path and query, in which `{user}` becomes the user's name.
         var path: String
         var count: Int
         var users: Int
         var concurrency: Int
-        /// The number of the first one.
+        /// The number of the first connection.
         var first = 0
     }
 
@@ -24,9 +24,9 @@ final class Crowd {
     private var allDone: EventLoopPromise<Void>
     private(set) var clients: [LoadClient] = []
     private(set) var failures: [String: Int] = [:]
-    /// Connections that ended although nobody asked for it.
+    /// How many connections ended although nobody asked for it.
     private(set) var dropped = 0
-    /// Connections whose greeting has come.
+    /// How many connections have received their greeting.
     private(set) var greeted = 0
 
     init(_ settings: Settings, on loop: any EventLoop, onMessage: @escaping (LoadClient, ByteBuffer) -> Void) {
@@ -36,12 +36,12 @@ final class Crowd {
         allDone = loop.makePromise(of: Void.self)
     }
 
-    /// The user that a connection belongs to.
+    /// Returns the user that a connection belongs to.
     static func user(_ number: Int, of count: Int) -> String { "load-\(number % max(1, count))" }
 
-    /// Opens all; succeeds when each is open or has failed.
+    /// Opens all connections; the future succeeds when each is open or has failed.
     ///
-    /// Call it on the loop.
+    /// Call this on the loop.
     func open() -> EventLoopFuture<Void> {
         for _ in 0..<min(settings.concurrency, settings.count) { openNext() }
         if settings.count == 0 { allDone.succeed() }
@@ -57,7 +57,7 @@ final class Crowd {
         }
         let done = loop.makePromise(of: Void.self)
         let request = self.request(number)
-        // The bootstrap wants Sendable closures; everything here stays on the one loop that they run on.
+        // The bootstrap needs Sendable closures; everything here stays on the loop on which they run.
         let parts = NIOLoopBound((self, client, done), eventLoop: loop)
         ClientBootstrap(group: loop)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -97,7 +97,7 @@ final class Crowd {
         )
     }
 
-    /// Base 64 of 16 random bytes: 21 free digits, one that ends on four zero bits, and the padding.
+    /// Makes the base 64 of 16 random bytes: 21 free digits, one that ends in four zero bits, and the padding.
     private func key() -> String {
         let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
         var text = ""

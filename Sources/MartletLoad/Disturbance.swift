@@ -1,13 +1,13 @@
 internal import Foundation
 
-/// What happens to the server during a run: planned work by `martletctl`, or workers that are killed.
+/// What happens to the server during a run: planned work with `martletctl`, or workers that are killed.
 final class Disturbance: @unchecked Sendable {
-    // Unchecked: the thread that calls run() writes, and who reads has waited for its return. Its sleeps are the pauses
-    // between events that were asked for, and looks at a server that tells nobody by itself.
+    // Unchecked: the thread that calls run() writes, and a reader has waited until that returns. It sleeps for the
+    // pauses between events that were asked for, and between queries of a server that does not report by itself.
     enum Kind {
-        /// Programs with their arguments, one after the other.
+        /// Programs with their arguments, one after another.
         case commands([[String]])
-        /// SIGKILL for a random worker, again and again.
+        /// Kills a random worker (SIGKILL), again and again.
         case kills(everySeconds: ClosedRange<Double>)
         case nothing
     }
@@ -16,10 +16,10 @@ final class Disturbance: @unchecked Sendable {
     private let pause: Double
     private let until: Date
     private let workers: () -> [Worker]
-    /// What was done.
+    /// How many events have happened.
     private(set) var done = 0
     private(set) var failures: [String] = []
-    /// Kills after which the kernel had moved bytes that the worker had not recorded.
+    /// How many kills came when the kernel had moved bytes that the worker had not recorded.
     private(set) var unrecorded = 0
 
     struct Worker {
@@ -29,9 +29,13 @@ final class Disturbance: @unchecked Sendable {
         let unrecorded: Int
     }
 
-    /// * `pause`: seconds between two commands.
-    /// * `seconds`: how long; commands are all done, even if that takes longer.
-    /// * `workers`: asks the server which there are.
+    /// Plans a disturbance.
+    ///
+    /// - Parameters:
+    ///   - kind: What happens.
+    ///   - pause: Seconds between two commands.
+    ///   - seconds: How long kills go on; commands are all run, even if that takes longer.
+    ///   - workers: Asks the server which workers there are.
     init(_ kind: Kind, pause: Double, seconds: Double, workers: @escaping () -> [Worker]) {
         self.kind = kind
         self.pause = pause
@@ -39,7 +43,7 @@ final class Disturbance: @unchecked Sendable {
         self.workers = workers
     }
 
-    /// Returns when all is done.
+    /// Runs the disturbance, and returns at its end.
     func run() {
         switch kind {
         case .commands(let commands):
@@ -84,7 +88,7 @@ final class Disturbance: @unchecked Sendable {
         guard let victim = workers().filter({ $0.pid > 0 }).randomElement() else { return }
         guard Foundation.kill(victim.pid, SIGKILL) == 0 else { return }
         done += 1
-        // Its successor says what it found.
+        // Its successor reports what it has found.
         for _ in 0..<200 {
             Thread.sleep(forTimeInterval: 0.01)
             guard let next = workers().first(where: { $0.shard == victim.shard && $0.generation > victim.generation })

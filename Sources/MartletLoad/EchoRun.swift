@@ -1,9 +1,9 @@
 internal import Foundation
 internal import NIOCore
 
-/// Sends over every connection and waits for each message to come back before the next.
+/// Sends messages over every connection, and waits for each to come back before the next.
 final class EchoRun: @unchecked Sendable {
-    // Unchecked: set up before the loop starts, then touched on the loop only.
+    // Unchecked: set up before the loop starts, then touched only on the loop.
     private let command: Echo
     private let measurement: Measurement
     private var crowd: Crowd?

@@ -4,8 +4,9 @@ internal import NIOWebSocket
 
 /// Performs the opening handshake, then gives the connection to a ``LoadClient``.
 ///
-/// NIO's upgrader builds seven handlers for each connection; a load generator must be lighter than what it loads, so the
-/// answer's head is read here. It must be a 101; its accept value is left to the tests of the server.
+/// NIO's upgrader builds seven handlers for each connection. A load generator must be lighter than the server that it
+/// loads, so the answer's head is read here. It must be a 101; its accept value is checked only by the tests of the
+/// server.
 final class HandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

@@ -6,7 +6,7 @@ struct Latencies {
 
     var count: Int { samples.count }
 
-    /// Percentiles in microseconds: p50, p99, p99.9 and the largest.
+    /// Returns percentiles in microseconds: p50, p99, p99.9 and the maximum.
     func summary() -> [(name: String, microseconds: Double)] {
         guard !samples.isEmpty else { return [] }
         let sorted = samples.sorted()

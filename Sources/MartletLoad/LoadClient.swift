@@ -2,15 +2,15 @@ internal import NIOCore
 internal import NIOPosix
 internal import NIOWebSocket
 
-/// One WebSocket connection of the load, on NIO's own codec.
+/// One WebSocket connection of the load generator, with NIO's own codec.
 ///
-/// Lives on its channel's event loop.
+/// It lives on its channel's event loop.
 final class LoadClient: ChannelInboundHandler {
     typealias InboundIn = WebSocketFrame
     typealias OutboundOut = WebSocketFrame
 
     let number: Int
-    /// Messages that follow the greeting.
+    /// Called with each message after the greeting.
     private let onMessage: (LoadClient, ByteBuffer) -> Void
     private let onEnd: (LoadClient) -> Void
     private var context: ChannelHandlerContext?
@@ -54,16 +54,16 @@ final class LoadClient: ChannelInboundHandler {
 
     func send(_ payload: ByteBuffer) { write(.text, payload) }
 
-    /// Sends a message in pieces: fragments, or parts of one frame, whatever the pieces are.
+    /// Sends raw bytes, which may be a whole frame, a fragment of a message, or a part of a frame.
     func send(raw bytes: ByteBuffer) {
         guard let context,
             let encoder = try? context.pipeline.syncOperations.context(handlerType: WebSocketFrameEncoder.self)
         else { return }
-        // Past the encoder: these are a frame's bytes already.
+        // This bypasses the encoder, because these are already a frame's bytes.
         encoder.writeAndFlush(NIOAny(bytes), promise: nil)
     }
 
-    /// Whether it takes what the server sends.
+    /// Sets whether the client reads what the server sends.
     func setReading(_ isReading: Bool) {
         guard let context else { return }
         try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)

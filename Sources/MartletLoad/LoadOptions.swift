@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import MartletCore
 
-/// What every measurement takes.
+/// The options of every measurement.
 struct LoadOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Where clients connect.", valueName: "host:port"))
     var client = "127.0.0.1:8000"

@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// What a run found: rows for people, members for scripts.
+/// The results of a run: rows for people, members for scripts.
 struct LoadReport {
     enum Value {
         case count(Int)
@@ -9,7 +9,7 @@ struct LoadReport {
     }
 
     private(set) var rows: [(key: String, label: String, value: Value, unit: String)] = []
-    /// Promises that were broken; the run ends with exit 1 where there are any.
+    /// The promises that were broken; if there are any, the run ends with exit code 1.
     private(set) var broken: [String] = []
 
     mutating func add(_ key: String, _ label: String, _ value: Int, _ unit: String = "") {
@@ -49,7 +49,7 @@ struct LoadReport {
         try Self.write("{\(members.joined(separator: ","))}")
     }
 
-    /// At once, so that a pipe has it, and an error where it cannot be written.
+    /// Writes a line at once, so that the reader of a pipe gets it; throws if it cannot be written.
     private static func write(_ line: String) throws {
         try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
     }

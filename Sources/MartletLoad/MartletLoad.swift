@@ -3,7 +3,7 @@ internal import MartletCore
 
 /// Loads a server and measures it.
 ///
-/// Its client is built on SwiftNIO, apart from everything the server is made of, so that the two read the RFC
+/// Its client is built on SwiftNIO, and shares no code with the server's WebSocket, so that the two interpret the RFC
 /// independently.
 @main
 struct MartletLoad: ParsableCommand {

@@ -3,9 +3,9 @@ internal import Foundation
 internal import NIOCore
 internal import NIOPosix
 
-/// The surroundings of a run: one event loop on one thread, the addresses, and the server's cost before and after.
+/// The environment of a run: one event loop on one thread, the addresses, and the server's cost before and after.
 final class Measurement: @unchecked Sendable {
-    // Unchecked: the loop writes the report while the main thread waits for it, and the other way round, never both.
+    // Unchecked: the loop writes the report while the main thread waits for it, or the other way round, but never both.
     struct Failed: Error, CustomStringConvertible {
         let description: String
     }
@@ -21,7 +21,7 @@ final class Measurement: @unchecked Sendable {
         self.options = options
     }
 
-    /// Performs a run and prints what it found; exit 1 where a promise was broken.
+    /// Performs a run, and prints the results; the exit code is 1 if a promise was broken.
     func run(_ body: (Measurement) throws -> Void) throws {
         serverPid = try options.serverPid ?? findServer()
         try body(self)
@@ -29,7 +29,7 @@ final class Measurement: @unchecked Sendable {
         if !report.broken.isEmpty { throw ExitCode(1) }
     }
 
-    /// Host and port of `host:port`.
+    /// Returns the host and the port of `host:port`.
     static func split(_ address: String) throws -> (String, Int) {
         guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]) else {
             throw ValidationError("'\(address)' is not host:port")
@@ -54,7 +54,7 @@ final class Measurement: @unchecked Sendable {
         return try Publisher.connect(host: host, port: port, on: loop).wait()
     }
 
-    /// Runs something on the loop until its promise is kept, or the time is over.
+    /// Runs something on the loop until its promise is fulfilled, or the time is over.
     func wait(_ start: @escaping @Sendable (any EventLoop, EventLoopPromise<Void>) -> Void) throws {
         let loop = loop
         let promise = loop.makePromise(of: Void.self)
@@ -68,7 +68,8 @@ final class Measurement: @unchecked Sendable {
 
     func cost() -> ServerCost? { serverPid.map { ServerCost.read(of: $0) } }
 
-    /// Asks the API for a worker's pid; its parent is the supervisor, whose whole family is the server.
+    /// Asks the API for a worker's pid, and returns its parent: the supervisor, which with its descendants is the
+    /// server.
     private func findServer() throws -> Int? {
         guard let bound = try? publisher() else { return nil }
         let promise = loop.makePromise(of: String.self)

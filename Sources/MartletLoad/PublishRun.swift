@@ -1,12 +1,12 @@
 internal import Foundation
 internal import NIOCore
 
-/// Publishes numbered messages and checks what arrives: to all connections, or to one user after the other.
+/// Publishes numbered messages to all connections, or to one user after another, and checks what arrives.
 ///
-/// A message is `{"n":NUMBER,"t":NANOSECONDS,"p":"xxx"}`, padded to its size: the number finds losses, duplicates and
-/// changes of order; the time, taken on this machine's clock, gives the latency.
+/// A message is `{"n":NUMBER,"t":NANOSECONDS,"p":"xxx"}`, padded to its size. The number reveals losses, duplicates and
+/// changes of order; the time, from this machine's clock, gives the latency.
 final class PublishRun: @unchecked Sendable {
-    // Unchecked: set up before the loop starts, then touched on the loop only.
+    // Unchecked: set up before the loop starts, then touched only on the loop.
     private let measurement: Measurement
     private let connections: Int
     private let messages: Int
@@ -78,7 +78,7 @@ final class PublishRun: @unchecked Sendable {
         try measurement.loop.submit { self.crowd?.close() }.wait()
     }
 
-    /// All connections are open; each must have been greeted before the first number is due.
+    /// Begins when all connections are open; each must have been greeted before the first message is sent.
     private func begin() {
         guard let crowd else { return }
         for (why, count) in crowd.failures { measurement.report.breakPromise("\(count) connections failed: \(why)") }
@@ -156,7 +156,7 @@ final class PublishRun: @unchecked Sendable {
         if isFanout ? received % connections == 0 : true { advance() }
     }
 
-    /// Reads `{"n":1,"t":2,` without a JSON decoder, which would cost more than the delivery.
+    /// Reads `{"n":1,"t":2,` without a JSON decoder, which would cost more than the delivery itself.
     private static func numbers(_ message: ByteBuffer) -> (Int, UInt64)? {
         message.withUnsafeReadableBytes { bytes in
             var index = 5

@@ -1,25 +1,25 @@
 internal import NIOCore
 internal import NIOPosix
 
-/// Posts to the server's API over one kept-alive connection, pipelined, and reads the answers in order.
+/// Posts to the server's API over one persistent connection, with pipelining, and reads the answers in order.
 final class Publisher: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// What it says in `Host`.
+    /// The value of its `Host` field.
     private let authority: String
     private var context: ChannelHandlerContext?
     private var received = ByteBuffer()
     private var waiting: [(Int, String) -> Void] = []
     private var waitingStart = 0
     private(set) var failure: String?
-    /// The server has said that it ends the connection after this answer.
+    /// Whether the server has said that it ends the connection after this answer.
     private(set) var isEnding = false
     private var reserved = ByteBuffer()
 
     private init(authority: String) { self.authority = authority }
 
-    /// Connects; succeeds with a publisher that belongs to `loop`.
+    /// Connects; the future succeeds with a publisher that belongs to `loop`.
     static func connect(host: String, port: Int, on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<Publisher>> {
         loop.flatSubmit {
             let publisher = NIOLoopBound(
@@ -38,9 +38,9 @@ final class Publisher: ChannelInboundHandler {
         }
     }
 
-    /// Posts a body; the answer's status and body come to `onAnswer`.
+    /// Posts a body; calls `onAnswer` with the status and the body of the answer.
     ///
-    /// `fields`: further lines of the head, each with its end.
+    /// `fields` are further lines of the head, each with its line end.
     func post(
         _ path: String,
         _ body: ByteBuffer,

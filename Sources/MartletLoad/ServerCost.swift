@@ -2,21 +2,21 @@ internal import Foundation
 
 /// What a server's processes use, read from /proc.
 struct ServerCost {
-    /// CPU of user and system code, in microseconds.
+    /// The CPU time of user and system code, in microseconds.
     let cpu: Double
-    /// Proportional memory of all processes (smaps_rollup), in bytes.
+    /// The proportional memory of all processes (smaps_rollup), in bytes.
     let memory: Int
 
-    /// Reads a process and all that descend from it.
+    /// Reads the cost of a process and all its descendants.
     static func read(of root: Int) -> ServerCost {
         let pids = family(of: root)
         return ServerCost(cpu: pids.map(cpu).reduce(0, +), memory: pids.map(memory).reduce(0, +))
     }
 
-    /// The parent of a process, or nil.
+    /// Returns the parent of a process, or nil.
     static func parent(of pid: Int) -> Int? { fields(of: pid).flatMap { Int($0[1]) } }
 
-    /// The processor that this process itself used, in microseconds.
+    /// Returns the CPU time that this process itself has used, in microseconds.
     static func own() -> Double { cpu(of: Int(getpid())) }
 
     private static func family(of root: Int) -> [Int] {
@@ -31,7 +31,7 @@ struct ServerCost {
         return family
     }
 
-    /// From /proc/PID/schedstat, in nanoseconds of all threads where there is one, else from stat, in ticks.
+    /// Reads the CPU time of a process from /proc/PID/task/TID/schedstat, in nanoseconds, or else from stat, in ticks.
     private static func cpu(of pid: Int) -> Double {
         let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
         let nanoseconds = tasks.compactMap { task in
@@ -44,7 +44,7 @@ struct ServerCost {
         return (user + system) * 1_000_000 / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    /// The fields of /proc/PID/stat behind the name: state, parent, ...
+    /// Returns the fields of /proc/PID/stat after the name: state, parent, ...
     private static func fields(of pid: Int) -> [Substring]? {
         guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
             let end = text.lastIndex(of: ")")

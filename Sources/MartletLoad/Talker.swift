@@ -1,14 +1,13 @@
 internal import NIOCore
 
-/// A client that says numbered messages in every way that the protocol allows: whole, in fragments, and with a pause in
-/// the middle of a frame.
+/// A client that sends numbered messages in every way that the protocol allows.
 ///
-/// Lives on its loop.
+/// It sends them whole, in fragments, and with a pause in the middle of a frame. It lives on its loop.
 final class Talker {
     let client: LoadClient
     private let loop: any EventLoop
     private let message: (_ number: Int, _ padding: Int) -> ByteBuffer
-    /// Messages so far.
+    /// How many messages it has sent so far.
     private(set) var said = 0
 
     init(_ client: LoadClient, on loop: any EventLoop, message: @escaping (Int, Int) -> ByteBuffer) {
@@ -17,7 +16,7 @@ final class Talker {
         self.message = message
     }
 
-    /// Says the next one; `then` is called when all of it was sent.
+    /// Sends the next message, and calls `then` when all of it was sent.
     func say(_ then: @escaping () -> Void) {
         said += 1
         let payload = Array(message(said, [5, 5, 5, 400, 30000].randomElement() ?? 5).readableBytesView)
@@ -47,7 +46,7 @@ final class Talker {
         }
     }
 
-    /// A masked frame (RFC 6455, 5.2).
+    /// Makes a masked frame (RFC 6455, 5.2).
     private static func frame(_ opcode: UInt8, isLast: Bool, _ payload: ArraySlice<UInt8>) -> [UInt8] {
         var bytes: [UInt8] = [opcode | (isLast ? 0x80 : 0)]
         switch payload.count {

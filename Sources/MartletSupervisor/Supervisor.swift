@@ -14,11 +14,11 @@ actor Supervisor {
         func token(_ index: Int = 0) -> UInt64 { UInt64(rawValue) << 56 | UInt64(index) }
     }
 
-    /// EX_TEMPFAIL of sysexits.h.
+    /// The exit code of a process that leaves its workers to the next one (EX_TEMPFAIL of sysexits.h).
     private static let exitCodeOfLeaving: Int32 = 75
-    /// How long the control socket rests when descriptors have run out.
+    /// How long the control socket pauses when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
-    /// A turn that comes so much later than it was to is no delay but a halt.
+    /// A turn that is late by more than this means that the process was halted.
     private static let longestDelay: UInt64 = 500_000_000
 
     nonisolated let loop: EventLoop
@@ -38,19 +38,19 @@ actor Supervisor {
     private let signals: SignalSource
     /// The file of our own program, looked up when this one started.
     let path: String
-    /// What workers are started from, until an upgrade: a package may replace the file at any time.
+    /// The program from which workers are started until an upgrade, because a package may replace the file at any time.
     let workerProgram: ProgramFile
     let log: Logger
-    /// What workers say.
+    /// The log for lines from workers.
     let workerLog: Logger
     var listeners: Listeners
-    /// Where they listen, as the kernel has it.
+    /// The addresses of the listeners, in the kernel's form.
     var listenerNames: [[UInt8]] = []
-    /// Workers have a socket that was shut down, and another one listens in its place.
+    /// Whether workers hold a socket that was shut down, while another one listens in its place.
     var holdOldListeners = false
-    /// Of each shard, the worker that has it.
+    /// The worker of each shard.
     var workers: [WorkerProcess]
-    /// Workers that are about to have a shard, and those that had one and still answer.
+    /// Workers that are about to get a shard, and those that had one and still answer.
     var others: [WorkerProcess] = []
     var nextTag = ShardMap.largestShardCount
     let switchboard: Switchboard
@@ -61,43 +61,43 @@ actor Supervisor {
     /// Why the start was given up.
     var failure: ConfigurationError?
     private var timerDeadline: UInt64?
-    /// When this process is to run next, whatever happens.
+    /// When this process runs next at the latest, whatever happens.
     private var nextTick: UInt64?
     var wasReady = false
     var notes = ServiceNotes()
     var stopDeadline: UInt64?
-    /// Until when the service manager is told that a start, or a stop, goes on.
+    /// Until when the service manager is told that a start or a stop is making progress.
     var busyUntil: UInt64 = 0
     var isFinished = false
     private var controlPausedUntil: UInt64?
     /// The keepers of all workers, by their process ids.
     var keepers: [Int32: WatchedProcess] = [:]
     let descriptorLimit: Int
-    /// What the next supervisor needs, where the service manager keeps it.
+    /// The store in which the service manager keeps what the next supervisor needs.
     private(set) var store: DescriptorStore?
-    /// What is kept there is not what it must be.
+    /// Whether the contents of the store must be updated.
     var isStoreStale = true
-    /// How many supervisors have gone on with the same workers.
+    /// The number of this supervisor among those that have gone on with the same workers.
     let run: UInt64
-    /// Keepers whose sockets others have; they go when the next supervisor would know that.
+    /// Keepers whose sockets were taken over; they are dismissed when the next supervisor would know that.
     var dismissals: [KeeperChannel] = []
-    /// What the shards' memory was made for.
+    /// The configuration for which the shards' memory was made.
     var inForce: StartOnly
-    /// Workers are to be replaced by ones of the present program and configuration, and were not yet.
+    /// Whether workers must still be replaced by workers of the current program and configuration.
     var isRenewalOwed = false
-    /// What the one before us left, until all its workers have answered.
+    /// What the previous supervisor has left, until all its workers have answered.
     var remains: Remains?
-    /// This process ends, its workers do not.
+    /// Whether this process ends without its workers.
     var isLeaving = false
-    /// It was asked to, and does so at the latest then.
+    /// When this process leaves its workers at the latest; nil: it was not asked to.
     var leaveDeadline: UInt64?
-    /// Whom to tell that the service has ended.
+    /// What to call when the service has ended.
     var onStopped: [() -> Void] = []
 
-    /// Lives until SIGTERM or SIGINT; returns when every worker has ended.
+    /// Runs until SIGTERM or SIGINT; returns when every worker has ended.
     ///
-    /// * `resumption`: what the program left that this process was before; nil: a start.
-    /// * `isStoring`: workers outlive this process, with the help of the service manager.
+    /// `resumption` is what the previous program of this process has left; nil: this is a start. With `isStoring`,
+    /// workers outlive this process with the help of the service manager.
     static func run(
         _ configuration: Configuration,
         _ secrets: SecretReading,
@@ -116,7 +116,7 @@ actor Supervisor {
         try supervisor.assumeIsolated { try $0.begin(resumption) }
         loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
         if let failure = (supervisor.assumeIsolated { $0.failure }) { throw failure }
-        // So that a service manager tells it from an end that somebody wanted (0), and starts the next one.
+        // The code differs from that of a wanted end (0), so that a service manager starts the next process.
         if supervisor.assumeIsolated({ $0.isLeaving }) { CurrentProcess.exit(Self.exitCodeOfLeaving) }
     }
 
@@ -163,7 +163,7 @@ actor Supervisor {
         let policy = WorkerLifecycle.Policy(configuration.supervision)
         let workers: [WorkerProcess]
         if let state {
-            // What fails here leaves everything to the program of before.
+            // If something fails here, the previous program keeps everything.
             workers = try unsafe WorkerProcess.resumed(state, policy: policy, now: loop.now)
             listeners = Listeners(state)
             board = try Board(adopting: state.board, shards: count, addressKey: state.addressKey)
@@ -192,7 +192,7 @@ actor Supervisor {
                 store = DescriptorStore(memory: OwnedDescriptor(owning: remains.memory), names: remains.names)
             } else {
                 workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
-                // The first of them to open its door must not send anybody away for want of the others.
+                // The first worker that accepts clients must not refuse any because other workers have not started.
                 for worker in workers { worker.isRecovering = true }
                 board = try Board(shards: count, limits: configuration.limits)
                 if isStoring { store = try DescriptorStore() }
@@ -207,11 +207,11 @@ actor Supervisor {
             descriptorLimit: descriptorLimit
         )
         switchboard.limits = ConfigurationKey.bounds(of: configuration)
-        // Supervisors before us may have remembered what shards alone know now.
+        // Previous supervisors may have remembered what only shards know now.
         if state != nil || remains != nil { switchboard.isRemindedUntil = unsafe loop.now + Switchboard.memory }
         switchboard.threadReachesUser = configuration.rooms.threadReachesUser
         if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
-        // Shards remember what the supervisors before us have asked by its number, so none is used twice.
+        // Shards remember requests of previous supervisors by their numbers, so no number is used twice.
         run = remains.map { $0.state.run + 1 } ?? max(1, switchboard.nextCorrelation >> 40)
         if remains != nil { switchboard.nextCorrelation = run << 40 }
         self.switchboard = switchboard
@@ -259,7 +259,7 @@ actor Supervisor {
             case .signals: while let arrival = signals.next() { received(arrival) }
             case .control:
                 if !control.accept(listeners.control) {
-                    // Level-triggered: without descriptors it would be reported for ever.
+                    // Epoll is level-triggered: without descriptors the socket would be reported forever.
                     loop.deregister(listeners.control)
                     controlPausedUntil = unsafe loop.now + Self.acceptPause
                 }
@@ -281,7 +281,7 @@ actor Supervisor {
         flush()
     }
 
-    /// Where this process has not run when it was to, the time is not held against its workers.
+    /// Notes when this process was halted, so that this time does not count against its workers.
     private func noteHalt() {
         let now = unsafe loop.now
         if let nextTick, now < nextTick { return }
@@ -296,7 +296,7 @@ actor Supervisor {
         for worker in workers + others { worker.lifecycle.judgeWasHalted(for: late) }
     }
 
-    /// Does what time asks for, and sets the timer for the next thing.
+    /// Does whatever is due, and sets the timer for the next time.
     private func housekeeping() {
         let now = unsafe loop.now
         switchboard.expire(now: now)
@@ -352,7 +352,7 @@ actor Supervisor {
                 notes.deadline,
             ]
             .compactMap { $0 }
-            // What these wait for may come later than they say.
+            // These deadlines may pass before what they wait for has happened.
             + [wasReady ? 0 : busyUntil, leaveDeadline ?? 0].filter { $0 > now }
         if let earliest = deadlines.min(), timerDeadline.map({ earliest < $0 }) ?? true {
             timerDeadline = earliest
@@ -364,7 +364,7 @@ actor Supervisor {
     func flush() {
         for worker in workers + others {
             flushLink(worker)
-            // A worker asks no more than it has room for, and is sent no more than it reads.
+            // A worker that does not read what it is sent is ended.
             if worker.isDeaf { worker.end("it does not read what it is sent") }
             guard let post = worker.post else { continue }
             post.flush()
@@ -383,7 +383,7 @@ actor Supervisor {
             switch StreamSocket.send(worker.link, stream.output.span.extracting(stream.outputStart...)) {
             case .moved(let count): worker.stream?.didSend(count)
             case .wouldBlock: isBlocked = true
-            case .ended, .failed: return  // its end is learned from the process
+            case .ended, .failed: return  // the end of the worker is learnt from its process
             }
         }
         guard isBlocked != worker.linkWatchesWritable else { return }

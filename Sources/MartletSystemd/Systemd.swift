@@ -2,9 +2,9 @@ internal import CSystemd
 internal import Glibc
 package import MartletLinux
 
-/// What a service manager gives us and hears from us (sd-daemon(3)).
+/// The connection to the service manager (sd-daemon(3)).
 ///
-/// Without one every call is harmless.
+/// If there is none, every call is harmless.
 package enum Systemd {
     /// A socket that the service manager opened for us.
     package struct InheritedDescriptor: Sendable {
@@ -13,9 +13,9 @@ package enum Systemd {
         package let name: String
     }
 
-    /// The descriptors that were passed to this process (sd_listen_fds_with_names(3)); asks once, then forgets.
+    /// Returns the descriptors that were passed to this process (sd_listen_fds_with_names(3)), on the first call only.
     package static func inheritedDescriptors() throws(SystemCallError) -> [InheritedDescriptor] {
-        // Set to nothing, as container managers write it, they are an error to the library.
+        // The library treats variables that are set to nothing, as container managers do it, as an error.
         guard CurrentProcess.environment("LISTEN_PID") != nil, CurrentProcess.environment("LISTEN_FDS") != nil else {
             return []
         }
@@ -38,7 +38,7 @@ package enum Systemd {
         }
     }
 
-    /// The names of the descriptors that are, or were, passed to this process.
+    /// The names of the descriptors that were passed to this process.
     package static var inheritedNames: [String] {
         CurrentProcess.environment("LISTEN_FDNAMES").map { $0.split(separator: ":").map(String.init) } ?? []
     }
@@ -48,32 +48,32 @@ package enum Systemd {
         _ = unsafe sd_notify(0, state)
     }
 
-    /// Lets the service manager keep a descriptor for the next process of the service (sd_pid_notify_with_fds(3),
-    /// `FDSTORE=1`); it comes back among ``inheritedDescriptors()`` by its name, which no other one may have.
+    /// Makes the service manager keep a descriptor for the next process of the service.
     ///
-    /// It stays there until it is removed, whatever becomes of what it stands for.
+    /// It comes back among ``inheritedDescriptors()`` by its name, which must be unique (sd_pid_notify_with_fds(3),
+    /// `FDSTORE=1`). It stays in the store until it is removed, whatever happens to its other end.
     package static func store(_ descriptor: Int32, as name: String) {
         var descriptor = descriptor
         _ = unsafe sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDPOLL=0\nFDNAME=\(name)", &descriptor, 1)
     }
 
-    /// The service manager lets go of what it keeps by that name.
+    /// Makes the service manager release the descriptor that it keeps under that name.
     package static func removeFromStore(_ name: String) { notify("FDSTOREREMOVE=1\nFDNAME=\(name)") }
 
-    /// Waits until the service manager has heard all that it was told so far (sd_notify_barrier(3)).
+    /// Waits until the service manager has handled everything that it was told so far (sd_notify_barrier(3)).
     package static func waitUntilHeard(seconds: Int) { _ = sd_notify_barrier(0, UInt64(seconds) * 1_000_000) }
 
-    /// Whether a service manager hears ``notify(_:)``.
+    /// Whether there is a service manager that gets what ``notify(_:)`` sends.
     package static var isListening: Bool { CurrentProcess.environment("NOTIFY_SOCKET") != nil }
 
-    /// How often the service manager wants to hear `WATCHDOG=1`, in nanoseconds (sd_watchdog_enabled(3)); nil: not at all.
+    /// How often the service manager expects `WATCHDOG=1`, in nanoseconds (sd_watchdog_enabled(3)); nil: not at all.
     package static var watchdogInterval: UInt64? {
         var microseconds: UInt64 = 0
         guard unsafe sd_watchdog_enabled(0, &microseconds) > 0 else { return nil }
         return microseconds * 1000
     }
 
-    /// True where standard error is connected to the journal (systemd.exec(5), JOURNAL_STREAM).
+    /// True if standard error is connected to the journal (systemd.exec(5), JOURNAL_STREAM).
     package static var isErrorTheJournal: Bool {
         guard let stream = CurrentProcess.environment("JOURNAL_STREAM") else { return false }
         var status = stat()
@@ -81,15 +81,16 @@ package enum Systemd {
         return stream == "\(status.st_dev):\(status.st_ino)"
     }
 
-    /// A stream of lines to the journal, under a name of its own and as errors (sd_journal_stream_fd(3)): for the standard
-    /// error of a child; negative where there is no journal.
+    /// Opens a stream of lines to the journal, for the standard error of a child; negative if there is no journal.
+    ///
+    /// The lines are errors, under the given identifier (sd_journal_stream_fd(3)).
     package static func journalStream(as identifier: String) -> Int32 {
         unsafe sd_journal_stream_fd(identifier, LOG_ERR, 0)
     }
 
-    /// Writes one entry with its fields to the journal (sd_journal_sendv(3)); false where that failed.
+    /// Writes one entry with its fields to the journal (sd_journal_sendv(3)); false if that failed.
     ///
-    /// Names are upper case; what is none of A to Z, digits and `_` becomes `_`.
+    /// Names are upper case; anything but A to Z, digits and `_` becomes `_`.
     package static func writeToJournal(_ fields: [(name: String, value: String)]) -> Bool {
         var bytes: [UInt8] = []
         var ends: [Int] = []

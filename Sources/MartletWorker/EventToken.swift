@@ -1,7 +1,7 @@
-/// What an event of the loop belongs to, in the 64 bits that the kernel keeps for us.
+/// The value that says what an event of the loop belongs to, in the 64 bits that the kernel keeps for us.
 ///
-/// Slots and door connections carry a generation, so that an event which was fetched before its descriptor was closed is
-/// not taken for one of a newer connection in the same place.
+/// Slots and HTTP peers have a generation, so that an event that was fetched before its descriptor was closed is not
+/// mistaken for an event of a newer connection in the same place.
 struct EventToken: Equatable {
     enum Kind: UInt8 {
         /// A WebSocket; the index is its slot.
@@ -18,21 +18,21 @@ struct EventToken: Equatable {
     }
 
     enum Timer: UInt32 {
-        /// Tell the supervisor that we live.
+        /// Tell the supervisor that we are alive.
         case beat = 1
-        /// Cut WebSockets whose closing takes too long.
+        /// Close WebSockets whose closing handshake takes too long.
         case socketSweep = 2
         /// Accept again after descriptors had run out.
         case acceptAgain = 3
-        /// Stop, whoever has not answered.
+        /// Stop, even if some clients have not answered.
         case stopDeadline = 4
         /// Close HTTP connections whose request takes too long.
         case doorSweep = 5
-        /// Ping connections, close the silent, look for tokens that end.
+        /// Ping connections, close silent ones, and look for tokens that expire.
         case health = 6
-        /// Backends have had their time to leave a worker that is retired.
+        /// Close backends that have had time to leave a retired worker.
         case drained = 7
-        /// Read of those who were put off.
+        /// Read from the connections that were put off.
         case later = 8
     }
 

@@ -1,20 +1,20 @@
 internal import MartletCore
 internal import MartletWire
 
-/// Decides where a command is carried out: here, by another shard, by all, or by nobody.
+/// Decides where a command is carried out: here, by another shard, by all shards, or by none.
 ///
-/// Only it knows shard numbers.
+/// Only the router knows shard numbers.
 final class Router {
-    /// Who waits for an answer from elsewhere.
+    /// What waits for an answer from elsewhere.
     enum Asker {
         case connection(HTTPConnection, number: Int, call: APICall, since: UInt64)
-        /// Lines of a batch, whose answers come in one list, or as one.
+        /// Lines of a batch, whose answers come in one list, or as one answer for all.
         case batch(Batch, lines: [Int])
     }
 
     enum Route: Equatable {
         case here
-        /// It was sent; the answer comes by ``answered(_:)``.
+        /// The request was sent, and its reply will come later.
         case elsewhere
         /// The answer is known already.
         case answered(CommandReply)
@@ -23,16 +23,17 @@ final class Router {
     private struct Waiting {
         let asker: Asker
         let since: UInt64
-        /// It comes back to this shard, so what is asked later must not overtake it.
+        /// Whether the request comes back to this shard, so that later requests must not overtake it.
         let isDetour: Bool
-        /// What was sent, for the case that the supervisor is lost.
+        /// The frame that was sent, in case the supervisor is lost.
         let frame: [UInt8]
     }
 
-    /// How long a request may wait for an answer; longer than the supervisor lets a shard take, so that this is for a
-    /// supervisor that hangs.
+    /// How long a request may wait for an answer.
+    ///
+    /// This is longer than the supervisor lets a shard take, so it only matters when the supervisor hangs.
     private static let patience: UInt64 = 10_000_000_000
-    /// Requests that may wait for other shards.
+    /// How many requests may wait for other shards.
     private static let mostWaiting = 100_000
 
     private let shard: Int
@@ -41,19 +42,19 @@ final class Router {
     private let tally: Tally
     private var states: [ShardState]
     private var waiting: [UInt64: Waiting] = [:]
-    /// When the requests that wait are given up, oldest first; those that were answered are passed over.
+    /// When the requests that wait are given up, oldest first; those that were answered are skipped.
     private var deadlines: [(correlation: UInt64, deadline: UInt64)] = []
     private var nextCorrelation: UInt64
-    /// Requests under way that the switchboard brings back to this shard.
+    /// How many requests are under way that the switchboard sends back to this shard.
     private var detours = 0
-    /// Bytes of all requests that wait.
+    /// How many bytes the requests that wait have.
     private var waitingBytes = 0
     private let bound: Int
 
-    /// The generation numbers this worker's requests apart from those of the workers before it, whose answers may still
-    /// come.
+    /// Makes a router; `bound` is how many bytes of requests may wait for answers.
     ///
-    /// `bound`: bytes of requests that may wait for answers.
+    /// Request numbers contain the generation, so that they differ from those of previous workers, whose answers may
+    /// still arrive.
     init(shard: Int, generation: UInt32, map: ShardMap, link: Link, bound: Int, tally: Tally) {
         self.bound = bound
         nextCorrelation = UInt64(generation) << 40
@@ -64,17 +65,17 @@ final class Router {
         states = Array(repeating: .serving, count: map.shardCount)
     }
 
-    /// The shard is another worker's now: everything goes by the switchboard.
+    /// Whether another worker has the shard now, so that everything goes through the switchboard.
     var isRetired = false
 
     var isAlone: Bool { map.shardCount == 1 && !isRetired }
 
-    /// The supervisor said how the shards are.
+    /// Notes the states of the shards that the supervisor sent.
     func update(_ states: ShardStates) {
         if states.states.count == map.shardCount { self.states = states.states }
     }
 
-    /// The shard that a client belongs to, and whether it serves now.
+    /// Returns the shard that a user belongs to, and whether it serves now.
     func owner(ofUser user: String) -> (shard: Int, isServing: Bool) {
         let owner = map.shard(ofUser: user)
         return (owner, (owner == shard && !isRetired) || states[owner].takesRequests)
@@ -84,7 +85,7 @@ final class Router {
 
     // MARK: Asking
 
-    /// Sends a request on its way, or says that this shard must carry it out.
+    /// Sends a request on, or says that this shard must carry it out.
     func route(_ request: Request, text: Span<UInt8>, for asker: Asker, now: UInt64) -> Route {
         switch place(of: request.command) {
         case .here: return .here
@@ -94,11 +95,11 @@ final class Router {
         }
     }
 
-    /// Where a command is carried out now.
+    /// The place where a command is carried out now.
     enum Place {
         case here
         case shard(Int)
-        /// The switchboard knows to whom.
+        /// The switchboard knows the shards.
         case switchboard(UInt16)
         case answered(CommandReply)
     }
@@ -108,8 +109,8 @@ final class Router {
         case .nobody: return .answered(command.replyOfNobody)
         case .anyShard: return .here
         case .shard(shard) where !isRetired:
-            // What is asked later must not overtake what is on its way back here; and who is bound to a thread must be
-            // known to the switchboard before the binding is answered.
+            // A later request must not overtake one that is on its way back here; and the switchboard must know of a
+            // binding before the binding is answered.
             if isAlone || (detours == 0 && !command.isBinding) { return .here }
             return .shard(shard)
         case .shard(let owner):
@@ -117,7 +118,7 @@ final class Router {
             return .shard(owner)
         case .room: return isAlone ? .here : .switchboard(PeerAddress.room)
         case .everyShard:
-            // Statistics are completed by the supervisor; everything else a lone shard can do by itself.
+            // The supervisor completes statistics; a lone shard can do everything else by itself.
             if case .statistics = command { return .switchboard(PeerAddress.everyShard) }
             return isAlone ? .here : .switchboard(PeerAddress.everyShard)
         }
@@ -168,16 +169,16 @@ final class Router {
         return frame
     }
 
-    /// There is another supervisor: it gets what the one before has not answered, in the order in which it was asked.
+    /// Sends the requests that the previous supervisor has not answered to the new one, in their original order.
     ///
-    /// What a shard has done already it answers from its memory (``ShardRecord``).
+    /// A shard that has already carried out a request answers it from its record (``ShardRecord``).
     func askAgain() {
         for (_, request) in waiting.sorted(by: { $0.key < $1.key }) { link.request(request.frame) }
     }
 
     // MARK: Answers
 
-    /// Those who have waited too long; each must be answered (called with every beat).
+    /// Removes the requests that have waited too long, each of which must be answered (called with every beat).
     func expire(now: UInt64) -> [Asker] {
         let due = deadlines.prefix { $0.deadline <= now || waiting[$0.correlation] == nil }
         let late = due.compactMap { remove($0.correlation)?.asker }
@@ -186,7 +187,7 @@ final class Router {
         return late
     }
 
-    /// The asker of a reply that came; nil where nobody waits for it.
+    /// Returns who waits for a reply that has arrived; nil if nobody does.
     func asker(of correlation: UInt64, now: UInt64) -> Asker? {
         guard let found = remove(correlation) else { return nil }
         tally.counters[Timing.hop].observe(now > found.since ? now - found.since : 0)

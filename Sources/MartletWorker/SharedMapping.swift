@@ -8,7 +8,7 @@ final class SharedMapping {
         self.mapping = mapping
     }
 
-    /// Itself, and from now on for as long as the process lives.
+    /// The mapping, which from now on lives for as long as the process.
     var kept: MemoryMapping {
         _read {
             _ = unsafe Unmanaged.passRetained(self)

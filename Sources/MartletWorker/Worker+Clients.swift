@@ -3,10 +3,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// How a client comes in: accepted here, or passed on to the worker that owns its user.
+// How a client comes in: it is accepted here, or passed on to the worker that owns its user.
 
 extension Worker {
-    /// What travels with a client's socket; its destination is not known yet.
+    /// Makes the ticket that travels with a client's socket; its destination is not known yet.
     func ticket(
         _ service: AdoptionTicket.Service,
         _ connection: HTTPConnection,
@@ -83,7 +83,7 @@ extension Worker {
             try post.send(ticket.bytes, descriptor: descriptor)
         } catch {
             refuseUnavailable(descriptor)
-            // Anybody can bring it about, by coming all at once.
+            // Clients can cause this by all connecting at once, so it is not logged every time.
             passFailures += 1
             if passFailures % 100 == 1 {
                 log.warning("Cannot pass a client to its shard", metadata: ["why": "\(error)"])
@@ -91,7 +91,7 @@ extension Worker {
         }
     }
 
-    /// The supervisor has made the shard ours.
+    /// Takes over the shard, which the supervisor has made ours.
     func takeOver(_ manager: isolated WebSocketManager) {
         let outcome: Adoption
         Fault.at(.commit)
@@ -126,7 +126,7 @@ extension Worker {
                 continue
             }
             if isStill, !ticket.isReturned {
-                // It waits with the supervisor for whoever will serve it.
+                // The supervisor holds the client for the worker that will serve it.
                 pass(descriptor, ticket)
             } else if ticket.isReturned || !router.isMine(ticket.destination) {
                 refuseUnavailable(descriptor)
@@ -136,7 +136,7 @@ extension Worker {
         }
     }
 
-    /// Counts an upgrade that was refused, by its reason.
+    /// Counts an upgrade that was refused, by the reason.
     func count(refusal problem: HTTPProblem) {
         let counter: Counter =
             switch (problem.status, problem.code) {

@@ -3,10 +3,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// What HTTP asks for: the API, upgrades, batches.
+// What HTTP requests ask for: the API, upgrades, batches.
 
 extension Worker {
-    /// Something came from an HTTP connection.
+    /// Handles an event of an HTTP connection.
     func asked(_ connection: HTTPConnection, _ event: HTTPExchange.Event, _ manager: isolated WebSocketManager) {
         switch event {
         case .request(let request, let number, _), .bodyAnnounced(let request, let number, _),
@@ -29,9 +29,9 @@ extension Worker {
         }
     }
 
-    /// Throws where a page of another site asks, in development.
+    /// Throws if a page of another site sends a request, in development.
     ///
-    /// No page reaches a Unix socket, and what others write into `Host` there is their own affair.
+    /// No page can reach a Unix socket, where a `Host` field may have any value.
     private func checkPage(_ connection: HTTPConnection, _ request: HTTPRequest) throws(HTTPProblem) {
         do throws(HTTPProblem) {
             try ClientRequest.refuseForeignPages(request)
@@ -44,13 +44,13 @@ extension Worker {
         var response = problem.response
         if connection.kind == .client, request.path == contract.client.path {
             count(refusal: problem)
-            // Another try costs another connection.
+            // Another attempt needs another connection.
             response.closes = true
         }
         door.respond(connection, number: number, response)
     }
 
-    /// Nothing is taken of a body that nobody may send.
+    /// Refuses a request that its sender may not make, before any of its body is read.
     private func bodyAnnounced(_ connection: HTTPConnection, _ request: HTTPRequest, _ number: Int) {
         do throws(HTTPProblem) {
             try authorize(connection, request)
@@ -82,7 +82,7 @@ extension Worker {
                     try gatekeeper.admitHandshake()
                     if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
                         let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
-                        // Any stranger can bring it about.
+                        // Anybody can cause this, so it is not a warning.
                         log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
                     }
                     return upgrade(
@@ -106,7 +106,7 @@ extension Worker {
             connection.isKnown = true
             return
         }
-        // Clients' listeners have no API.
+        // The listeners for clients do not serve the API.
         guard connection.kind == .api else { throw .notFound }
         let isTrusted = connection.isTrusted ?? gatekeeper.isTrusted(connection.descriptor)
         connection.isTrusted = isTrusted
@@ -119,7 +119,7 @@ extension Worker {
         connection.isKnown = true
     }
 
-    /// Throws unless this asks for the metrics: where they have a socket of their own there is nothing else, and no key.
+    /// Throws unless this asks for the metrics, whose own socket serves nothing else, and needs no key.
     private func checkReader(_ request: HTTPRequest) throws(HTTPProblem) {
         guard request.path == "/metrics" else {
             throw HTTPProblem(404, "not_found", "this socket serves GET /metrics only")
@@ -138,7 +138,7 @@ extension Worker {
         do throws(HTTPProblem) {
             call = try APICall.parse(request)
         } catch {
-            // Only who may use the API is told what there is in it.
+            // Only a peer that may use the API learns what it contains.
             try authorize(connection, request)
             throw error
         }
@@ -199,7 +199,7 @@ extension Worker {
         }
     }
 
-    /// Carries out what this shard must.
+    /// Carries out a request that is for this shard.
     func executeHere(_ request: Request, _ text: Span<UInt8>, _ manager: isolated WebSocketManager) -> CommandReply {
         switch request.command {
         case .makeToken(let user, let seconds, let threads, let jobs):
@@ -222,7 +222,7 @@ extension Worker {
         }
     }
 
-    /// Answers whoever waited, now that the answer is known.
+    /// Passes an answer on to the asker that waited for it.
     func answer(_ asker: Router.Asker, _ reply: CommandReply) {
         switch asker {
         case .connection(let connection, let number, let call, let since):
@@ -303,7 +303,7 @@ extension Worker {
                 send(parcel, of: batch, to: owner)
             }
         case .switchboard:
-            // What goes to several shards must not overtake what went to one of them.
+            // A publish to several shards must not overtake earlier publishes to one of them.
             sendParcels(of: batch)
             carryOut(request, text, .batch(batch, lines: [line]), manager)
         }
@@ -336,7 +336,7 @@ extension Worker {
         finish(batch)
     }
 
-    /// Sends what is answered, and ends the answer when that was all.
+    /// Sends the known answers, and ends the whole answer after the last one.
     private func finish(_ batch: Batch) {
         guard batch.connection.descriptor >= 0, batch.connection.batch === batch else { return }
         if batch.isOver {

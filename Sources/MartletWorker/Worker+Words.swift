@@ -3,7 +3,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// What the supervisor says, and the end.
+// Messages of the supervisor, and the end of the worker.
 
 extension Worker {
     func linkReady(_ event: EventLoop.Event, _ manager: isolated WebSocketManager) {
@@ -31,7 +31,7 @@ extension Worker {
             Fault.at(.collected)
             link.send(.collected, found.bytes)
             if let gathering {
-                // Another one is waiting for the same worker of before.
+                // Another new worker is waiting for the same previous worker.
                 link.flush()
                 gathering.copy(into: shard.record)
             }
@@ -47,14 +47,14 @@ extension Worker {
         }
     }
 
-    /// Collects what the previous worker has; of several, the one that the words name.
+    /// Collects the sockets of the previous worker, or of the one of several that the payload names.
     private func collect(_ input: [UInt8], _ payload: Range<Int>) throws(WireError) -> Adoption {
         guard let gathering else { return inheritance?.collect() ?? Adoption() }
         var reader = ByteReader(input, in: payload)
         return gathering.collect(from: Int(try reader.integer(UInt16.self)))
     }
 
-    /// Another process asks; what the worker before us has done already is not done again.
+    /// Carries out a request of another process, unless the previous worker has already done so.
     private func commanded(
         _ header: PeerHeader,
         _ input: [UInt8],
@@ -74,7 +74,7 @@ extension Worker {
         link.reply(CommandCoding.encode(reply), to: header)
     }
 
-    /// The publishes of another shard's batch that are for us; returns the encoded reply.
+    /// Carries out the publishes of another shard's batch that are for us, and returns the encoded reply.
     private func carryOutBatch(
         _ header: PeerHeader,
         _ input: [UInt8],
@@ -86,10 +86,10 @@ extension Worker {
         var isBlamed = shard.isBlamed(header)
         try BatchCoding.forEach(in: input, range) { request, text in
             defer { number += 1 }
-            // Those that the worker before us has done.
+            // The previous worker has done these.
             if number < replies.count { return }
             if isBlamed {
-                // The one at which workers have ended.
+                // This is the publish that has ended workers.
                 isBlamed = false
                 replies.append(shard.refuse { self.shard.record.noteBatch($0, at: number) })
                 _ = shard.isBlamed(header)
@@ -106,7 +106,7 @@ extension Worker {
         return reply
     }
 
-    /// Closes everybody with 1001 and exits when they have answered, or when their time is over.
+    /// Closes all connections with 1001, and exits when the clients have answered or their time is over.
     func beginStopping(_ manager: isolated WebSocketManager) {
         guard !isStopping else { return }
         isStopping = true

@@ -3,10 +3,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// One shard's process: one thread, one loop, and everything on it.
+/// One shard's process: one thread, one loop, and everything that runs on it.
 ///
-/// Each turn of the loop enters the manager's isolation once and handles everything that is ready; at its end all that
-/// was queued leaves: WebSocket frames, answers, words to the supervisor.
+/// Each turn of the loop enters the manager's isolation once and handles everything that is ready. At the end of the
+/// turn everything that was queued is sent: WebSocket frames, answers, and frames to the supervisor.
 final class Worker {
     let loop: EventLoop
     let contract: BirthContract
@@ -23,39 +23,39 @@ final class Worker {
     let log: Logger
     var gatekeeper: Gatekeeper
     var isStopping = false
-    /// What is taken over from the worker before; nil once it is ours, or where there is nothing.
+    /// What is taken over from the previous worker; nil once it is ours, or if there is nothing.
     var inheritance: Inheritance?
-    /// The same where the number of shards changes.
+    /// What is taken over when the number of shards changes; nil once it is ours, or if there is nothing.
     var gathering: Gathering?
-    /// When that was.
+    /// When this worker took over a shard, or got a new supervisor; nil some time after that.
     var tookOverAt: UInt64?
-    /// After so long nobody asks again for what the worker before had answered.
+    /// After how long nobody asks again for answers of the previous worker.
     private static let longestRepetition: UInt64 = 60_000_000_000
-    /// Who has the shard.
+    /// The phase that this worker is in.
     var phase = Phase.serving
-    /// Clients that could not be passed on.
+    /// How many clients could not be passed on.
     var passFailures = 0
     private let logSink = LogSink()
     var isPostWritable = false
     var isPostWatched = true
     private var isSweepSet = false
-    /// The present turn has taken so long that whoever is next is put off.
+    /// Whether the current turn has taken so long that the next events are put off.
     private var isTurnSpent = false
     private var isLaterSet = false
 
-    /// Who has the shard: we do, unless it is being handed over, or was.
+    /// The phases of a worker: it has the shard, unless the shard is being, or has been, handed over.
     enum Phase {
         case serving
-        /// Everything that came is handled; at the turn's end nothing moves any more.
+        /// Everything that has arrived is handled; at the end of the turn the worker becomes frozen.
         case freezing
         case frozen
-        /// Another worker has the shard; who speaks HTTP to us is still answered.
+        /// Another worker has the shard; a client that speaks HTTP to us is still answered.
         case retired
     }
 
-    /// Lives until the supervisor says stop.
+    /// Runs the worker until the supervisor tells it to stop.
     static func run() throws {
-        // A terminal sends its signals to all of us; the supervisor alone decides.
+        // A terminal sends its signals to all processes; only the supervisor acts on them.
         SignalSource.block(Signal.allCases)
         SignalSource.ignoreBrokenPipes()
         let descriptor = BirthContract.Descriptor.contract
@@ -114,7 +114,7 @@ final class Worker {
         let sink = logSink
         let level = Logger.Level(priority: contract.logPriority)
         log = Logger(label: "martlet-worker", factory: { _ in LinkLogHandler(sink: sink, level: level) })
-        // The manager and the turn share the sockets; both run on the loop's thread only.
+        // The manager and the turn share the sockets; both run only on the loop's thread.
         nonisolated(unsafe) let transport: any Transport = sockets
         manager = unsafe WebSocketManager(
             executor: loop,
@@ -176,9 +176,9 @@ final class Worker {
 
     private func serve() {
         loop.setTimer(after: contract.timing.livenessInterval, token: EventToken.timer(.beat).rawValue)
-        // All of the worker is touched on the loop's thread only, which is where the manager lives.
+        // The whole worker is touched only on the loop's thread, where the manager lives.
         nonisolated(unsafe) let worker = self
-        // JWTKit reads keys in an actor of its own; with this preference that runs on the loop's thread too.
+        // JWTKit reads keys in its own actor; with this preference the actor runs on the loop's thread too.
         Task(executorPreference: loop) { unsafe await worker.open() }
         loop.run { events in
             manager.assumeIsolated { manager in unsafe worker.turn(events, manager) }
@@ -196,7 +196,7 @@ final class Worker {
             log.error("Cannot use auth.jwks_file", metadata: ["why": "\(error)"])
             for line in logSink.take() { link.send(.log, line.bytes) }
             link.flush()
-            // What cannot be mended by another try (sysexits.h: EX_CONFIG).
+            // Another attempt would not fix this (sysexits.h: EX_CONFIG).
             CurrentProcess.exit(BirthContract.exitCodeOfBadConfiguration)
         }
         if isOwner { door.startAccepting() }
@@ -208,11 +208,11 @@ final class Worker {
     // MARK: A turn
 
     private func turn(_ events: [EventLoop.Event], _ manager: isolated WebSocketManager) {
-        // What came in counts before the time that has passed: a pong in the kernel is no silence.
+        // Events are handled before timers: a client whose pong is in the kernel is not silent.
         isTurnSpent = false
         door.beginTurn()
         for (number, event) in events.enumerated() where !EventToken.isTimer(event.token) {
-            // The clock is not read for each of them.
+            // The clock is not read for every event.
             if number & 15 == 15, !isTurnSpent {
                 isTurnSpent = unsafe Clock.monotonicNanoseconds() > loop.now + LaterQueue.turn
             }
@@ -242,10 +242,10 @@ final class Worker {
         }
     }
 
-    /// The shard is ours: there is nothing to take over, or it was.
+    /// True if the shard is ours, because there is nothing to take over, or that has happened.
     var isOwner: Bool { inheritance == nil && gathering == nil }
 
-    /// No client is read or written.
+    /// True while no client is read or written.
     var isStill: Bool { phase == .frozen || phase == .retired }
 
     private func endTurn(_ manager: isolated WebSocketManager) {
@@ -255,7 +255,7 @@ final class Worker {
         }
         door.serveLater { asked($0, $1, manager) }
         door.flushDirty { asked($0, $1, manager) }
-        // Answering may have made requests that were waiting send more.
+        // Answers may have let waiting requests go on, which may have queued more.
         if !isStill {
             sockets.flushDirty()
             shard.pingsLeft()
@@ -273,7 +273,7 @@ final class Worker {
             door.shrinkWhenEmpty()
             CurrentProcess.trimHeap()
         }
-        // Clients who wait to be passed on are no peers of the door any more, and would be closed without an answer.
+        // Clients that wait to be passed on are not peers of the door any more, and would be closed without an answer.
         let hasLeft = phase == .retired && !Fault.keepsRetired && post.queued == 0
         if isStopping || hasLeft, sockets.count == 0, door.count == 0 { loop.stop() }
     }
@@ -284,7 +284,7 @@ final class Worker {
         loop.setTimer(deadline: earliest, token: EventToken.timer(.socketSweep).rawValue)
     }
 
-    /// Who was put off has the next turn, which begins at once.
+    /// Begins the next turn at once, for connections that were put off.
     private func setLater() {
         guard !isLaterSet, (!isStill && !sockets.later.isEmpty) || door.hasLater else { return }
         isLaterSet = true
@@ -332,7 +332,7 @@ final class Worker {
         }
     }
 
-    /// What the worker knows of itself; the supervisor completes it.
+    /// Returns what the worker knows about itself; the supervisor completes it.
     func statistics(byUser: Bool, _ manager: isolated WebSocketManager) -> ShardStatistics {
         tally.counters[.logLinesLost] += logSink.takeLost()
         var statistics = shard.statistics(byUser: byUser, of: manager)

@@ -1,9 +1,10 @@
 internal import MartletLinux
 internal import MartletWire
 
-// A worker is born, never started: its supervisor hands it descriptors and a contract, and it runs until the supervisor
-// says stop or is gone. In reading order: Worker (one turn of the loop), Door (strangers come in), Router (whose is it?),
-// Link (words to the other processes), Shard (what a command does), Sockets (the WebSockets themselves).
+// A worker is not started by hand: its supervisor gives it descriptors and a contract, and it runs until the supervisor
+// tells it to stop, or is gone for good. In reading order: Worker (one turn of the loop), Door (HTTP connections),
+// Router (which shard is it for?), Link (frames to and from the supervisor), Shard (what a command does), Sockets (the
+// WebSockets themselves).
 
 CurrentProcess.openStandardDescriptors()
 if CommandLine.arguments.dropFirst().elementsEqual([BirthContract.identifyArgument]) {
@@ -16,23 +17,23 @@ guard CommandLine.arguments.dropFirst().elementsEqual([BirthContract.argument]) 
     )
     CurrentProcess.exit(2)
 }
-// Started by a number of a descriptor, it would be called that.
+// Without this, its name would be the number of the descriptor from which it was started.
 CurrentProcess.setName("martlet-worker")
 SignalSource.ignoreMeaningless()
 SignalSource.ignoreFileSizeLimit()
-// While the table of descriptors is ours alone, it grows at once.
+// While no keeper shares the descriptor table, it grows without delay.
 CurrentProcess.reserveDescriptors(min(CurrentProcess.raiseDescriptorLimit(), 16384))
-// Before anything else: from here on the sockets of our clients outlive us.
+// This comes before anything else: from here on the sockets of our clients outlive us.
 guard Keeper.start(channel: BirthContract.Descriptor.keeper) else {
     CurrentProcess.printError("martlet-worker: cannot make a keeper")
     CurrentProcess.exit(1)
 }
-// Where somebody asked for Swift's own backtraces, which another program makes, those are better.
+// If somebody has asked for Swift's own backtraces, which another program makes, those are better.
 let asked = CurrentProcess.environment("SWIFT_BACKTRACE") ?? "enable=no"
 if asked.contains("enable=no") {
     CurrentProcess.reportTraps(as: "martlet-worker")
     do throws(SystemCallError) {
-        // Before the first byte of a stranger is read.
+        // This happens before the first byte of a client is read.
         try CurrentProcess.confine()
     } catch {
         CurrentProcess.printError("martlet-worker: it keeps rights that it does not need: \(error)")

@@ -1,6 +1,7 @@
-/* The floor of a fan-out: the smallest C server that martlet-load can measure. One thread, epoll, and for each broadcast a
-   plain loop of send(2) over all sockets. It checks nothing, queues nothing and survives nothing; what Martlet costs above
-   it is the price of everything else. Build: cc -O2 send-floor.c -o send-floor. Use: send-floor CLIENT_PORT API_PORT */
+/* The lower bound of a fan-out: the smallest C server that martlet-load can measure. It has one thread, uses epoll, and
+   for each broadcast runs a plain loop of send(2) over all sockets. It checks nothing, queues nothing and survives
+   nothing; what Martlet costs in addition is the price of everything else. Build: cc -O2 send-floor.c -o send-floor.
+   Use: send-floor CLIENT_PORT API_PORT */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,7 +30,7 @@ static void watch(int fd, uint64_t kind) {
   epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Frames the body and sends it to all: what is measured. */
+/* Frames the body and sends it to all subscribers, which is what is measured. */
 static int broadcast(const char *body, size_t n) {
   size_t head = n < 126 ? 2 : 4;
   frame[0] = (char)0x81;
@@ -47,7 +48,7 @@ static void answer(int fd, const char *status, const char *body) {
   if (send(fd, text, n, MSG_NOSIGNAL) < 0) perror("send");
 }
 
-/* Requests arrive whole here, several at once when they are pipelined. */
+/* Requests arrive whole here, and several at once when they are pipelined. */
 static void api(int fd) {
   ssize_t n = recv(fd, input, sizeof input - 1, 0);
   if (n <= 0) return (void)close(fd);
@@ -64,7 +65,7 @@ static void api(int fd) {
   }
 }
 
-/* The accept value is a constant: the load generator does not check it, and hashing is no part of a fan-out. */
+/* The accept value is a constant: the load generator does not check it, and hashing is not part of a fan-out. */
 static void client(int fd) {
   static const char upgraded[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x02{}";

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// An answer says what is so: the same however many shards there are, and nothing that was asked is left out silently.
+/// An answer says what is true: the same for any number of shards, and no part of a request is silently left out.
 @Suite(.serialized) struct AnswersAreHonestTests {
     @Test(arguments: [(1, 2), (2, 1), (2, 3), (1, 3)])
     func `a key gets the first answer again, whatever the number of shards is by then`(
@@ -27,7 +27,7 @@ import Testing
             for number in paths.indices { first.append(try await publish(number)) }
             #expect(first[0].contains("\"matched\":6"))
             #expect(try await server.control(["scale", "\(after)"]).code == 0)
-            // Whoever came since is not counted either.
+            // Clients that have come since then are not counted either.
             try await clients.open([("late", server.webSocket("late", "&thread_id=t&job_id=j"))])
             for number in paths.indices { #expect(try await publish(number) == first[number], "\(paths[number])") }
             #expect(try await server.control(["scale", "\(before)"]).code == 0)
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test func `while a shard does not answer, nobody is told of a part of the users as if it were all`() async throws {
+    @Test func `while a shard does not answer, no answer presents some of the users as all of them`() async throws {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "60s", "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms",
         ]
@@ -56,7 +56,7 @@ import Testing
             let pid = try await server.statistics().shards[1].pid
             kill(pid, SIGSTOP)
             defer { kill(pid, SIGCONT) }
-            // Asked of the supervisor, which is not halted.
+            // The supervisor, which is not halted, gets this request.
             let answer = try await server.curl([
                 "http://x/v1/stats?by_user=true", "--unix-socket", server.controlSocket,
             ])
@@ -85,7 +85,7 @@ import Testing
             #expect(twice.status == 400 && twice.code == "repeated_parameter")
             let odd = try await server.request("GET", "/v1/stats?by_user=yes")
             #expect(odd.status == 400 && odd.code == "invalid_parameter")
-            // What is added to a client's URL by others is none of our business; what is ours is said once.
+            // We do not care what others add to a client's URL; our own parameters may be given once.
             #expect(try await clients.attempt("b", server.webSocket("bob", "&utm=1&utm=2")).ev == "open")
             for more in ["&thread_id=a&thread_id=b", "&job_id=a&job_id=a", "&user=carol"] {
                 let answer = try await clients.attempt("c\(more)", server.webSocket("bob", more))
@@ -96,7 +96,7 @@ import Testing
         }
     }
 
-    @Test func `a variable of ours that means nothing is named once, those of others are not`() async throws {
+    @Test func `an unknown variable with our prefix is named once, those of other programs are not`() async throws {
         let environment = [
             "MARTLET_CLIENT_LISTN": "127.0.0.1:1", "MARTLET_SERVICE_HOST": "10.0.0.1",
             "MARTLET_PORT": "tcp://10.0.0.1:80",

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Every bad request gets an answer that says what is wrong, and the server goes on.
+/// Every bad request gets an answer that says what is wrong, and the server continues to serve.
 @Suite(.serialized) struct BadRequestsAreAnsweredTests {
     @Test func `the API refuses with a status, a stable code and a sentence`() async throws {
         try await TestServer.with { server in

@@ -2,9 +2,9 @@ import Foundation
 import Support
 import Testing
 
-/// A batch is answered line by line, in order, whatever it holds; and what carries a key is done once.
+/// A batch is answered line by line, in order, whatever it contains; and a publish with a key is done once.
 @Suite(.serialized) struct BatchesAreAnsweredTests {
-    /// A long batch takes its time under a sanitizer.
+    /// The options for curl, with a long timeout because a long batch is slow under a sanitizer.
     private let ndjson = ["-H", "Content-Type: application/x-ndjson", "-m", "180"]
 
     private func batch(_ server: TestServer, _ lines: [String]) async throws -> [String] {
@@ -70,14 +70,14 @@ import Testing
                 #expect(numbers == (0..<500).map { $0 * 200 + index }, "\(user)")
             }
             let after = try await server.statistics().shards.map(\.pid).map(Self.peak)
-            // The body has 9 MB; what is kept of it at once is far less.
+            // The body has 9 MB; far less of it is kept at once.
             // Sanitizers keep what was freed.
             if Sanitizer.present != nil { return }
             for (then, now) in zip(before, after) { #expect(now - then < 30_000, "kB: \(then) then, \(now) now") }
         }
     }
 
-    /// The most memory that a process had, in kB.
+    /// Returns the most memory that a process has had, in kB.
     private static func peak(_ pid: Int32) -> Int {
         let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
         return status.firstMatch(of: /VmHWM:\s+(\d+)/).flatMap { Int($0.1) } ?? 0
@@ -98,7 +98,7 @@ import Testing
             for (index, path) in paths.enumerated() {
                 let key = ["-H", "Idempotency-Key: key-\(index)"]
                 var answers: Set<String> = []
-                // Several connections, so that both workers answer.
+                // There are several connections, so that both workers answer.
                 for _ in 0..<6 { answers.insert(try await server.request("POST", path, body: "\(index)", key).body) }
                 #expect(answers == [receipt(index < 2 ? 1 : 2)])
                 let other = try await server.request("POST", path, body: "\"another\"", key)
@@ -130,7 +130,7 @@ import Testing
         }
     }
 
-    @Test func `a batch of any length is answered to its end, also to who has ended its side`() async throws {
+    @Test func `a batch of any length is answered to its end, even to a client that has ended its side`() async throws {
         try await TestServer.with { server in
             // 16,384 lines may wait for their answers; broadcasts make them wait.
             let script = """

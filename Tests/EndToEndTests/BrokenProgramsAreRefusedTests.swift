@@ -2,11 +2,12 @@ import Foundation
 import Support
 import Testing
 
-/// An upgrade to programs that do not work is given up with a reason, the old ones serve on, and the next good ones work.
+/// An upgrade to broken programs is given up with a reason, the old ones continue to serve, and the next good ones
+/// work.
 @Suite(.serialized) struct BrokenProgramsAreRefusedTests {
     private struct Breakage: Sendable, CustomTestStringConvertible {
         let program: String
-        /// A shell script in its place; nil: it is missing.
+        /// The shell script that takes its place; nil: the program is missing.
         let script: String?
         /// What the answer must say.
         let said: String
@@ -34,7 +35,8 @@ import Testing
                 let refused = try await server.control(["upgrade"])
                 #expect(refused.code == 1 && refused.error.contains(breakage.said), "\(breakage): \(refused.error)")
                 try await clients.expectOneMore(server, "\(breakage)")
-                // A worker that ends meanwhile is followed by one of the programs that serve, not by what lies there now.
+                // A worker that ends is replaced by one of the running programs, and not of those that are installed
+                // now.
                 let worker = try await server.statistics().shards[0]
                 kill(worker.pid, SIGKILL)
                 try await server.waitForStatistics("the shard back") {
@@ -70,7 +72,7 @@ import Testing
         try await withPrograms { server, clients, _, _ in
             for round in 0..<6 {
                 async let upgrade = server.control(["upgrade"])
-                // At other moments of the check, of the change of programs and of the rolling.
+                // Each round is at another moment of the check, of the change of programs, and of the replacements.
                 for _ in 0..<round { _ = try await server.control(["status"]) }
                 for shard in (try? await server.statistics().shards) ?? [] where shard.pid > 0 {
                     kill(shard.pid, SIGKILL)
@@ -103,7 +105,7 @@ import Testing
     }
 }
 
-/// The programs under test in a folder of their own, where they can be replaced as a package does it.
+/// The programs under test in their own folder, where they can be replaced in the way that a package does it.
 final class Programs: Sendable {
     let folder: String
 
@@ -117,7 +119,7 @@ final class Programs: Sendable {
         try put(name) { try FileManager.default.copyItem(atPath: TestServer.binaries + "/" + name, toPath: $0) }
     }
 
-    /// Puts a shell script into its place, or nothing.
+    /// Puts a shell script in the place of a program, or removes the program.
     func replace(_ name: String, by script: String?) throws {
         guard let script else { return try FileManager.default.removeItem(atPath: folder + "/" + name) }
         try put(name) { path in

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Clients that offer compression get it, and say and hear the same as those that do not.
+/// Clients that offer compression get it, and send and receive the same as those that do not.
 @Suite(.serialized) struct CompressionIsAgreedOnTests {
     private static let script = """
         import asyncio, json, sys
@@ -29,7 +29,7 @@ import Testing
         asyncio.run(main())
         """
 
-    @Test func `a message is compressed for those who agreed, and is the same for all`() async throws {
+    @Test func `a message is compressed for clients that agreed, and is the same for all`() async throws {
         try await TestServer.with { server in
             let python = ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "/usr/bin/python3"
             let client = try Subprocess(python, ["-c", Self.script, "ws://\(server.client)/ws?x=1"])
@@ -68,7 +68,7 @@ import Testing
         asyncio.run(main())
         """
 
-    @Test func `a client with a small window gets what it can expand, and the others what they always got`()
+    @Test func `a client with a small window gets what it can expand, and other clients get what they always got`()
         async throws
     {
         try await TestServer.with { server in
@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    @Test func `where it is switched off nobody gets it`() async throws {
+    @Test func `if compression is switched off, nobody gets it`() async throws {
         try await TestServer.with(environment: ["MARTLET_CLIENT_COMPRESSION": "false"]) { server in
             let answer = try await server.curl([
                 "http://\(server.client)/ws?user=u", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H",

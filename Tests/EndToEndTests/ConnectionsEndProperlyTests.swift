@@ -11,7 +11,7 @@ import Testing
             #expect(try await server.stop() == 0)
             for number in 0..<50 { #expect(try await clients.closeCode("c\(number)") == 1001) }
             #expect(!FileManager.default.fileExists(atPath: server.controlSocket))
-            // Its last line may come after its end.
+            // The last line of its log may arrive after its end.
             try await server.process.lines.wait("last line", seconds: 10) { lines in
                 lines.last?.text.contains("Stopped") == true
             }
@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    @Test func `a client that does not answer the close frame does not hold the server up`() async throws {
+    @Test func `a client that does not answer the close frame does not delay the end of the server`() async throws {
         try await TestServer.with(environment: ["MARTLET_SUPERVISION_HANDOVER_TIMEOUT": "2s"]) { server in
             let script = """
                 import base64, os, socket, sys
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    @Test func `what a client must not send ends with the right code, and pings are answered`() async throws {
+    @Test func `messages that a client must not send end with the right code, and pings are answered`() async throws {
         try await TestServer.with(environment: ["MARTLET_CLIENT_MAX_MESSAGE_BYTES": "1000"]) { server in
             let clients = try WebSocketClients()
             try await clients.open(["binary", "giant", "fragments", "talk"].map { ($0, server.webSocket($0)) })
@@ -91,7 +91,7 @@ import Testing
         }
     }
 
-    @Test func `after 3,000 connections came and went everything is back where it was`() async throws {
+    @Test func `after 3,000 connections have come and gone, everything is as it was before`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             try await clients.open([("warm", server.webSocket("warm"))])
@@ -115,7 +115,7 @@ import Testing
                 statistics.totalConnections == 0
                     && statistics.shards.allSatisfy { $0.slotsInUse == 0 && $0.queueBytes == 0 }
             }
-            // The connections of the statistics' own requests come and go: one each at most.
+            // Connections for statistics come and go too: at most one for each worker.
             for (now, then) in zip(descriptors(), before) { #expect(now <= then + 1) }
         }
     }

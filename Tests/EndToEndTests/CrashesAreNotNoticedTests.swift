@@ -3,9 +3,9 @@ import MartletCore
 import Support
 import Testing
 
-/// A worker that is killed, hangs or traps drops nobody and loses nothing.
+/// A worker that is killed, hangs or traps drops no client and loses nothing.
 @Suite(.serialized) struct CrashesAreNotNoticedTests {
-    @Test func `under kill -9 again and again nothing is dropped, lost, doubled or reordered`() async throws {
+    @Test func `under repeated kill -9 nothing is dropped, lost, duplicated or reordered`() async throws {
         try await TestServer.with { server in
             let report = try await Continuity.run(server, connections: 100, seconds: 12, every: 0.8)
             if report.dropped > 0 { print(try await server.request("GET", "/metrics").body) }
@@ -18,10 +18,10 @@ import Testing
         }
     }
 
-    @Test func `whoever a broadcast had not reached when a worker died gets it after all, and nobody gets it twice`()
+    @Test func `clients that a broadcast had not reached when a worker died get it after all, and none gets it twice`()
         async throws
     {
-        // Of 5,000 connections about 2,500 are on each worker: each dies in the middle of its second broadcast.
+        // Each worker has about 2,500 of the 5,000 connections, and dies in the middle of its second broadcast.
         let faults = Faults()
         try faults.plan("delivery kill 1 3100")
         try await TestServer.with(environment: ["MARTLET_FAULTS": faults.path]) { server in
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test(arguments: [256, 512, 1023])
-    func `where few files may be open, a crash and a restart drop nobody either`(_ openFiles: Int) async throws {
+    func `if only few files may be open, a crash and a restart drop nobody either`(_ openFiles: Int) async throws {
         try await TestServer.with(openFiles: openFiles) { server in
             let clients = try WebSocketClients()
             let users = (0..<20).map { "user-\($0)" }
@@ -76,7 +76,7 @@ import Testing
             let opened = Set(answers.filter { $0.ev == "open" }.map(\.name))
             let refused = answers.filter { $0.ev == "refused" }
             #expect(opened.count >= openFiles / 8 && !refused.isEmpty)
-            // Those who came while too many were on their way to their shard may try again at once.
+            // Clients that came while too many were on their way to their shard may try again at once.
             let isTold = refused.allSatisfy { refusal in
                 refusal.status == 503
                     && ["full", "shard_unavailable"].contains { refusal.body?.contains("\"code\":\"\($0)\"") == true }
@@ -100,7 +100,7 @@ import Testing
         }
     }
 
-    @Test func `a connection that cannot be taken over is told to come again`() async throws {
+    @Test func `a client whose connection cannot be taken over is told to reconnect`() async throws {
         let faults = Faults()
         try faults.plan("damage slot 1 0")
         try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
@@ -144,15 +144,15 @@ import Testing
             let messages = try await clients.messages("a", count: 6)
             #expect(messages.dropFirst() == ["1", "\"first\"", "\"second\"", "\"third\"", "\"last\""])
             #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
-            // And what comes after works as ever.
+            // Later messages work as usual.
             clients.send("b", "{\"type\":\"ping\"}")
             #expect(try await clients.messages("b", count: 1).count == 1)
         }
     }
 
-    @Test func `a shard that has more rooms than one frame can tell of is taken over as any other`() async throws {
+    @Test func `a shard that has more rooms than fit into one frame is taken over like any other`() async throws {
         let faults = Faults()
-        // No room fits into the rest of a piece.
+        // Each piece has room for only one name.
         try faults.plan("rooms pieces 0 60")
         try await TestServer.with(environment: ["MARTLET_FAULTS": faults.path]) { server in
             let clients = try WebSocketClients()
@@ -207,20 +207,20 @@ import Testing
         }
     }
 
-    @Test func `where all processes are halted and go on, nobody is judged for it`() async throws {
+    @Test func `if all processes are halted and go on, no worker or client is blamed for it`() async throws {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
             "MARTLET_CLIENT_HEARTBEAT_INTERVAL": "500ms", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "1s",
         ]
         try await TestServer.with(environment: environment) { server in
             let clients = try WebSocketClients()
-            // More than one turn of the loop sees at once.
+            // These are more than one turn of the loop handles at once.
             let users = (0..<1200).map { "user-\($0)" }
             try await clients.open(users.map { ($0, server.webSocket($0)) })
             let family = try await server.statistics().shards.map(\.pid) + [server.process.pid]
             for round in 1...3 {
                 for pid in family { kill(pid, SIGSTOP) }
-                // Longer than the timeout: what is asked meanwhile is answered afterwards, or given up by curl.
+                // This is longer than the timeout: the request is answered afterwards, or curl gives up.
                 _ = try? await server.curl(["http://\(server.api)/healthz", "-m", "3"])
                 for pid in family.reversed() { kill(pid, SIGCONT) }
                 try await server.waitForStatistics("all shards, \(round)") { statistics in
@@ -235,10 +235,10 @@ import Testing
         }
     }
 
-    @Test func `where a worker is halted between its pings and their leaving, nobody is taken for silent`() async throws
+    @Test func `if the worker is halted between its pings and their sending, no client counts as silent`() async throws
     {
         let faults = Faults()
-        // For two seconds, which is longer than the timeout.
+        // The worker is halted for two seconds, which is longer than the timeout.
         try faults.plan("pinged wait 0 2")
         let environment = [
             "MARTLET_FAULTS": faults.path,
@@ -249,11 +249,11 @@ import Testing
             let users = (0..<50).map { "user-\($0)" }
             try await clients.open(users.map { ($0, server.webSocket($0)) })
             try await server.log(with: "martlet-worker waits, as planned")
-            // The clients are halted as well, and go on a little later than the worker does.
+            // The clients are halted too, and go on a little later than the worker.
             clients.signal(SIGSTOP)
             #expect(try await server.request("GET", "/healthz").status == 200)
             clients.signal(SIGCONT)
-            // Everybody was pinged and judged again and again since.
+            // Since then all clients have been pinged and checked again and again.
             try await server.waitForMetrics("ten pings of each") { metrics in
                 let pings = metrics.firstMatch(of: /martlet_pings_total\{shard="0"\} (\d+)/)?.1
                 return pings.flatMap { Int($0) } ?? 0 >= 10 * users.count
@@ -263,7 +263,7 @@ import Testing
         faults.remove()
     }
 
-    @Test func `a keeper that ends alone is told, and its worker is not replaced by request`() async throws {
+    @Test func `a keeper that ends alone is reported, and its worker is not replaced on request`() async throws {
         try await TestServer.with(workers: 1) { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice"))])
@@ -276,7 +276,7 @@ import Testing
             let restart = try await server.control(["restart", "--all"])
             #expect(restart.code == 1 && restart.error.contains("keeper"), "\(restart)")
             #expect(try await server.publish("1", toUser: "alice") == .init(matched: 1, delivered: 1))
-            // When the worker ends, too, its connections are lost: the next one serves at once, and says so.
+            // When the worker ends too, its connections are lost: the next one serves at once, and reports it.
             kill(worker, SIGKILL)
             #expect(try await clients.closeCode("a") == 1006)
             try await server.waitForStatistics("a shard that begins anew") { statistics in
@@ -295,7 +295,7 @@ import Testing
             for round in 1...20 {
                 for shard in try await server.statistics().shards { kill(shard.pid, SIGKILL) }
                 try await server.waitForStatistics("all shards back") { statistics in
-                    // Two workers and their keepers are all that is left.
+                    // Only two workers and their keepers are left.
                     statistics.shards.allSatisfy { $0.state == "serving" && $0.generation == round + 1 }
                         && children(of: server.process.pid) == 4
                 }

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Connections that end in the middle of a hand-over, in every way that TCP has, end with the right close, and once.
+/// Connections that end in the middle of a handover, in every way that TCP allows, end with the right close, and once.
 @Suite(.serialized) struct EndsDuringHandoverTests {
     private static let endings = ["half", "reset", "polite", "parting", "talk", "slow", "kicked", "mute"]
 
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    /// `fault`: workers read it when they are born.
+    /// Runs a server with raw clients, and with a fault that workers read when they start.
     private func withClients(
         planning fault: String = "",
         _ disturb: (TestServer, RawClients, Faults) async throws -> Void
@@ -85,7 +85,7 @@ import Testing
     }
 }
 
-/// Clients that say and hear bytes: a Python script with bare sockets.
+/// Clients that send and receive bytes, in a Python script with bare sockets.
 private final class RawClients {
     struct End: Decodable, Equatable {
         let texts: Int
@@ -102,7 +102,7 @@ private final class RawClients {
 
     deinit { process.closeInput() }
 
-    /// Returns the answer.
+    /// Sends a line to the script, and returns its answer.
     @discardableResult
     func tell(_ line: String) async throws -> String {
         process.write(line)

@@ -2,7 +2,8 @@ import Foundation
 import Support
 import Testing
 
-/// Whatever step a worker fails at, and however it fails: nobody is cut, nothing is lost, and the next try works.
+/// Whatever step a worker fails at, and however it fails, no client is cut off, nothing is lost, and the next attempt
+/// works.
 @Suite(.serialized) struct FaultsCostNothingTests {
     private static let heirSteps = ["born", "ready", "collect", "collected", "commit", "recovered"]
     private static let donorSteps = ["freeze", "frozen", "retire"]
@@ -14,7 +15,7 @@ import Testing
                 let generation = try await server.statistics().shards[0].generation
                 try faults.plan("\(step) \(action) \(generation + 1)")
                 let failed = try await server.control(["restart", "--shard", "0"])
-                // Before the commit the old worker goes on; after it the heir's own heir serves.
+                // Before the commit the old worker goes on; after the commit the heir's own heir serves.
                 let isCommitted = step == "commit" || step == "recovered"
                 #expect((failed.code == 0) == isCommitted, "\(step) \(action): \(failed.output)\(failed.error)")
                 try await clients.expectOneMore(server, "\(step) \(action)")
@@ -37,7 +38,7 @@ import Testing
                 let first = try await server.control(["restart", "--shard", "0"])
                 #expect(first.code == 0, "\(first.error)")
                 try faults.plan("")
-                // Its own replacement fails with it.
+                // The replacement may fail because the old worker fails.
                 _ = try await server.control(["restart", "--shard", "0"])
                 try await clients.expectOneMore(server, "\(step) \(action)")
                 try await server.waitForStatistics("a shard that serves") { $0.shards[0].state == "serving" }
@@ -56,7 +57,7 @@ import Testing
             let failed = try await server.control(["restart", "--shard", "0"])
             #expect(failed.code == 1 && failed.error.contains("descriptor"), "\(failed.error)")
             try await clients.expectOneMore(server, "the old worker goes on")
-            // In place of a worker that died: the sockets stay with the keeper until somebody can hold them all.
+            // The same after the death of a worker: its keeper holds the sockets until a worker can hold them all.
             kill(try await server.statistics().shards[0].pid, SIGKILL)
             try await clients.expectOneMore(server, "the second heir takes over")
             try await clients.expectAllOpen()
@@ -77,7 +78,7 @@ import Testing
             #expect(line.contains("it stays though it has lost its shard") && line.contains("generation=1"), "\(line)")
             #expect(try await server.publish("1", toUser: "alice") == .init(matched: 1, delivered: 1))
             #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
-            // Nothing keeps the next upgrade waiting.
+            // The next upgrade does not have to wait.
             #expect(try await server.control(["upgrade"]).code == 0)
         }
         faults.remove()
@@ -86,7 +87,7 @@ import Testing
     @Test func `heirs that fail until the next one has to wait cost nothing either`() async throws {
         try await withFaults { server, clients, faults in
             let generation = try await server.statistics().shards[0].generation
-            // The sixth begins when the shard has been given up as recovering.
+            // When the sixth begins, the shard does not count as recovering any more.
             try faults.plan((1...5).map { "born exit \(generation + $0)" }.joined(separator: "\n"))
             kill(try await server.statistics().shards[0].pid, SIGKILL)
             try await server.waitForStatistics("the sixth heir") { statistics in
@@ -101,7 +102,7 @@ import Testing
         }
     }
 
-    @Test(arguments: actions) func `a worker that fails at any step of a change of their number`(
+    @Test(arguments: actions) func `a worker that fails at any step of a change of the number of workers`(
         _ action: String
     ) async throws {
         try await withFaults { server, clients, faults in
@@ -124,7 +125,7 @@ import Testing
         }
     }
 
-    // MARK: What all of them need
+    // MARK: What all tests need
 
     private func withFaults(_ body: (TestServer, ManyClients, Faults) async throws -> Void) async throws {
         let faults = Faults()
@@ -142,7 +143,7 @@ import Testing
     }
 }
 
-/// The file of faults that workers of debug builds read when they are born.
+/// The file of faults that workers of debug builds read when they start.
 final class Faults: Sendable {
     let path = FileManager.default.temporaryDirectory.path + "/martlet-faults-\(UUID().uuidString.prefix(8))"
 
@@ -161,7 +162,7 @@ final class ManyClients {
         try await clients.open(users.map { ($0, server.webSocket($0, "&thread_id=t")) })
     }
 
-    /// Each is sent one message, and then all by their thread.
+    /// Sends one more message to each user, and then one to all of them by their thread.
     func expectOneMore(_ server: TestServer, _ what: Comment) async throws {
         let number = sent.count + 1
         for user in users {

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Whoever speaks HTTP gets no more of a worker's memory, descriptors and time than was set aside for it.
+/// A peer that speaks HTTP gets no more of a worker's memory, descriptors and time than is set aside for it.
 @Suite(.serialized) struct HTTPIsBoundedTests {
     private struct Report: Decodable {
         let statuses: [String: Int]?
@@ -16,7 +16,7 @@ import Testing
     private static let apiKey = "key-of-the-backend-0123456789"
     private static let authorized = ["-H", "Authorization: Bearer \(apiKey)"]
 
-    /// A server with an API key, one worker, and these variables besides.
+    /// Runs a server with an API key, one worker, and these variables.
     private static func withServer(
         _ environment: [String: String] = [:],
         _ body: (TestServer) async throws -> Void
@@ -39,7 +39,7 @@ import Testing
         ) { try await body($0) }
     }
 
-    /// Strangers, and the first line that they print.
+    /// Starts unknown peers, and returns the first line that they print.
     private func strangers(_ arguments: [String]) async throws -> (process: Subprocess, report: Report) {
         let process = try Subprocess("/usr/bin/python3", [WebSocketClients.script("http_strangers.py")] + arguments)
         return (process, try await report(process, 1))
@@ -76,13 +76,13 @@ import Testing
         }
     }
 
-    @Test func `all bodies together are bounded, and whoever comes too late is told to come again`() async throws {
+    @Test func `all bodies together are bounded, and peers that come too late are told to try again`() async throws {
         try await Self.withServer(["MARTLET_LIMITS_BODY_BYTES": "8700000"]) { server in
             let (process, report) = try await strangers(["bodies", server.api, "10", "4000000", Self.apiKey])
             #expect(report.statuses == ["503": 8] && report.unanswered == 2, "\(report)")
             let small = try await server.request("POST", "/v1/broadcast", body: "1", Self.authorized)
             #expect(small.status == 200, "what comes whole needs no place")
-            // A batch of short lines needs little; a line that grows beyond what is left ends its batch, which is seen.
+            // A batch of short lines needs little; a line that grows beyond the limit ends its batch visibly.
             let line = "{\"user\":\"nobody\",\"message\":\"\("x")\"}\n"
             for (text, answers) in [
                 (String(repeating: line, count: 20_000), 20_000),
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test func `a client listener lets go of those who ask nothing, or only once, and so does the API of strangers`()
+    @Test func `a client listener closes peers that ask for nothing, or only once; so does the API with unknown peers`()
         async throws
     {
         let environment = ["MARTLET_CLIENT_HANDSHAKE_TIMEOUT": "200ms", "MARTLET_API_TIMEOUT": "200ms"]
@@ -144,7 +144,7 @@ import Testing
         }
     }
 
-    @Test func `the kernel looks after backends that may have vanished`() async throws {
+    @Test func `the kernel checks for backends that may have vanished`() async throws {
         try await Self.withServer(["MARTLET_API_TIMEOUT": "30s"]) { server in
             let (process, _) = try await strangers(["idle", server.api, "3"])
             defer { process.closeInput() }
@@ -155,7 +155,7 @@ import Testing
             let connections = table.split(separator: "\n").map { $0.split(separator: " ") }
                 .filter { $0.count > 5 && $0[1].hasSuffix(own) && $0[3] == "01" }
             #expect(connections.count == 4)
-            // proc(5): 2 is the timer of SO_KEEPALIVE, and when it goes off, in hundredths of a second.
+            // proc(5): 2 is the timer of SO_KEEPALIVE, followed by when it goes off, in hundredths of a second.
             for timer in connections.map({ $0[5].split(separator: ":") }) {
                 #expect(timer[0] == "02" && UInt32(timer[1], radix: 16) ?? .max <= 1500, "\(timer)")
             }
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    /// What came of a batch that Python's http.client sends whole before it reads.
+    /// Returns the outcome of a batch that Python's http.client sends as a whole before it reads.
     private func unread(_ server: TestServer, lines: Int) async throws -> String {
         try await strangers(["unread", server.api, "\(lines)", Self.apiKey]).report.outcome ?? ""
     }

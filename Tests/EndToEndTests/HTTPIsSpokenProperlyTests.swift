@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// HTTP is spoken as RFC 9110 and RFC 9112 say, byte for byte.
+/// The server speaks HTTP as RFC 9110 and RFC 9112 say, byte for byte.
 @Suite(.serialized) struct HTTPIsSpokenProperlyTests {
     private struct Answer: Decodable {
         let status: Int
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test func `connections stay and end as both sides have said`() async throws {
+    @Test func `connections stay open or end as both sides have said`() async throws {
         try await TestServer.with { server in
             let health = "GET /healthz HTTP/1.0\r\nHost: localhost\r\n"
             let post = "POST /v1/users/u/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
@@ -76,7 +76,7 @@ import Testing
         }
     }
 
-    @Test func `what is compressed is refused by the name of its coding, whatever it is`() async throws {
+    @Test func `a body with any content coding is refused, and the coding is named`() async throws {
         try await TestServer.with { server in
             for (coding, body) in [("gzip", "1"), ("br", "1"), ("deflate, gzip", "{")] {
                 let fields = ["-H", "Content-Encoding: \(coding)"]
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    @Test func `an upgrade that a browser would throw away is refused, and says what is missing`() async throws {
+    @Test func `an upgrade that a browser would not accept is refused, and says what is missing`() async throws {
         try await TestServer.with { server in
             let fields =
                 "Host: localhost\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -108,13 +108,13 @@ import Testing
                 #expect(answer.status == 400 && answer.code == "subprotocol_missing", "\(answer)")
                 #expect(answer.body.contains("martlet"))
             }
-            // A bad token in development: it is looked at, and refused.
+            // Even in development a bad token is checked and refused.
             #expect(answers[2].status == 401)
             #expect(answers[3].status == 426 && answers[4].status == 101)
         }
     }
 
-    @Test func `in development a page behind a name that was made to lead here reads nothing`() async throws {
+    @Test func `in development a page whose name was made to point to this machine can read nothing`() async throws {
         try await TestServer.with { server in
             let paths = ["/v1/stats?by_user=true", "/metrics", "/ws?user=u", "/", "/healthz"]
             for (address, paths) in [(server.client, paths), (server.api, Array(paths.prefix(2)))] {

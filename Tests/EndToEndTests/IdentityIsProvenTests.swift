@@ -3,13 +3,13 @@ import MartletCore
 import Support
 import Testing
 
-/// Nobody comes in without proof of who they are: clients by tokens of another library, backends by keys.
+/// Nobody is let in without proof of identity: clients use tokens of another library, backends use keys.
 @Suite(.serialized) struct IdentityIsProvenTests {
     static let secret = String(repeating: "s3cret-", count: 12)
     private static let previous = String(repeating: "before-", count: 12)
     static let apiKey = "key-of-the-backend-0123456789"
 
-    /// A server that is not in development, and tokens for it, by name.
+    /// Runs a server that is not in development mode, with tokens for it, by name.
     private static func withServer(
         environment: [String: String] = [:],
         _ body: (TestServer, [String: String]) async throws -> Void
@@ -56,7 +56,7 @@ import Testing
         return try JSONDecoder().decode(Strangers.self, from: Data(run.output.utf8))
     }
 
-    @Test func `strangers lock nobody out who has a token, and a refusal ends their connection`() async throws {
+    @Test func `clients without a token lock nobody out, and a refusal ends their connection`() async throws {
         try await Self.withServer(environment: ["MARTLET_LIMITS_HANDSHAKES_PER_SECOND": "100"]) { server, tokens in
             let good = try #require(tokens.first { $0.key.hasPrefix("good ") && !$0.key.contains("other") }?.value)
             let bad = try #require(tokens.first { $0.key.hasPrefix("bad token_signature") }?.value)
@@ -76,7 +76,7 @@ import Testing
                 #expect(opened == 40)
                 let report = try await strangers
                 #expect(report.statuses["101"] == nil && report.statuses["401", default: 0] > 20)
-                // One answer for each connection, however many they asked for.
+                // There is one answer for each connection, however many requests it sent.
                 #expect(report.statuses.values.reduce(0, +) <= report.closed, "\(report)")
             }
         }
@@ -93,7 +93,7 @@ import Testing
             let good = try #require(tokens.first { $0.key.hasPrefix("good ") && !$0.key.contains("other") }?.value)
             let bad = try #require(tokens.first { $0.key.hasPrefix("bad token_signature") }?.value)
             let report = try await Self.strangers(server, ["2", bad, "192.0.2.7"])
-            // 20 at once and 5 a second, at each of two workers.
+            // Each of two workers allows 20 at once, and 5 a second.
             #expect((20...80).contains(report.statuses["401", default: 0]), "\(report)")
             #expect(report.statuses["429", default: 0] > report.statuses["401", default: 0], "\(report)")
             let clients = try WebSocketClients()
@@ -143,7 +143,7 @@ import Testing
             #expect(none.status == 401 && none.body?.contains("token_missing") == true)
             let user = try await clients.attempt("user", url + "?user=alice")
             #expect(user.status == 401, "a name is no proof")
-            // What it has to say comes before its last line.
+            // The whole log has arrived once its last line has.
             try await server.stop()
             try await server.log(with: "Stopped")
             let log = await server.log().joined(separator: "\n")
@@ -162,7 +162,7 @@ import Testing
                 protocols: ["martlet", "bearer.\(token)"]
             )
             #expect(browser.ev == "open" && browser.protocol == "martlet")
-            // A site that is protected by a password itself has the browser send that along.
+            // If a site has its own password, the browser sends that too.
             let protected = try await clients.attempt(
                 "protected",
                 "ws://\(server.client)/ws",
@@ -187,7 +187,7 @@ import Testing
         }
     }
 
-    @Test func `a client is in the rooms of its token, may join those, and no others`() async throws {
+    @Test func `a client is in the rooms of its token, and may join those and no others`() async throws {
         try await Self.withServer { server, tokens in
             let clients = try WebSocketClients()
             let url = "ws://\(server.client)/ws"
@@ -215,7 +215,7 @@ import Testing
         }
     }
 
-    @Test func `a token that ends is announced and closes with 4401, unless it is renewed`() async throws {
+    @Test func `the expiry of a token is announced, and closes with 4401 unless the token is renewed`() async throws {
         try await Self.withServer(environment: ["MARTLET_AUTH_LEEWAY": "0s"]) { server, tokens in
             let clients = try WebSocketClients()
             for name in ["ends", "renews"] {
@@ -238,7 +238,7 @@ import Testing
             #expect(answers[1].contains("\"code\":\"token_expired\"") && answers[2].contains("\"code\":\"forbidden\""))
             #expect(answers[3].hasPrefix("{\"type\":\"authenticated\",\"expires_at\":\"20"))
             #expect(try await clients.closeCode("ends") == 4401)
-            // The rooms are those of the new token.
+            // The client is in the rooms of the new token.
             for (path, matched) in [("threads/t1", 0), ("threads/t2", 1), ("threads/t3", 1), ("jobs/j1", 0)] {
                 let sent = try await server.request("POST", "/v1/\(path)/messages", body: "\"\(path)\"", key)
                 #expect(try sent.decoded(TestServer.Receipt.self).matched == matched, "\(path)")
@@ -281,11 +281,11 @@ import Testing
     }
 
     @Test(arguments: ["trusted", "key"])
-    func `whoever may open the API's Unix socket needs no key, unless keys are wanted`(_ who: String) async throws {
+    func `anyone who may open the API's Unix socket needs no key, unless it is required`(_ who: String) async throws {
         let path = FileManager.default.temporaryDirectory.path + "/martlet-api-\(UUID().uuidString.prefix(8)).sock"
         let environment = ["MARTLET_API_LISTEN": "unix:\(path)", "MARTLET_API_UNIX_SOCKET": who]
         try await Self.withServer(environment: environment) { server, _ in
-            // Somebody else, who can open it.
+            // The script runs as another user, who can open the socket.
             let script = """
                 import os, socket, sys
                 os.chmod(sys.argv[1], 0o666)
@@ -295,7 +295,7 @@ import Testing
                 print(s.makefile().readline().split()[1])
                 """
             let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, path])
-            // Where the tests are not root's, it is the service's own user.
+            // If the tests do not run as root, it is the service's own user.
             #expect(run.output == (who == "key" && geteuid() == 0 ? "401\n" : "200\n"), "\(run)")
         }
     }
@@ -317,7 +317,7 @@ import Testing
         }
     }
 
-    @Test func `martletctl makes tokens that the server takes, and checks those it is shown`() async throws {
+    @Test func `martletctl makes tokens that the server accepts, and checks those that it is given`() async throws {
         try await Self.withServer { server, tokens in
             let made = try await server.control(["token", "--user", "用户9", "--ttl", "5m", "--thread", "t7"])
             #expect(made.code == 0)

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Sockets that a service manager opened serve as our own do, found by their names.
+/// Sockets that a service manager has opened are found by their names, and serve like our own.
 @Suite(.serialized) struct InheritedListenersServeTests {
     @Test(arguments: ["control:api:client", "martlet-control.socket:martlet-api.socket:martlet.socket"])
     func `a server that inherits its sockets serves on them, whatever their order`(_ names: String) async throws {
@@ -58,7 +58,7 @@ import Testing
         ("None", "a socket named 'unknown' (port "), ("'client:web.socket'", "a socket named 'web.socket' (port "),
         ("'control:control'", "two sockets of this name"), ("'datagrams:client'", "a socket named 'datagrams'"),
     ])
-    func `a socket whose name does not say what it is for stops the start, and is told`(
+    func `a socket whose name does not say what it is for prevents the start, and is named`(
         _ names: String,
         _ why: String
     ) async throws {
@@ -78,7 +78,7 @@ import Testing
     }
 
     @Test(arguments: ["SOCK_DGRAM", "SOCK_STREAM"])
-    func `what has the name of a listener and does not listen stops the start`(_ type: String) async throws {
+    func `a socket that has a listener's name and does not listen prevents the start`(_ type: String) async throws {
         let script = """
             import os, socket, sys
             s = socket.socket(socket.AF_INET, socket.\(type)); s.bind(("127.0.0.1", 0))

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Every limit holds, exactly where it can, and whoever meets it is told which one and what to do.
+/// Every limit holds, exactly if possible, and a client that reaches it learns which one it is and what to do.
 @Suite(.serialized) struct LimitsHoldTests {
     @Test func `of 100 connections at once, a user who may have ten gets exactly ten`() async throws {
         try await TestServer.with(environment: ["MARTLET_LIMITS_CONNECTIONS_PER_USER": "10"]) { server in
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func `of 100 connections at once, the newest ten stay where the oldest are replaced`() async throws {
+    @Test func `of 100 connections at once, the newest ten stay if the oldest are replaced`() async throws {
         let environment = [
             "MARTLET_LIMITS_CONNECTIONS_PER_USER": "10", "MARTLET_LIMITS_OVER_USER_LIMIT": "replace_oldest",
         ]
@@ -43,7 +43,7 @@ import Testing
     @Test func `the node has no more connections than it may, over all shards together`() async throws {
         try await TestServer.with(environment: ["MARTLET_LIMITS_CONNECTIONS": "20"]) { server in
             let clients = try WebSocketClients()
-            // One after the other: two at the very same time for the last place may both be refused.
+            // They come one after another: two that compete for the last place may both be refused.
             var opened = 0
             for number in 0..<30 {
                 let answer = try await clients.attempt("\(number)", server.webSocket("user-\(number)"))
@@ -77,7 +77,7 @@ import Testing
                     )
                     if answer.ev == "open" { opened += 1 }
                     if number == 7 { #expect(answer.body?.contains("too_many_connections_of_address") == true) }
-                    // Three of the network's five places for the first of its addresses.
+                    // The first address gets three of the network's five places.
                     if address == "2001:db8::1", opened == 3 { break }
                 }
                 #expect(opened == count, "\(address)")
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test func `slow, silent, flooding and giant clients end with their own codes, and nobody else notices`()
+    @Test func `slow, silent, flooding and giant clients end with their own codes, and no other client notices`()
         async throws
     {
         let environment = [
@@ -125,7 +125,7 @@ import Testing
                 }
                 let end =
                     await abuser.lines.events.last { $0.text.hasPrefix("closed") }?.text.split(separator: " ") ?? []
-                // Told of each message that was not handled, for a while; then closed.
+                // For a while the client is told about each message that is not handled; then it is closed.
                 if mode == "flood" { #expect((Int(end[5]) ?? 0) >= 20 && end[3] == "20", "\(end)") }
             }
             let slow = try Self.abuser("slow", server)
@@ -158,14 +158,14 @@ import Testing
         return try Subprocess("/usr/bin/python3", [script, server.client, mode, mode])
     }
 
-    @Test func `a peer that vanished without a word is found by the heartbeat, and health is shown`() async throws {
+    @Test func `a peer that has silently vanished is found by the heartbeat, and health is shown`() async throws {
         let environment = ["MARTLET_CLIENT_HEARTBEAT_INTERVAL": "300ms", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "500ms"]
         try await TestServer.with(environment: environment) { server in
             let clients = try WebSocketClients()
             try await clients.open([("alive", server.webSocket("alive"))])
             let ghost = try Self.abuser("silent", server)
             try await ghost.lines.wait("the ghost") { !$0.isEmpty }
-            // Stopped, it sends nothing any more, not even a FIN.
+            // A stopped process sends nothing any more, not even a FIN.
             ghost.signal(SIGSTOP)
             try await server.waitForStatistics("the ghost gone") { $0.totalConnections == 1 }
             ghost.signal(SIGKILL)

@@ -2,9 +2,9 @@ import Foundation
 import Support
 import Testing
 
-/// A listening socket that somebody has shut down, which ends accepting for all who hold it, listens again.
+/// A listening socket that somebody has shut down, which ends accepting for all its holders, listens again.
 @Suite(.serialized) struct ListenersAreHealedTests {
-    /// As one of those who hold the socket could do it.
+    /// Shuts down a socket, as any process that holds it could do.
     private static func shutDown(_ place: String, of server: TestServer) async throws {
         let run = try await Subprocess.run(
             "/usr/bin/python3",
@@ -27,7 +27,7 @@ import Testing
                     }
                 }
             }
-            // Workers that were told of the end rest for 100 ms.
+            // Workers that have noticed the end pause for 100 ms.
             for number in 0..<20 { try await clients.open([("\(number)", server.webSocket("user-\(number)"))]) }
             #expect(try await server.publish("1", toUser: "before") == .init(matched: 1, delivered: 1))
             #expect(try await clients.messages("before", count: 1) == ["1"])
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test func `backends connect again over a Unix socket, with other workers, and nobody is dropped`() async throws {
+    @Test func `backends connect again over a Unix socket, to new workers, and nobody is dropped`() async throws {
         let path = FileManager.default.temporaryDirectory.path + "/martlet-api-\(UUID().uuidString.prefix(8)).sock"
         try await TestServer.with(environment: ["MARTLET_API_LISTEN": "unix:\(path)"]) { server in
             let clients = try WebSocketClients()

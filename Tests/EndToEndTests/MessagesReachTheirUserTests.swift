@@ -60,7 +60,7 @@ import Testing
                 let found = try #require(try await server.request("GET", path).decoded(List.self).connections.first)
                 #expect(found.userId == user)
                 shards.insert(found.shard)
-                // Several API connections, so that both workers answer.
+                // There are several API connections, so that both workers answer.
                 for number in 0..<6 {
                     let path = "/v1/connections/\(found.connectionId)"
                     #expect(try await server.request("GET", path).decoded(Connection.self).userId == user)

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// No client buys more of a worker's time than its share: the others are served meanwhile, and the worker lives.
+/// No client gets more than its share of a worker's time: the others are still served, and the worker lives.
 @Suite(.serialized) struct NobodyGoesHungryTests {
     private struct Report: Decodable {
         let codes: [String: Int]
@@ -10,7 +10,7 @@ import Testing
         let pongs: Int
     }
 
-    /// One worker, which is replaced when it does not say for a second that it lives.
+    /// Runs clients against one worker, which is replaced when it does not say `alive` for a second.
     private func report(_ mode: String, _ more: [String: String] = [:]) async throws -> Report {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
@@ -31,31 +31,31 @@ import Testing
         return try #require(report)
     }
 
-    /// Under ThreadSanitizer a step costs ten times as much, so that what is done in a second says nothing.
+    /// False under ThreadSanitizer, where a step costs ten times as much, so that counts in a second mean nothing.
     private static let isMeasurable = Sanitizer.present != .thread
 
     @Test(.enabled(if: isMeasurable))
     func `sixty-four connections that send what expands to a thousand times its size`() async throws {
         let report = try await report("bombs")
-        // Who is served no faster than the rate is not over it, so a slow build closes nobody.
+        // A client that is served no faster than its rate does not exceed it, so a slow build closes none.
         #expect(Set(report.codes.keys).isSubset(of: ["4429"]) && report.pongs > 5, "\(report)")
     }
 
     @Test(arguments: ["pongs", "fragments"])
-    func `clients who send without an end what no message comes of are over their rate`(mode: String) async throws {
+    func `clients that endlessly send frames that never make a message exceed their rate`(mode: String) async throws {
         let report = try await report(mode)
-        // Who is closed while it sends may find its connection reset.
+        // A client that is closed while it sends may find its connection reset.
         let ended = report.codes["4429", default: 0] + report.codes["reset", default: 0]
         #expect(ended == 8 && report.codes["4429", default: 0] > 0 && report.pongs > 10, "\(report)")
     }
 
     @Test(.enabled(if: isMeasurable))
-    func `clients who join and leave, with all that they are in`() async throws {
+    func `clients that join and leave, and are in many rooms`() async throws {
         let report = try await report("joins", ["MARTLET_LIMITS_MESSAGES_PER_SECOND": "0"])
         #expect(report.answers > 16 * 250 && report.pongs > 5, "\(report)")
     }
 
-    @Test func `a join counts by what it costs: all that the connection is in is copied for it`() async throws {
+    @Test func `a join counts by its cost, because all rooms of the connection are copied`() async throws {
         let environment = ["MARTLET_LIMITS_MESSAGES_PER_SECOND": "1", "MARTLET_LIMITS_MESSAGE_BURST": "400"]
         try await TestServer.with(workers: 1, environment: environment) { server in
             let clients = try WebSocketClients()
@@ -66,7 +66,7 @@ import Testing
             for number in 0..<120 { join("many", "\(number)" + String(repeating: "x", count: 250)) }
             let joined = try await clients.messages("many", count: 120)
             #expect(joined.allSatisfy { $0.contains("thread_joined") })
-            // 31 KB by now, read and written: each counts twice.
+            // An identity has 31 KB by now, which is read and written, so it counts twice.
             for number in 0..<300 {
                 join("few", "\(number % 2)")
                 join("many", "y\(number % 2)")
@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func `clients who say nearly all of a large message and then nothing are bounded together`() async throws {
+    @Test func `clients that send nearly all of a large message and then nothing are bounded together`() async throws {
         let report = try await report("partial", ["MARTLET_LIMITS_PARTIAL_MESSAGE_BYTES": "16777216"])
         // Each has up to 2 MiB for its 900 KB.
         let refused = report.codes["1013", default: 0] + report.codes["reset", default: 0]

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// The operator's tool does what it says, and its exit code tells scripts.
+/// The operator's tool does what it says, and its exit code tells scripts the result.
 @Suite(.serialized) struct OperatorsAreToldTests {
     @Test func `martletctl shows, sends, lists and disconnects`() async throws {
         try await TestServer.with { server in
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    /// martletctl by a line of shell, in which `"$@"` is it with the control socket.
+    /// Runs martletctl in a line of shell, in which `"$@"` is the program with the control socket.
     private func shell(_ script: String, _ socket: String) async throws -> (code: Int32, output: String, error: String)
     {
         try await Subprocess.run(
@@ -53,7 +53,7 @@ import Testing
         )
     }
 
-    @Test func `what others chose is printed so that a terminal does not act on it, in tables, JSON, errors and logs`()
+    @Test func `others' text is printed so that a terminal does not act on it, in tables, JSON, errors and logs`()
         async throws
     {
         let environment = ["MARTLET_LOG_LEVEL": "debug"]
@@ -79,13 +79,13 @@ import Testing
         }
     }
 
-    @Test func `in a pipe each round is there at once, a reader who leaves ends it quietly, a full disk is an error`()
+    @Test func `in a pipe each round arrives at once, a reader that leaves ends it, and a full disk is an error`()
         async throws
     {
         try await TestServer.with(workers: 1) { server in
             let once = try await shell("\"$@\" stats --watch | head -1", server.controlSocket)
             #expect(once.code == 0 && once.output.hasPrefix("connections") && once.error == "", "\(once)")
-            // Nothing is held back until much has come.
+            // Output is not held back in a buffer.
             let watching = try Subprocess(
                 TestServer.binaries + "/martletctl",
                 ["stats", "--watch", "--control-socket", server.controlSocket]
@@ -95,13 +95,13 @@ import Testing
             }
             watching.signal(SIGTERM)
             _ = try await watching.waitForEnd()
-            // Where the signal is ignored, as under service managers, the error is.
+            // If the signal is ignored, as under service managers, the error must be ignored too.
             let ignoring = try await shell(
                 "trap '' PIPE; (\"$@\" stats --watch; echo $? >&2) | head -1",
                 server.controlSocket
             )
             #expect(ignoring.error == "0\n", "\(ignoring)")
-            // Whoever does something goes on with it, though nobody reads what it says.
+            // A command that does something goes on, although nobody reads its output.
             let generation = try await server.statistics().shards[0].generation
             let restarted = try await shell("(\"$@\" restart --all; echo $? >&2) | true", server.controlSocket)
             #expect(restarted.error == "0\n")
@@ -160,13 +160,13 @@ import Testing
                 #expect(run.code == 2)
                 #expect(try TestServer.decode(Failure.self, from: run.error).error.code == "usage", "\(run)")
             }
-            // Both orders.
+            // Options may come before or after the subcommand.
             let before = try await shell("\"$@\" status", server.controlSocket)
             #expect(before.code == 0 && before.output.contains("0 connections of 0 users"), "\(before)")
         }
     }
 
-    @Test func `of one thing the singular is used`() async throws {
+    @Test func `the singular is used for a single thing`() async throws {
         try await TestServer.with(workers: 1) { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice"))])
@@ -233,7 +233,7 @@ import Testing
         #expect(small.code == 78 && small.error.contains("client.queue_bytes: must be 4096 to 268435456"))
     }
 
-    @Test func `the control socket answers who has ended its side, and knows idempotency keys`() async throws {
+    @Test func `the control socket answers a peer that has ended its side, and knows idempotency keys`() async throws {
         try await TestServer.with { server in
             let script = """
                 import socket, sys

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// An operator sees what the service does: metrics, logs, a live view, a configuration that is what it seems.
+/// An operator sees what the service does: metrics, logs, a live view, and the configuration in force.
 @Suite(.serialized) struct OperatorsSeeTests {
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -45,7 +45,7 @@ import Testing
             #expect(total("martlet_hop_duration_seconds_count") > 0)
             #expect(total("martlet_connections_opened_total") == 2)
             #expect(lines.contains { $0.hasPrefix("counter martlet_messages_delivered_total{shard=") })
-            // Bounds, processes, and answers by status.
+            // Limits, processes, and answers by status.
             #expect(lines.contains("gauge martlet_limit{key=limits.connections} 100000"))
             #expect(lines.contains("gauge martlet_limit{key=client.queue_bytes} 1048576"))
             for process in ["supervisor", "worker-0", "worker-1"] {
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test func `planned replacements are told apart from workers that ended, and are no warnings`() async throws {
+    @Test func `planned replacements are distinguished from workers that ended, and are not warnings`() async throws {
         try await TestServer.with(workers: 2) { server in
             #expect(try await server.control(["restart", "--shard", "0"]).code == 0)
             try await server.log(with: "A worker has taken over")
@@ -74,7 +74,7 @@ import Testing
             }
             let ended = try await server.log(with: "A worker has taken over", count: 2).last ?? ""
             #expect(ended.contains(" warning "), "\(ended)")
-            // An upgrade changes nothing of it.
+            // An upgrade does not change these numbers.
             for _ in 0..<2 {
                 let metrics = try await server.request("GET", "/metrics").body
                 for line in [
@@ -114,7 +114,7 @@ import Testing
         }
     }
 
-    @Test func `the log is one JSON object a line where it is asked for, and detail where that is`() async throws {
+    @Test func `the log has one JSON object in each line if this is configured, and detail if that is`() async throws {
         let environment = ["MARTLET_LOG_FORMAT": "json", "MARTLET_LOG_LEVEL": "debug"]
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-log-\(UUID().uuidString.prefix(8))"
         let server = try Subprocess(
@@ -163,7 +163,7 @@ import Testing
         }
     }
 
-    @Test func `top says what it has no room for`() async throws {
+    @Test func `top says what does not fit`() async throws {
         try await TestServer.with(workers: 20) { server in
             let run = try await Subprocess.run(
                 "/usr/bin/python3",
@@ -179,7 +179,7 @@ import Testing
         }
     }
 
-    @Test func `operators send to users, threads and jobs, messages and events`() async throws {
+    @Test func `operators send messages and events to users, threads and jobs`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice", "&thread_id=t&job_id=j"))])
@@ -201,7 +201,7 @@ import Testing
         }
     }
 
-    @Test func `the configuration file that is shipped, and the reference, are what the program says`() async throws {
+    @Test func `the shipped configuration file and the reference are what the program prints`() async throws {
         for (arguments, path) in [([], "config/martlet.yaml"), (["--markdown"], "docs/configuration.md")] {
             let printed = try await Subprocess.run(TestServer.binaries + "/martletd", ["print-config"] + arguments)
             let shipped = try String(contentsOf: Self.root.appendingPathComponent(path), encoding: .utf8)
@@ -228,7 +228,7 @@ import Testing
         #expect(run.code == 1 && run.output.contains(path + why), "\(run.output)")
     }
 
-    @Test func `check-config accepts what can be used`() async throws {
+    @Test func `check-config accepts a configuration that can be used`() async throws {
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }

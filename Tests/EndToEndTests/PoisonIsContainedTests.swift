@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// A message that ends its worker ends its own connection, and no other.
+/// A message that ends its worker ends its own connection, and no others.
 @Suite(.serialized) struct PoisonIsContainedTests {
     private static let quick = [
         "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
@@ -32,7 +32,7 @@ import Testing
             #expect(try await clients.messages("good", count: 2).count == 2)
             let metrics = try await server.request("GET", "/metrics").body
             #expect(metrics.contains("martlet_connections_poisoned_total{shard=\"0\"} 1"))
-            // Where it happened can be read in the log.
+            // The log says where it happened.
             try await server.log(with: "the stack follows")
             try await server.log(with: "martlet-worker(")
         }
@@ -66,7 +66,7 @@ import Testing
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice"))])
             try faults.plan("delivery trap 0 1")
-            // Workers know the plan from their birth on.
+            // Workers read the plan when they start.
             #expect(try await server.control(["restart", "--all"]).code == 0)
             let sent = try await server.control(["send", "--user", "alice", "1"])
             #expect(sent.code == 1 && sent.error.contains("ended twice"), "\(sent)")
@@ -90,14 +90,14 @@ import Testing
     }
 
     @Test(arguments: ["received", "sent"])
-    func `bytes that moved before their worker could note it are found in the kernel's counts`(
+    func `bytes that moved before their worker could record it are found in the kernel's counts`(
         _ point: String
     ) async throws {
-        // Each worker dies at its sixth such call; what is asked meanwhile is answered once and in order.
+        // Each worker dies at its sixth such call; requests are nevertheless answered once and in order.
         try await with("\(point) kill 0 6") { server, clients in
             for number in 1...30 {
                 clients.send("bad", "{\"type\":\"join_thread\",\"thread_id\":\"t\(number)\"}")
-                // The door dies with its worker: whoever asked asks again, with the same key.
+                // HTTP connections die with their worker: the test asks again, with the same key.
                 var answer: TestServer.Answer
                 repeat {
                     let key = ["-H", "Idempotency-Key: \(number)"]

@@ -2,9 +2,9 @@ import Foundation
 import Support
 import Testing
 
-/// A worker is replaced by request, again and again, and nobody notices; one that cannot be replaced goes on.
+/// A worker is replaced on request, again and again, and nobody notices; one that cannot be replaced goes on.
 @Suite(.serialized) struct RestartsAreNotNoticedTests {
-    @Test func `restart after restart drops, loses, doubles and reorders nothing, and every publish is answered`()
+    @Test func `many restarts drop, lose, duplicate and reorder nothing, and every publish is answered`()
         async throws
     {
         try await TestServer.with { server in
@@ -16,7 +16,7 @@ import Testing
                 commands: ["restart --all"]
             )
             #expect(report.dropped == 0 && report.problems == [])
-            // Nothing has to be asked again, but on a connection that the old worker closed after its answer.
+            // A request is only repeated if the old worker closed the connection after its previous answer.
             #expect(report.kills >= 3 && report.unicast > 100 && report.echo > 100)
             let shards = try await server.statistics().shards
             #expect(shards.allSatisfy { $0.restarts == report.kills && $0.lastRestart?.reason == "restart" })
@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test(arguments: [["restart", "--all"], ["scale", "1"]])
-    func `who is taken over is pinged one after the other, not all at once`(_ order: [String]) async throws {
+    func `clients that are taken over are pinged one after another, not all at once`(_ order: [String]) async throws {
         struct Report: Decodable { let clients: Int, moments: Int, spanMs: Int }
         let environment = ["MARTLET_CLIENT_HEARTBEAT_INTERVAL": "3s", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "3s"]
         try await TestServer.with(environment: environment) { server in
@@ -51,7 +51,7 @@ import Testing
             clients.write("")
             try await clients.lines.wait("a hundred pings", seconds: 60) { $0.count == 2 }
             let report: Report = try TestServer.decode(Report.self, from: await clients.lines.events[1].text)
-            // Neighbours are seen together, fifty times in an interval.
+            // Pings that are close together are sent together, fifty times in an interval.
             #expect(report.clients == 100 && report.spanMs > 2000 && report.moments > 20, "\(report)")
         }
     }
@@ -65,7 +65,8 @@ import Testing
             for round in 0..<12 {
                 let before = Set(children(of: server.process.pid))
                 async let restart = server.control(["restart", "--shard", "0"])
-                // The heir is whoever is new; it dies sooner or later after it is seen, or is stopped and found by its silence.
+                // The new process is the heir; it dies some time after it is seen, or is stopped and found by its
+                // silence.
                 var looks = 0
                 let deadline = Date().addingTimeInterval(2)
                 while Date() < deadline {
@@ -89,7 +90,7 @@ import Testing
     }
 
     @Test
-    func `a reload brings new secrets and limits to those who are connected already, and a bad one changes nothing`()
+    func `a reload applies new secrets and limits to clients that are already connected; a bad one changes nothing`()
         async throws
     {
         try await TestServer.with(
@@ -143,13 +144,13 @@ import Testing
             #expect(unknown.code == 1)
             let nothing = try await server.control(["restart"])
             #expect(nothing.code == 2)
-            // The backends' listener does not know it.
+            // The listener for backends does not have this path.
             let answer = try await server.request("POST", "/v1/shards/0/restart")
             #expect(answer.status == 404)
         }
     }
 
-    /// True once the process runs the worker's program: before that its parent waits for it.
+    /// Returns true once the process runs the worker's program; before that its parent waits for it.
     private func isWorker(_ pid: Int32) -> Bool {
         let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")
         return program?.hasSuffix("/martlet-worker") ?? false

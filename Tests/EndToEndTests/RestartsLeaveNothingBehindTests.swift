@@ -2,9 +2,9 @@ import Foundation
 import Support
 import Testing
 
-/// A service that has run for years is as lean as on its first day.
+/// A service that has run for years needs no more than on its first day.
 @Suite(.serialized) struct RestartsLeaveNothingBehindTests {
-    /// What a process holds.
+    /// The resources that a process holds.
     private struct Holdings {
         let descriptors: Int
         let children: Int
@@ -22,7 +22,7 @@ import Testing
         private static func text(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
     }
 
-    @Test func `after two hundred restarts the supervisor holds what it held`() async throws {
+    @Test func `after two hundred restarts the supervisor holds no more than before`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             let users = (0..<30).map { "user-\($0)" }
@@ -53,14 +53,14 @@ import Testing
         try #require(answers == count, "\(run.output.prefix(300))")
     }
 
-    /// What the supervisor holds once the last worker that retired, and its keeper, have ended.
+    /// Returns what the supervisor holds once the last retired worker and its keeper have ended.
     private func settled(_ server: TestServer) async throws -> Holdings {
         let deadline = Date().addingTimeInterval(20)
         var last = try Holdings(server.process.pid)
         while Date() < deadline {
             for _ in 0..<3 { _ = try await server.statistics() }
             let now = try Holdings(server.process.pid)
-            // Two workers with a keeper each, and nobody of before is still being let go of.
+            // There are two workers, each with a keeper, and no earlier process is still ending.
             if now.children == 4, now.descriptors == last.descriptors { return now }
             last = now
         }

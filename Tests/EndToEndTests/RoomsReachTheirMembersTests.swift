@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// A message to a thread or a job reaches everybody in it, in order, whichever shards they live on, and nobody else.
+/// A message to a thread or a job reaches all its members, in order, whichever shards they live on, and nobody else.
 @Suite(.serialized) struct RoomsReachTheirMembersTests {
     private static let agentEvents = [
         "agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed",
@@ -67,10 +67,10 @@ import Testing
         }
     }
 
-    @Test func `who has been told that they joined misses nothing from then on`() async throws {
+    @Test func `a client that was told that it joined misses nothing from then on`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
-            // Users of both shards, each the first member of a room of their own.
+            // These are users of both shards, each of which is the first member of its own room.
             for number in 0..<60 {
                 let name = "c\(number)"
                 if number % 2 == 0 {
@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2])
-    func `a message to a thread in which nobody is reaches nobody, whoever has that name`(workers: Int) async throws {
+    func `a message to a thread without members reaches nobody, even a user of that name`(workers: Int) async throws {
         try await TestServer.with(workers: workers) { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("用户1"))])
@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2])
-    func `where it is configured, a thread in which nobody is is tried as a user`(workers: Int) async throws {
+    func `if it is configured, a thread without members is tried as a user`(workers: Int) async throws {
         let environment = ["MARTLET_ROOMS_THREAD_REACHES_USER": "true"]
         try await TestServer.with(workers: workers, environment: environment) { server in
             let clients = try WebSocketClients()
@@ -124,7 +124,7 @@ import Testing
         }
     }
 
-    @Test func `a job's watchers hear of it, and a job id that cannot be one is replaced and told`() async throws {
+    @Test func `a job's watchers get its messages, and an unusable job id is replaced and reported`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             let users = (0..<6).map { "user-\($0)" }
@@ -145,10 +145,10 @@ import Testing
         }
     }
 
-    @Test func `a user who is taken out of a thread is out of it, however they came in`() async throws {
+    @Test func `a user that is taken out of a thread is out of it, however the user came in`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
-            // By what the first asked for, by joining, by binding, and by joining and binding.
+            // They come in by asking for it when they connect, by joining, by binding, and by joining and binding.
             for user in ["alice", "用户1"] {
                 try await clients.open([
                     ("\(user) 1", server.webSocket(user, "&thread_id=t")), ("\(user) 2", server.webSocket(user)),
@@ -169,14 +169,14 @@ import Testing
                 #expect(try await clients.messages("\(user) 1", count: 2) == ["1", left])
                 #expect(try await clients.messages("\(user) 2", count: 3).dropFirst() == ["1", left])
             }
-            // It is so for the workers to come, too.
+            // This is also true for later workers.
             #expect(try await server.control(["restart", "--all"]).code == 0)
             let none = try await server.request("POST", "/v1/threads/t/messages", body: "3")
             #expect(try receipt(none) == .init(matched: 0, delivered: 0))
         }
     }
 
-    @Test func `who was put into a thread and wants to leave hears who can end that`() async throws {
+    @Test func `a client that was bound to a thread and wants to leave learns who can end the binding`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice")), ("b", server.webSocket("alice", "&thread_id=t"))])

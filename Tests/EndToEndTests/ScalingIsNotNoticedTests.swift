@@ -2,9 +2,9 @@ import Foundation
 import Support
 import Testing
 
-/// The number of workers changes, and so do the programs, while everybody stays connected.
+/// The number of workers changes, and so do the programs, while all clients stay connected.
 @Suite(.serialized) struct ScalingIsNotNoticedTests {
-    @Test func `more and fewer workers, and new programs, drop, lose, double and reorder nothing`() async throws {
+    @Test func `more and fewer workers, and new programs, drop, lose, duplicate and reorder nothing`() async throws {
         try await TestServer.with { server in
             let run = try await Subprocess.run(
                 TestServer.binaries + "/martlet-load",
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func `a number that cannot be is refused, and nothing changes`() async throws {
+    @Test func `an impossible number is refused, and nothing changes`() async throws {
         try await TestServer.with { server in
             let codes = [
                 try await server.control(["scale", "0"]).code, try await server.control(["scale", "129"]).code,

@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// Without secrets nobody could prove who they are: the start is refused, with a sentence that says what to do.
+/// Without secrets nobody could prove their identity: the start is refused, with a sentence that says what to do.
 @Suite(.serialized) struct SecretsAreGivenTests {
     @Test(arguments: [
         ("short", "secret", "has 11 bytes; a secret needs 32 or more"),

@@ -2,9 +2,9 @@ import Foundation
 import Support
 import Testing
 
-/// What a service manager hears in the life of a service (sd_notify(3)), word by word.
+/// The notifications that a service manager gets in the life of a service (sd_notify(3)), one by one.
 @Suite struct ServiceManagerIsToldTests {
-    @Test func `a service says when it serves, how it is, that it lives, that it reloads, and that it stops`()
+    @Test func `a service says when it serves, how it is, that it is alive, that it reloads, and that it stops`()
         async throws
     {
         let path = FileManager.default.temporaryDirectory.path + "/martlet-notify-\(UUID().uuidString.prefix(8))"
@@ -21,7 +21,7 @@ import Testing
         try await TestServer.with(environment: variables) { server in
             try await log.wait("READY=1") { $0.contains(["READY=1"]) }
             let before = await log.events.prefix { $0 != ["READY=1"] }
-            // A start that goes on says so; the first word about all shards is the one that makes it ready.
+            // The start says that it makes progress; it is ready when all shards serve.
             #expect(before.contains { $0.contains { $0.hasPrefix("EXTEND_TIMEOUT_USEC=") } })
             try await log.wait("status") { messages in
                 messages.contains { $0.contains("STATUS=2 shards serve 0 connections, 0 messages/s") }

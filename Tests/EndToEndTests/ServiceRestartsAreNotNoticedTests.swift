@@ -2,10 +2,10 @@ import Foundation
 import Support
 import Testing
 
-/// `systemctl restart`, and the supervisor's death at any moment: the workers serve on, and the next supervisor goes on
-/// with them.
+/// After `systemctl restart`, or the supervisor's death at any moment, the workers serve, and the next supervisor uses
+/// them.
 @Suite(.serialized) struct ServiceRestartsAreNotNoticedTests {
-    /// A run of `martlet-load continuity` in the lab, under these commands of its shell.
+    /// Runs `martlet-load continuity` in the lab, while these commands of its shell are run.
     private func continuity(
         _ lab: ServiceLab,
         _ commands: [String],
@@ -22,7 +22,7 @@ import Testing
     private let kill = "kill -9 $(systemctl show --value -p MainPID martlet.service)"
     private let back = "sleep 0.1; until systemctl is-active -q martlet.service; do sleep 0.05; done; martletctl status"
 
-    @Test func `restarts, reloads, upgrades and the deaths of any process drop, lose, double and reorder nothing`()
+    @Test func `restarts, reloads, upgrades and deaths of any process drop, lose, duplicate and reorder nothing`()
         async throws
     {
         try await ServiceLab.with(arguments: "--dev") { lab in
@@ -39,7 +39,7 @@ import Testing
             )
             #expect(run.code == 0 && run.output.contains("\"broken\":[]"), "\(run.output) \(run.error)")
             try await lab.wait("ActiveState") { $0 == "active" }
-            // Two supervisors were killed, and one by the watchdog.
+            // Two supervisors were killed by the test, and one by the watchdog.
             #expect(try await lab.property("NRestarts") == "3")
             #expect(try await lab.journal().contains { $0.contains("Watchdog timeout") })
             try await lab.wait(seconds: 10, for: "one supervisor, two workers, two keepers") {
@@ -49,10 +49,10 @@ import Testing
         }
     }
 
-    @Test func `what is asked again of workers that serve on is recognised, also without a key`() async throws {
+    @Test func `repeated requests to workers that still serve are recognised, even without a key`() async throws {
         try await ServiceLab.with(arguments: "--dev --workers 2") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
-            // Many at once, so that some are between two workers at any moment.
+            // There are many at once, so that some are between two workers at any moment.
             let dense = "--without-keys --backends 32 --publish-pause 0"
             let died = try await continuity(lab, (0..<8).map { _ in "\(kill); \(back)" }, dense)
             #expect(died.code == 0 && died.output.contains("\"broken\":[]"), "\(died.output) \(died.error)")
@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    @Test func `workers that another supervisor has started are upgraded, and end, as one's own`() async throws {
+    @Test func `workers that another supervisor has started are upgraded, and end, like its own`() async throws {
         try await ServiceLab.with(arguments: "--dev --workers 2") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
             let clients = try WebSocketClients()
@@ -81,7 +81,7 @@ import Testing
             let sent = try await lab.run("martletctl", "send", "--user", "alice", "1")
             #expect(sent.code == 0, "\(sent.error)")
             #expect(try await clients.messages("a", count: 1) == ["1"])
-            // A command ends the service, although its unit would start it again.
+            // The command ends the service, although its unit would start it again.
             #expect(try await lab.run("martletctl", "stop").code == 0)
             try await lab.wait("ActiveState") { $0 == "inactive" }
             #expect(try await lab.property("Result") == "success")
@@ -90,7 +90,7 @@ import Testing
         }
     }
 
-    @Test func `a bad configuration does not end what runs, whatever happens to the supervisor`() async throws {
+    @Test func `a bad configuration does not end running workers, whatever happens to the supervisor`() async throws {
         try await ServiceLab.with(arguments: "--dev") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
             let clients = try WebSocketClients()
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    @Test func `the sockets can be opened anew while clients are connected`() async throws {
+    @Test func `the sockets can be opened again while clients are connected`() async throws {
         try await ServiceLab.with(arguments: "--dev") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
             let clients = try WebSocketClients()
@@ -134,7 +134,7 @@ import Testing
         }
     }
 
-    @Test func `without a supervisor users are served, and what concerns several shards waits for the next one`()
+    @Test func `without a supervisor users are served, and requests to several shards wait for the next one`()
         async throws
     {
         try await ServiceLab.with(arguments: "--dev") { lab in
@@ -157,7 +157,7 @@ import Testing
             #expect(own.output.contains("{\"matched\":20,\"delivered\":20,\"failed\":0}"), "\(own.output)")
             #expect(Date().timeIntervalSince(started) > 1, "there was a supervisor all the time")
             for user in users { #expect(try await clients.messages(user, count: 2).sorted() == ["1", "2"]) }
-            // A client that came meanwhile is served too, whichever shard its user belongs to.
+            // A client that came in the meantime is served too, whichever shard its user belongs to.
             #expect(await clients.events.events.allSatisfy { $0.ev != "closed" })
         }
     }
@@ -178,7 +178,7 @@ import Testing
         }
     }
 
-    @Test func `a restart brings the new configuration, even one of which the shards' memory depends`() async throws {
+    @Test func `a restart applies the new configuration, even one on which the shards' memory depends`() async throws {
         try await ServiceLab.with(arguments: "--dev") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
             let clients = try WebSocketClients()
@@ -199,7 +199,7 @@ import Testing
         }
     }
 
-    @Test func `a stop closes everybody in order, and leaves nothing, with or without a supervisor`() async throws {
+    @Test func `a stop closes all clients properly, and leaves nothing, with or without a supervisor`() async throws {
         try await ServiceLab.with(arguments: "--dev") { lab in
             for isKilled in [false, true] {
                 let clients = try WebSocketClients()

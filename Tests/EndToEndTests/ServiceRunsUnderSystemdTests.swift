@@ -2,7 +2,7 @@ import Foundation
 import Support
 import Testing
 
-/// The installed units, under a real systemd: started by a connection, notified, watched, in a sandbox.
+/// The installed units run under a real systemd: they are started by a connection, notify it, and run in a sandbox.
 @Suite(.serialized) struct ServiceRunsUnderSystemdTests {
     @Test func `a connection starts the service, which serves it, says how it is, reloads, and recovers`() async throws
     {
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test func `a bad configuration stops the start with its sentence, and a bad reload changes nothing`() async throws
+    @Test func `a bad configuration prevents the start with a sentence, and a bad reload changes nothing`() async throws
     {
         try await ServiceLab.with { lab in
             let file = "/etc/martlet/martlet.yaml"
@@ -75,13 +75,13 @@ import Testing
         }
     }
 
-    @Test func `where a worker trapped can be read in the journal, by its shard`() async throws {
+    @Test func `the journal says where a worker trapped, under its shard's name`() async throws {
         try await ServiceLab.with(arguments: "--dev --workers 1") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
             let worker = try await lab.run("pgrep", "-x", "martlet-worker").output.trimmingCharacters(in: .newlines)
             try await lab.shell("kill -ABRT \(worker)")
             try await lab.wait(seconds: 20, for: "the stack of shard 0") {
-                // Not by its unit: a process that has ended before its lines are read has none for the journal.
+                // The unit cannot be used: the journal does not know it if a process ended before its lines were read.
                 let journal = try await lab.run("journalctl", "-o", "json", "--no-pager", "-t", "martlet-shard-0")
                 let lines = journal.output.split(separator: "\n")
                 return lines.contains { $0.contains("martlet-worker of shard 0: signal 6; the stack follows") }
@@ -96,7 +96,7 @@ import Testing
 
     @Test func `the sandbox refuses what a service under attack would try`() async throws {
         try await ServiceLab.with { lab in
-            // The shipped unit with another program in the place of martletd.
+            // This is the shipped unit with another program in place of martletd.
             let script = """
                 sed -E '/^(Requires|After|Exec(Start|Reload|Stop)|Type|NotifyAccess|WatchdogSec|Restart|FileDescriptor)/d
                     s|^ExecPaths=|&/usr/bin/python3 |
@@ -127,7 +127,7 @@ import Testing
             for (name, value) in expected { #expect(try await lab.property(name) == value, "\(name)") }
             let denied = try await lab.property("IPAddressDeny").split(separator: " ").sorted()
             #expect(denied == ["0.0.0.0/0", "::/0"])
-            // And the kernel's word for it, of every process.
+            // The kernel confirms it for every process.
             let kernel = try await lab.shell(
                 "for p in $(pgrep martlet); do grep -E '^(Seccomp|NoNewPrivs|CapBnd|CapEff):' /proc/$p/status; done | sort | uniq -c"
             )
@@ -139,7 +139,7 @@ import Testing
         }
     }
 
-    @Test func `the units are in order, and the sandbox scores as the best do`() async throws {
+    @Test func `the units are valid, and the sandbox gets one of the best scores`() async throws {
         try await ServiceLab.with { lab in
             let units = "martlet.service martlet.socket martlet-api.socket martlet-control.socket"
             let verified = try await lab.shell("systemd-analyze verify --man=no \(units) 2>&1")

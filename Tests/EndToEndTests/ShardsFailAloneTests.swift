@@ -3,9 +3,9 @@ import MartletCore
 import Support
 import Testing
 
-/// A worker that dies takes nobody else with it, nobody is told a lie meanwhile, and its shard comes back.
+/// A worker that dies takes no other worker with it, all answers in the meantime are true, and its shard comes back.
 @Suite(.serialized) struct ShardsFailAloneTests {
-    @Test func `while the supervisor hangs, what needs it is answered 503, and everything else goes on`() async throws {
+    @Test func `while the supervisor hangs, requests that need it get 503, and everything else goes on`() async throws {
         try await TestServer.with { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice"))])
@@ -19,14 +19,14 @@ import Testing
         }
     }
 
-    @Test func `while a shard is stopped its publishers are told so, and readiness says which`() async throws {
+    @Test func `while a shard is stopped its publishers are told, and readiness names it`() async throws {
         let environment = [
             "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "100ms", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1s",
         ]
         try await TestServer.with(environment: environment) { server in
             let pid = try #require(try await server.statistics().shards.first?.pid)
             kill(pid, SIGSTOP)
-            // A worker that hangs is found by its silence, killed and replaced.
+            // A worker that hangs is noticed by its silence, killed and replaced.
             try await server.process.lines.wait("kill of the hanging worker") { lines in
                 lines.contains { $0.text.contains("Killing a worker") && $0.text.contains("stopped answering") }
             }

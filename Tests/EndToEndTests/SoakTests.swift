@@ -2,10 +2,10 @@ import Foundation
 import Support
 import Testing
 
-/// Half a minute of what `make soak` does for two hours: it takes some 35 seconds.
+/// A short form of `make soak`, which takes some 35 seconds instead of two hours.
 @Suite struct SoakTests {
     @Test
-    func `under twice the load that fits, and all that happens to a service, nothing grows and nobody is lied to`()
+    func `under twice the load that fits, and all that happens to a service, nothing grows and answers are true`()
         async throws
     {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -25,7 +25,7 @@ import Testing
         let report = try TestServer.decode(Report.self, from: run.output)
         #expect(run.code == 0 && report.problems.isEmpty, "\(report.problems)\n\(run.error)")
         #expect(report.cycles == 8 && report.messages > 100)
-        // More came than fitted, and they were told so.
+        // More clients came than fit, and they were told.
         #expect(report.answers["101"] ?? 0 > 300 && report.answers["503"] ?? 0 > 300, "\(report.answers)")
     }
 }

@@ -2,12 +2,12 @@ import Foundation
 import Support
 import Testing
 
-/// Whatever an operator gives it at the start is used, or refused with a sentence; nothing of others is touched.
+/// Everything that an operator specifies at the start is used, or refused with a sentence; no foreign file is touched.
 @Suite(.serialized) struct StartsAreHonestTests {
     private static let program = TestServer.binaries + "/martletd"
     private static let addresses = ["--client-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--workers", "1"]
 
-    /// Runs the body with a folder of its own.
+    /// Runs the body with its own folder.
     private func inFolder(_ body: (String) async throws -> Void) async throws {
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-start-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -15,7 +15,7 @@ import Testing
         try await body(folder)
     }
 
-    /// Starts by a line of shell, in which `"$@"` is the program with its arguments.
+    /// Starts the program with a line of shell, in which `"$@"` is the program with its arguments.
     private func start(
         _ script: String,
         _ arguments: [String],
@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test(arguments: [["--control-socket", "FILE"], ["--control-socket", "SOCKET", "--api-listen", "unix:FILE"]])
-    func `a file that is no socket is neither replaced nor removed`(_ arguments: [String]) async throws {
+    func `a file that is not a socket is neither replaced nor removed`(_ arguments: [String]) async throws {
         try await inFolder { folder in
             let file = folder + "/notes"
             try "mine".write(toFile: file, atomically: true, encoding: .utf8)
@@ -64,7 +64,7 @@ import Testing
     }
 
     @Test
-    func `a socket that nobody listens on is replaced, one that somebody listens on is not, and only ours is removed`()
+    func `a socket that nobody listens on is replaced, one that is in use is not, and only our own is removed`()
         async throws
     {
         try await inFolder { folder in
@@ -80,7 +80,7 @@ import Testing
             _ = try await first.waitForEnd()
             let third = try start("exec \"$@\"", Self.addresses + ["--control-socket", socket])
             try await waitUntilServing(socket)
-            // Somebody puts another file in its place.
+            // Somebody puts another file in the place of the socket.
             try FileManager.default.removeItem(atPath: socket)
             try "mine".write(toFile: socket, atomically: true, encoding: .utf8)
             try await stop(third)
@@ -88,7 +88,7 @@ import Testing
         }
     }
 
-    @Test func `standard descriptors that are closed become no sockets`() async throws {
+    @Test func `standard descriptors that are closed do not become sockets`() async throws {
         try await inFolder { folder in
             let socket = folder + "/control.sock"
             let server = try start("exec 0<&- 1>&- 2>&-; exec \"$@\"", Self.addresses + ["--control-socket", socket])
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test func `signals that mean nothing end neither the supervisor nor a worker, and are told`() async throws {
+    @Test func `signals that mean nothing end neither the supervisor nor a worker, and are logged`() async throws {
         try await TestServer.with(workers: 1) { server in
             let worker = try #require(try await server.statistics().shards.first?.pid)
             let signals: [Int32] = [SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGVTALRM, SIGPROF, SIGPWR, 16, 34, 64]
@@ -156,7 +156,7 @@ import Testing
                     .compactMap { Int32($0) }
             }
             let pid = try #require(try children(server.pid).first)
-            /// Ended ones count for as long as nobody has collected them.
+            /// Returns the names of its children, including ended ones that nobody has collected.
             func names() throws -> [String] {
                 try children(pid).compactMap { try? String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8) }
             }
@@ -169,7 +169,7 @@ import Testing
         }
     }
 
-    @Test func `without a place for a control socket it serves`() async throws {
+    @Test func `a server without a control socket serves`() async throws {
         let server = try start("exec \"$@\"", Self.addresses + ["--control-socket", "none"])
         try await server.lines.wait("service", seconds: 60) { $0.contains { $0.text.contains(" serves api=") } }
         let line = await server.lines.events.first { $0.text.contains(" serves api=") }?.text ?? ""
@@ -182,7 +182,7 @@ import Testing
         try await stop(server)
     }
 
-    @Test func `the link of the demo page is that of the address`() async throws {
+    @Test func `the link to the demo page has the address of the listener`() async throws {
         try await inFolder { folder in
             for (address, host) in [("[::1]:0", "[::1]"), ("127.0.0.2:0", "127.0.0.2")] {
                 let arguments = [
@@ -200,7 +200,7 @@ import Testing
         }
     }
 
-    /// Folders in which control groups of version 1 or 2 can be made, whichever the machine has, and how a quota is written.
+    /// Folders in which control groups of version 1 or 2 can be made on this machine, and how to set a quota there.
     private static let quotas = [
         ("/sys/fs/cgroup/cpu", [("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "90000")]),
         ("/sys/fs/cgroup", [("cpu.max", "90000 100000")]),
@@ -209,7 +209,7 @@ import Testing
     }
 
     @Test(.enabled(if: !quotas.isEmpty))
-    func `workers are as many as the CPU quota is worth`() async throws {
+    func `there are as many workers as the CPU quota allows`() async throws {
         for (folder, settings) in Self.quotas {
             let group = "\(folder)/martlet-test-\(UUID().uuidString.prefix(8))"
             try #require(mkdir(group, 0o755) == 0)
@@ -258,7 +258,7 @@ import Testing
         }
     }
 
-    @Test func `SIGQUIT is an end in order`() async throws {
+    @Test func `SIGQUIT ends the server properly`() async throws {
         try await TestServer.with(workers: 1) { server in
             let clients = try WebSocketClients()
             try await clients.open([("a", server.webSocket("alice"))])

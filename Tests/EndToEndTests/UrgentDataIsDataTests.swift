@@ -2,15 +2,17 @@ import Foundation
 import Support
 import Testing
 
-/// Urgent data (TCP's, which `recv` skips where nobody asks for it) moves nobody's place in the stream: who sends it is
-/// served as anybody else, through whatever happens to the workers, and is never shown others' bytes.
+/// TCP's urgent data, which `recv` skips by default, does not shift any position in the stream.
+///
+/// A client that sends it is served like any other, through everything that happens to the workers, and never gets
+/// bytes of other clients.
 @Suite(.serialized) struct UrgentDataIsDataTests {
     private struct Answer: Decodable {
         let texts: [String]
         let end: String?
     }
 
-    /// Tells the client a line, and returns what it saw.
+    /// Sends the client a line, and returns what it saw.
     private static func tell(_ client: Subprocess, _ line: String, _ number: Int) async throws -> Answer {
         client.write(line)
         try await client.lines.wait("answer \(number) to \(line)", seconds: 30) { $0.count >= number }
@@ -18,7 +20,7 @@ import Testing
         return try JSONDecoder().decode(Answer.self, from: Data(text.utf8))
     }
 
-    @Test func `through a restart, a crash and another number of workers it goes on, and hears nobody else's messages`()
+    @Test func `through a restart, a crash and a new number of workers a client goes on, with only its own messages`()
         async throws
     {
         let environment = ["MARTLET_LIMITS_MESSAGES_PER_SECOND": "0"]
@@ -40,7 +42,7 @@ import Testing
                 ("a restart", ["restart", "--all"]), ("more workers", ["scale", "3"]), ("fewer", ["scale", "2"]),
             ]
             for (what, command) in happenings {
-                // What the others say lies where the next bytes are received.
+                // The messages of others are in the memory where the next bytes are received.
                 for name in names { others.send(name, "{\"type\":\"secret-of-\(name)\"}") }
                 let done = try await server.control(command)
                 #expect(done.code == 0, "\(what): \(done.error)")

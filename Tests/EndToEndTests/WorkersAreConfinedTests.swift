@@ -2,11 +2,12 @@ import Foundation
 import Support
 import Testing
 
-/// Who takes a worker over from outside has its connections, and nothing else of the machine.
+/// An attacker who takes control of a worker gets its connections, and nothing else of the machine.
 @Suite struct WorkersAreConfinedTests {
-    /// ThreadSanitizer needs programs and processes of its own, so that there is no filter under it.
+    /// Checks the filter, which does not exist under ThreadSanitizer, because that needs its own programs and
+    /// processes.
     @Test(.enabled(if: Sanitizer.present != .thread))
-    func `a worker cannot start programs, make sockets or folders, reach or harm other processes, and serves on`()
+    func `a worker cannot start programs, make sockets or folders, or reach or harm other processes, and still serves`()
         async throws
     {
         let faults = Faults()
@@ -28,7 +29,7 @@ import Testing
         faults.remove()
     }
 
-    /// Only root can run the service as somebody else.
+    /// Runs the service as another user, which only root can do.
     @Test(.enabled(if: geteuid() == 0))
     func `a process of the same user cannot get at a shard's memory and sockets by its keeper`() async throws {
         let folder = FileManager.default.temporaryDirectory.path + "/martlet-programs-\(UUID().uuidString.prefix(8))"
@@ -54,7 +55,7 @@ import Testing
         var seen: [String: String] = [:]
         for pid in children.split(separator: " ") {
             let name = try String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)
-            // The arena, as a worker has it.
+            // Descriptor 5 is the arena in a worker.
             let run = try await Subprocess.run(
                 "/usr/bin/setpriv",
                 nobody + [
@@ -64,7 +65,7 @@ import Testing
             seen[name] = run.output.replacing("\0", with: "")
         }
         #expect(seen["martlet-keeper\n"] == "", "\(seen)")
-        // In development the worker does not hide, so this would have found a way.
+        // In development the worker does not hide its memory, so the test would find a way through the worker.
         #expect(seen["martlet-worker\n"]?.contains("got") == true, "\(seen)")
         server.signal(SIGTERM)
         #expect(try await server.waitForEnd() == 0)

@@ -47,7 +47,7 @@ import Testing
         ("client: { queue_bytes: 1.5 }", "client.queue_bytes"), ("{", "config"),
         ("api: { unix_socket: open }", "api.unix_socket"),
     ])
-    func `what cannot be used is named by its key`(yaml: String, key: String) {
+    func `a value that cannot be used is named by its key`(yaml: String, key: String) {
         #expect { try read(yaml) } throws: { ($0 as? ConfigurationError)?.key == key }
     }
 
@@ -55,12 +55,12 @@ import Testing
         "", "# nothing\n\n# at all", "---\n", "---\n# nothing\n...\n", "client:\n", "client: ~\nworkers:\n", "~",
         "\u{FEFF}# x",
     ])
-    func `a file that says nothing is the defaults`(yaml: String) throws {
+    func `a file that says nothing gives the defaults`(yaml: String) throws {
         #expect(try read(yaml) == Configuration())
     }
 
     @Test(arguments: ["client: /x", "client: [a]", "limits: 3", "metrics: true"])
-    func `a word where a section is wanted is named`(yaml: String) {
+    func `a word in place of a section is named`(yaml: String) {
         #expect { try read(yaml) } throws: { "\($0)".contains("is a section: write its keys below it") }
     }
 
@@ -79,14 +79,14 @@ import Testing
         ("https://a, https://b", ["https://a", "https://b"]), ("[\"https://a\", \"x,y\"]", ["https://a", "x,y"]),
         ("[]", []),
     ])
-    func `a list in a variable is words with commas, or JSON`(text: String, list: [String]) throws {
+    func `a list in a variable is separated by commas, or is JSON`(text: String, list: [String]) throws {
         setenv("MARTLET_CLIENT_ALLOWED_ORIGINS", text, 1)
         defer { unsetenv("MARTLET_CLIENT_ALLOWED_ORIGINS") }
         #expect(try read("").client.allowedOrigins == list)
     }
 
     @Test(arguments: ["[\"a\"", "[true]", "[{}]"])
-    func `a list that begins as JSON and is none is refused`(text: String) {
+    func `a list that begins like JSON but is not valid is refused`(text: String) {
         setenv("MARTLET_CLIENT_ALLOWED_ORIGINS", text, 1)
         defer { unsetenv("MARTLET_CLIENT_ALLOWED_ORIGINS") }
         #expect { try read("") } throws: {
@@ -95,12 +95,12 @@ import Testing
     }
 
     @Test(arguments: [("4096", 4096), ("64KiB", 65536), ("1 MiB", 1_048_576), ("1GiB", 1_073_741_824), ("5000B", 5000)])
-    func `a size has a unit where it is given one`(text: String, bytes: Int) throws {
+    func `a size may have a unit`(text: String, bytes: Int) throws {
         #expect(try read("client: { queue_bytes: \(text) }").client.queueBytes == bytes)
         #expect(try read("supervision: { hold_bytes: \(text) }").supervision.holdBytes == bytes)
     }
 
-    @Test func `every key that counts bytes takes a unit, and is among the bounds that are shown`() {
+    @Test func `every key that counts bytes accepts a unit, and is among the limits that are shown`() {
         let bytes = ConfigurationKey.all.filter { $0.name.hasSuffix("_bytes") }
         #expect(bytes.count >= 7 && bytes.allSatisfy { $0.shape == .size })
         let shown = Set(ConfigurationKey.bounds(of: Configuration()).map(\.key))
@@ -108,7 +108,7 @@ import Testing
     }
 
     @Test(arguments: ["1MB", "1kib", "MiB", "-1", "1.5MiB", "99999999999TiB", "1 M"])
-    func `what is no size is refused`(text: String) {
+    func `a value that is not a size is refused`(text: String) {
         #expect { try read("client: { queue_bytes: \(text) }") } throws: { "\($0)".contains("is not a size: write") }
     }
 
@@ -133,12 +133,12 @@ import Testing
         ("127.0.0.1:7000", "127.0.0.1:7000"), ("0.0.0.0:7000", "127.0.0.1:7000"), ("[::]:7000", "127.0.0.1:7000"),
         ("unix:/tmp/x.sock", "unix:/tmp/x.sock"),
     ])
-    func `an address that two keys have is told`(one: String, other: String) throws {
+    func `an address that two keys have is reported`(one: String, other: String) throws {
         let found = try problems("metrics: { listen: \"\(one)\" }\napi: { listen: \"\(other)\" }")
         #expect(found.contains { $0.contains("metrics.listen: '\(one)' is used by api.listen") }, "\(found)")
     }
 
-    @Test func `addresses that differ are good, and so are ports that the kernel chooses`() throws {
+    @Test func `addresses that differ are valid, and so are ports that the kernel chooses`() throws {
         let yaml = """
             client: { listen: "127.0.0.1:0" }
             api: { listen: "127.0.0.1:0" }
@@ -148,14 +148,14 @@ import Testing
         #expect(try problems(yaml) == [])
     }
 
-    @Test func `numbers may stand in a list of JSON`() throws {
+    @Test func `a list in JSON may contain numbers`() throws {
         setenv("MARTLET_API_ALLOWED_UIDS", "[1, \"2\"]", 1)
         defer { unsetenv("MARTLET_API_ALLOWED_UIDS") }
         #expect(try read("").api.allowedUIDs == [1, 2])
     }
 
     @Test(arguments: [("workers: 1\nworkers: 2\n", "FILE"), ("a: [\n", "FILE:2")])
-    func `what the parser says is one line, and nothing else is said of a file that cannot be read`(
+    func `the parser's message becomes one line, and nothing else is said about a file that cannot be read`(
         _ yaml: String,
         _ place: String
     ) throws {
@@ -164,12 +164,12 @@ import Testing
     }
 
     @Test(arguments: ["foo", "None", "./x"])
-    func `a control socket that is no path is told what it must be`(_ text: String) throws {
+    func `the error for a control socket that is not a path says what it must be`(_ text: String) throws {
         let found = try problems("control_socket: \"\(text)\"")
         #expect(found == ["FILE:1: control_socket: '\(text)' is neither an absolute path nor none"])
     }
 
-    @Test func `all mistakes are told at once, each with its line`() throws {
+    @Test func `all mistakes are reported at once, each with its line`() throws {
         let found = try problems(
             """
             workers: many

@@ -48,7 +48,7 @@ import Testing
         #expect(!"\(record)".contains("hunter2") && !"\(String(describing: record))".contains("password"))
     }
 
-    @Test func `manager behaviour 5: the registry's manager is the manager it was asked of`() {
+    @Test func `manager behaviour 5: the registry of a manager refers to that manager`() {
         #expect(manager.registry.manager === manager)
     }
 
@@ -64,7 +64,7 @@ import Testing
         #expect(await manager.registry.connections(of: "nobody").isEmpty)
     }
 
-    @Test func `manager behaviour 8: the registry gives back the very infos, and none of removed connections`() async {
+    @Test func `manager behaviour 8: the registry returns the same infos, and none of removed connections`() async {
         let infos = ["a", "b"].map {
             ConnectionInfo(connection: ConnectionID($0), user: "user_456", handle: fixture.socket())
         }
@@ -82,7 +82,7 @@ import Testing
     }
 
     @Test func `manager behaviour 10: the manager's isolation lets one operation in at a time`() async {
-        // Each operation reads, yields to no one, and writes: lost updates would show in the count.
+        // Each operation reads, does not yield, and writes: lost updates would show in the count.
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<8 {
                 group.addTask {
@@ -100,7 +100,7 @@ import Testing
         #expect(await manager.registry.connections(of: "u").first === info)
     }
 
-    @Test func `manager behaviour 12: what is active is computed from the store, so views cannot disagree`() async {
+    @Test func `manager behaviour 12: all views are computed from the store, so they cannot disagree`() async {
         await fixture.add("a", "u")
         await fixture.add("b", "u")
         await manager.remove(ConnectionID("a"))
@@ -109,7 +109,7 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviour 13: a new manager tells that it is there`() async {
+    @Test func `manager behaviour 13: a new manager reports that it exists`() async {
         #expect(fixture.events == [.initialized])
         #expect(fixture.events[0].message == "Manager initialized")
     }
@@ -120,20 +120,20 @@ import Testing
         #expect(await fixture.ids("user_456") == ["conn_123"])
     }
 
-    @Test func `manager behaviour 15: a user has all of their connections, in the order in which they came`() async {
+    @Test func `manager behaviour 15: a user has all of their connections, in the order of their arrival`() async {
         await fixture.add("conn1", "user1")
         await fixture.add("conn2", "user1")
         #expect(await fixture.ids("user1") == ["conn1", "conn2"])
     }
 
-    @Test func `manager behaviour 16: adding is told with the connection and its user`() async {
+    @Test func `manager behaviour 16: adding is reported with the connection and its user`() async {
         await fixture.add("conn1", "user1")
         #expect(fixture.events.last == .added(ConnectionID("conn1"), user: "user1"))
         #expect(fixture.events.last?.message == "Added connection")
         #expect(await manager.statistics(byUser: true).connectionsByUser == ["user1": 1])
     }
 
-    @Test func `manager behaviour 17: additions from many tasks are all there`() async {
+    @Test func `manager behaviour 17: additions from many tasks are all present`() async {
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<200 {
                 group.addTask { await manager.add("c\(number)", user: "u\(number % 5)", handle: number) }
@@ -168,14 +168,14 @@ import Testing
         #expect(await fixture.ids("u") == ["conn2"])
     }
 
-    @Test func `manager behaviour 21: with the last connection the user is gone`() async {
+    @Test func `manager behaviour 21: the user is gone with the last connection`() async {
         await fixture.add("c", "u")
         await manager.remove(ConnectionID("c"))
         #expect(await manager.statistics(byUser: true).users == 0)
         #expect(await manager.statistics(byUser: true).connectionsByUser?["u"] == nil)
     }
 
-    @Test func `manager behaviour 22: removing is told`() async {
+    @Test func `manager behaviour 22: removing is reported`() async {
         await fixture.add("c", "u")
         await manager.remove(ConnectionID("c"))
         #expect(fixture.events.last == .removed(ConnectionID("c")))

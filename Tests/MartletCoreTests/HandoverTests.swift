@@ -1,7 +1,7 @@
 import MartletCore
 import Testing
 
-/// Who owns a shard, and who is told what next, at every step and for every way in which it can go wrong.
+/// Checks who owns a shard, and who is told what next, at every step and for every way in which it can go wrong.
 @Suite struct HandoverTests {
     private struct Step: Sendable, CustomTestStringConvertible {
         let name: String
@@ -72,7 +72,7 @@ import Testing
     ]
 
     @Test(arguments: steps)
-    private func `each event has its answer`(step: Step) {
+    private func `each event has the right action`(step: Step) {
         var handover = Handover(now: 0, patience: 10)
         let actions = step.events.enumerated().map { handover.heard($1, now: UInt64($0)) }
         #expect(actions == step.actions)
@@ -87,7 +87,7 @@ import Testing
         #expect(handover.deadline == 17, "what changes nothing does not prolong it")
     }
 
-    @Test func `of all orders of events none commits twice, and none thaws or commits after its end`() {
+    @Test func `no order of events commits twice, or thaws or commits after the end`() {
         let events: [Handover.Event] = [
             .heirReady, .donorFrozen, .collected(problem: nil), .collected(problem: "x"), .heirEnded("x"), .donorEnded,
             .timeout,

@@ -25,13 +25,13 @@ import Testing
         }
     }
 
-    @Test func `a good token is good until its end and a little more`() {
+    @Test func `a good token is valid until its expiry and a little longer`() {
         #expect(problem() == nil)
         #expect(problem(at: 1009) == nil)
         #expect(problem(at: 1010) == .expired)
     }
 
-    @Test func `what is wrong with a token is named`() {
+    @Test func `the problem with a token is named`() {
         #expect(problem { $0.expiresAt = nil } == .noExpiry)
         #expect(problem { $0.notBefore = 511 } == .notYetValid)
         #expect(problem { $0.notBefore = 510 } == nil)
@@ -59,7 +59,7 @@ import Testing
         var claims = TokenClaims()
         claims.subject = "u"
         claims.expiresAt = 100
-        // The same to look at: é as one character, and as two.
+        // Both look the same: é as one character, and as two.
         (claims.issuer, claims.audiences) = ("caf\u{E9}", ["caf\u{E9}"])
         try TokenPolicy(issuer: "caf\u{E9}", audience: "caf\u{E9}", leeway: 0).check(claims, now: 0)
         #expect(throws: TokenProblem.issuer) {
@@ -86,14 +86,14 @@ import Testing
             (["https://*.a.com"], "https://evil.com?.a.com", "h", false),
             (["https://*.a.com:8443"], "https://x.a.com:8443", "h", true),
             (["https://*.a.com:8443"], "https://x.a.com", "h", false),
-            // One origin, however its port and its end are written.
+            // It is one origin, however its port and its end are written.
             ([], "https://h", "h:443", true), ([], "http://h", "h:80", true), ([], "http://h:80", "h", true),
             ([], "https://h", "h:80", false), ([], "https://h/", "h", true), ([], "HTTPS://H:443/", "h", true),
             ([], "https://[::1]", "[::1]:443", true), ([], "https://[::1]:1", "[::1]", false),
             (["https://a.com:443"], "https://a.com", "h", true), (["https://a.com"], "https://a.com/", "h", true),
             (["https://*.a.com"], "https://x.a.com:443", "h", true), (["https://a.com"], "https://a.com/x", "h", false),
             (["https://a.com"], "https://a.com//", "h", false), ([], "https://h@evil", "h", false),
-            // Apps have origins of their own, which only their names allow.
+            // Apps have their own origins, which only their exact names allow.
             (["capacitor://localhost"], "capacitor://localhost", "h", true),
             (["tauri://localhost"], "capacitor://localhost", "h", false),
             (["chrome-extension://abcdef"], "chrome-extension://abcdef", "h", true),
@@ -101,7 +101,7 @@ import Testing
             ([], "capacitor://h", "h", false), ([], "null", "null", false), ([], "file://", "", false),
         ] as [([String], String?, String, Bool)]
     )
-    func `a page may connect where its origin is allowed`(
+    func `a page may connect if its origin is allowed`(
         allowed: [String],
         origin: String?,
         host: String,

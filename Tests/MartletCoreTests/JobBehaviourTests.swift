@@ -1,7 +1,7 @@
 import MartletCore
 import Testing
 
-/// Behaviours 46 to 58, 61 to 66, 68, 70, 74, 75, 77 and 78: jobs, statistics, ids, and many at once.
+/// Behaviours 46 to 58, 61 to 66, 68, 70, 74, 75, 77 and 78: jobs, statistics, ids, and concurrency.
 @Suite struct JobBehaviourTests {
     private let fixture = ManagerFixture()
     private var manager: WebSocketManager { fixture.manager }
@@ -13,7 +13,7 @@ import Testing
         #expect(metadata == "{\"job_id\":\"job123\",\"connection_type\":\"job\"}")
     }
 
-    @Test func `manager behaviour 47: a job's number is its decimal text; another type is replaced`() async {
+    @Test func `manager behaviour 47: a job's number becomes its decimal text; another type is replaced`() async {
         let info = await manager.connect(toJob: .number(12345), handle: fixture.socket(), now: 1)
         #expect(info.job == "12345")
         #expect(fixture.events.contains(.jobRenamed(given: "the number 12345", inForce: "12345")), "with a warning")
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test func `manager behaviour 49: a job's room is filled by its watchers and emptied with them`() async {
+    @Test func `manager behaviour 49: a job's room exists as long as it has watchers`() async {
         let handles = [fixture.socket(), fixture.socket()]
         for handle in handles { _ = await manager.connect(toJob: .text("job123"), handle: handle, now: 1) }
         #expect(await manager.rooms == [.job("job123")])
@@ -90,7 +90,7 @@ import Testing
         #expect(statistics.connections == 0 && statistics.users == 0)
     }
 
-    @Test func `manager behaviour 55: the shared manager is one`() {
+    @Test func `manager behaviour 55: there is one shared manager`() {
         #expect(WebSocketManager.shared === WebSocketManager.shared)
         #expect(WebSocketManager.shared !== manager)
     }
@@ -104,7 +104,7 @@ import Testing
         #expect(try await shared.send("1", toUser: "shared-test") == Delivery())
     }
 
-    @Test func `manager behaviours 57, 58 and 61: eight tasks adding, removing and sending leave what a model says`()
+    @Test func `manager behaviours 57, 58 and 61: eight tasks that add, remove and send leave the state of a model`()
         async throws
     {
         let sockets = (0..<8).map { _ in fixture.socket() }
@@ -157,7 +157,7 @@ import Testing
         }
     }
 
-    @Test func `manager behaviour 63: broadcasts and sends at once lose and double nothing`() async throws {
+    @Test func `manager behaviour 63: concurrent broadcasts and sends lose and duplicate nothing`() async throws {
         var handles: [Int] = []
         for number in 0..<20 { handles.append(await fixture.add("c\(number)", "u\(number)")) }
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -173,7 +173,7 @@ import Testing
         }
     }
 
-    @Test func `manager behaviour 64: of two with one id the newer wins, and nothing reaches it that was the older's`()
+    @Test func `manager behaviour 64: of two with one id the newer wins, and nothing for the older one reaches it`()
         async throws
     {
         let older = await fixture.add("same", "user1")
@@ -187,7 +187,7 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviours 65 and 66: ids are opaque text, the empty one too`() async throws {
+    @Test func `manager behaviours 65 and 66: ids are opaque text, including the empty one`() async throws {
         let handle = await fixture.add("", "")
         #expect(await manager.connection(ConnectionID(""))?.user == "")
         #expect(await fixture.ids("") == [""])
@@ -195,7 +195,7 @@ import Testing
         #expect(fixture.texts(handle) == ["1"])
     }
 
-    @Test func `manager behaviour 66: users whose names look the same and are not the same bytes are two`() async throws
+    @Test func `manager behaviour 66: users whose names look the same but have other bytes are two users`() async throws
     {
         let (composed, decomposed) = ("jos\u{E9}", "jose\u{301}")
         #expect(composed == decomposed, "for Swift they are one")
@@ -213,7 +213,7 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviour 68: users may have names of any script`() async {
+    @Test func `manager behaviour 68: users may have names in any script`() async {
         for (user, count) in [("用户1", 2), ("пользователь2", 1), ("مستخدم3", 3)] {
             for number in 0..<count { await fixture.add("\(user)-\(number)", user) }
         }
@@ -222,7 +222,7 @@ import Testing
         #expect(statistics.connectionsByUser == ["用户1": 2, "пользователь2": 1, "مستخدم3": 3])
     }
 
-    @Test func `manager behaviour 70: a copy can be changed, and the registered one stays`() async {
+    @Test func `manager behaviour 70: changing a copy does not change the registered connection`() async {
         await fixture.add("c", "u")
         var copy = await manager.connection(ConnectionID("c"))
         copy?.user = "another"
@@ -238,7 +238,7 @@ import Testing
         let statistics = await manager.statistics(byUser: true)
         #expect(statistics.connections == 10_000 && statistics.users == 100)
         #expect(statistics.connectionsByUser?.values.allSatisfy { $0 == 100 } == true)
-        // A list that were rebuilt with each removal would take minutes for this.
+        // If a list were rebuilt with each removal, this would take minutes.
         await manager.perform { manager in
             for number in 0..<100_000 { manager.add("d\(number)", user: "one", handle: number) }
             for number in stride(from: 99_999, through: 0, by: -1) { manager.remove(ConnectionID("d\(number)")) }
@@ -246,7 +246,7 @@ import Testing
         #expect(await manager.statistics(byUser: true).connectionsByUser?["one"] == nil)
     }
 
-    @Test func `manager behaviour 75: a failing send and a removal at once remove the connection once`() async throws {
+    @Test func `manager behaviour 75: a failing send and a removal at once remove a connection once`() async throws {
         for round in 0..<100 {
             await fixture.add("c\(round)", "u", failing: .closed)
             async let delivery = manager.send("1", toUser: "u")
@@ -274,7 +274,7 @@ import Testing
         #expect(await manager.rooms == [])
     }
 
-    @Test func `manager behaviour 78: 100,000 that came and went leave nothing, and their sockets are free`()
+    @Test func `manager behaviour 78: 100,000 connections that have ended leave nothing, and their sockets are free`()
         async throws
     {
         await manager.perform { manager in
@@ -303,7 +303,7 @@ import Testing
     }
 }
 
-/// A socket that is held by nobody else once it was taken.
+/// A socket that nobody else holds once it has been taken.
 private final class WeakSocket {
     private var held: FakeSocket?
     private(set) weak var socket: FakeSocket?

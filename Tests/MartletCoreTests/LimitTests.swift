@@ -2,7 +2,7 @@ import MartletCore
 import Testing
 
 @Suite struct RateLimitTests {
-    @Test func `a burst passes at once, then the rate`() throws {
+    @Test func `a burst passes at once, and then events pass at the rate`() throws {
         let limit = try #require(RateLimit(perSecond: 10, burst: 3))
         var state: UInt64 = 0
         var passed: [UInt64] = []
@@ -32,7 +32,7 @@ import Testing
         #expect(judge(1100) == .close)
     }
 
-    @Test func `who sends ten times what it may is closed, who sends a little more is told`() throws {
+    @Test func `a client that sends ten times its rate is closed, one that sends a little more is told`() throws {
         let limit = try #require(MessageLimit(perSecond: 50, burst: 100))
         func run(everyMilliseconds interval: UInt64) -> (refused: Int, isClosed: Bool) {
             var (state, strikes, refused) = (UInt64(0), UInt32(0), 0)
@@ -54,11 +54,11 @@ import Testing
 
 @Suite struct DescriptorBudgetTests {
     @Test(arguments: [64, 128, 256, 1023, 1024, 4096, 20_000, 524_288, 1_048_576])
-    func `what is given out is no more than there is, and there is some of each`(limit: Int) {
+    func `no more descriptors are assigned than exist, and each purpose gets some`(limit: Int) {
         for http in [16, 4096, 1_000_000] {
             let budget = DescriptorBudget(limit: limit, http: http)
             let sum = budget.passing + 2 * budget.http + budget.sockets
-            // The smallest tables have a little of each, and none to spare.
+            // The smallest tables have a few for each purpose, and none to spare.
             #expect(limit < 152 || sum <= limit - 96, "\(budget)")
             #expect(budget.passing >= 8 && budget.http >= 8 && budget.sockets >= 8 && budget.http <= max(8, http))
             if limit >= 4096, http <= 4096 { #expect(budget.sockets > limit * 2 / 3, "most are for clients") }
@@ -67,7 +67,7 @@ import Testing
 }
 
 @Suite struct IdempotencyTests {
-    @Test func `the second time gets the first answer, for five minutes, and another request is found out`() {
+    @Test func `a repeated request gets the first answer, for five minutes, and a different one is detected`() {
         var record = IdempotencyRecord<Int>(capacity: 10)
         func find(_ key: String, _ fingerprint: UInt64, _ now: UInt64) -> String {
             switch record.find(key, fingerprint: fingerprint, now: now) {
@@ -93,7 +93,7 @@ import Testing
         if case .new = record.find("k4899", fingerprint: 0, now: 5000) {} else { Issue.record("the oldest") }
     }
 
-    @Test func `one that is asked again while the first is under way waits for its answer`() {
+    @Test func `a request that comes again while the first one is under way waits for its answer`() {
         var requests = RepeatedRequests(capacity: 10)
         let key = RequestKey("k", fingerprint: 1)
         func asker(_ number: UInt64, _ source: UInt16 = 0) -> PendingRequests.Key {
@@ -106,7 +106,7 @@ import Testing
         #expect(requests.end(asker(1), receipt, now: 0) == [asker(2)])
         #expect(requests.begin(key, asker(4), now: 1) == .answered(receipt))
         #expect(requests.end(asker(9), receipt, now: 1) == [])
-        // What failed may be tried again.
+        // A request that failed may be tried again.
         let second = RequestKey("l", fingerprint: 1)
         #expect(requests.begin(second, asker(5), now: 0) == .first)
         #expect(requests.end(asker(5), .failed(.overloaded), now: 0) == [])
@@ -127,7 +127,7 @@ import Testing
         #expect(Histogram(counts: [1], sum: 1) == nil)
     }
 
-    @Test func `every close code has a label, and clients cannot make any`() {
+    @Test func `every close code has a label, and clients cannot create labels`() {
         #expect(Set(CloseLabel.all).count == CloseLabel.all.count)
         for code in UInt16.min...UInt16.max { #expect(CloseLabel.all.indices.contains(CloseLabel.index(of: code))) }
         let labels = [1000, 4408, 1005, 1006, 1014, 3000, 4999, 0].map { CloseLabel.all[CloseLabel.index(of: $0)] }
@@ -148,13 +148,13 @@ import Testing
 }
 
 @Suite struct MessageSizeTests {
-    @Test func `a large message takes the rate of as many small ones, and the next ones wait for it`() throws {
+    @Test func `a large message uses the rate of many small ones, and the next ones wait for it`() throws {
         let limit = try #require(MessageLimit(perSecond: 10, burst: 5))
         var (state, strikes): (UInt64, UInt32) = (0, 0)
         let second: UInt64 = 1_000_000_000
         expect(limit.judge(&state, strikes: &strikes, now: second) == .pass)
         limit.charge(&state, byteCount: 1 << 20, now: second)
-        // 32 events in all, of which five were there at once.
+        // There are 32 events in total, five of which could come at once.
         expect(limit.judge(&state, strikes: &strikes, now: second) == .refuse(waitMilliseconds: 2800))
         expect(limit.judge(&state, strikes: &strikes, now: 4 * second) == .pass)
         limit.charge(&state, byteCount: MessageLimit.bytesPerEvent, now: 4 * second)
@@ -172,7 +172,7 @@ import Testing
 }
 
 @Suite struct AddressRatesTests {
-    @Test func `each address has its own rate, and waits for no other`() throws {
+    @Test func `each address has its own rate, and does not wait for others`() throws {
         var rates = AddressRates(try #require(RateLimit(perSecond: 10, burst: 5)))
         for number in 0..<20 {
             expect(rates.admits(7, now: 1_000_000_000) == (number < 5))
@@ -182,7 +182,7 @@ import Testing
         expect(!rates.admits(7, now: 1_090_000_000) && rates.admits(7, now: 1_100_000_000))
     }
 
-    @Test func `a table that is full forgets whoever was seen first, and takes no more memory`() throws {
+    @Test func `a full table forgets the addresses that were seen first, and takes no more memory`() throws {
         var rates = AddressRates(try #require(RateLimit(perSecond: 1, burst: 1)))
         for address in UInt64(1)...100_000 { rates.count(address, now: 1_000_000_000 + address) }
         expect(!rates.admits(100_000, now: 1_000_100_000) && rates.admits(1, now: 1_000_100_000))

@@ -17,13 +17,13 @@ final class FakeSocket: ClientSocket {
     func close(code: UInt16, reason: String) { closes.append(code) }
 }
 
-/// What a manager told.
+/// The events that a manager has reported.
 final class EventList: @unchecked Sendable {
     // Unchecked: written on the manager's executor, read by tests after awaiting the manager.
     var all: [ManagerEvent] = []
 }
 
-/// A manager over fake sockets, the list of what it told, and ways to run on its executor.
+/// A manager over fake sockets, with the list of its events, and with ways to run code on its executor.
 final class ManagerFixture: @unchecked Sendable {
     // Unchecked: sockets and events are touched on the manager's executor, or while nothing runs on it.
     let sockets = SocketSet()
@@ -39,10 +39,10 @@ final class ManagerFixture: @unchecked Sendable {
         manager = WebSocketManager(executor: SerialQueue(), transport: transport, limits: limits) { log.all.append($0) }
     }
 
-    /// What the manager told, in order, since it was made.
+    /// All events of the manager, in order.
     var events: [ManagerEvent] { log.all }
 
-    /// A new socket's handle.
+    /// Adds a new socket, and returns its handle.
     func socket(failing failure: SendFailure? = nil) -> Int {
         let socket = FakeSocket()
         socket.failure = failure
@@ -54,7 +54,7 @@ final class ManagerFixture: @unchecked Sendable {
     func fake(_ handle: Int) -> FakeSocket { byHandle[handle] ?? FakeSocket() }
     func forgetSockets() { byHandle = [:] }
 
-    /// A registered connection over a new socket; its handle.
+    /// Registers a connection over a new socket, and returns the handle.
     @discardableResult
     func add(_ id: String, _ user: String, failing failure: SendFailure? = nil) async -> Int {
         let handle = socket(failing: failure)
@@ -66,7 +66,7 @@ final class ManagerFixture: @unchecked Sendable {
 
     func ids(_ user: String) async -> [String] { await manager.connections(ofUser: user).map(\.id.text) }
 
-    /// Every index agrees.
+    /// Checks that all indexes agree.
     func check(_ location: SourceLocation = #_sourceLocation) async {
         let found = await manager.inconsistencies
         #expect(found == [], sourceLocation: location)

@@ -16,7 +16,7 @@ private final class CountingTransport: Transport {
     func queuedBytes(_ handle: Int) -> Int { 0 }
 }
 
-/// The manager as simply as it can be written: what the real one must agree with.
+/// The simplest possible manager, with which the real one must agree.
 private struct Model {
     var userOf: [String: String] = [:]
     var joined: [String: Set<Room>] = [:]
@@ -95,7 +95,7 @@ private struct Model {
         }
     }
 
-    /// The whole state, and what the switchboard would have been told of it.
+    /// Compares the whole state, and what the switchboard would have been told about it.
     private static func compare(
         _ manager: isolated WebSocketManager,
         _ model: Model,

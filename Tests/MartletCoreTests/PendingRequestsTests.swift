@@ -15,7 +15,7 @@ import Testing
         #expect(pending.count == 0)
     }
 
-    @Test mutating func `receipts of all shards become one sum`() {
+    @Test mutating func `the receipts of all shards are added up`() {
         pending.add(one, to: [0, 1, 2], mode: .receipts, deadline: 10)
         expect(pending.gather(one, from: 2, .receipt(Delivery(matched: 2, delivered: 1, failed: 1))) == nil)
         expect(pending.gather(one, from: 2, .receipt(Delivery(matched: 9))) == nil, "a second answer does not count")
@@ -24,7 +24,7 @@ import Testing
         #expect(last == .init(key: one, reply: .receipt(Delivery(matched: 3, delivered: 2, failed: 1))))
     }
 
-    @Test mutating func `a shard that dies fails what waits for it, and says what the others did`() {
+    @Test mutating func `when a shard dies, requests that wait for it fail, and the answer says what the others did`() {
         pending.add(one, to: [0, 1], mode: .receipts, deadline: 10)
         pending.add(two, to: [1], mode: .single, deadline: 10)
         _ = pending.gather(one, from: 0, .receipt(Delivery(matched: 4, delivered: 4)))
@@ -43,7 +43,7 @@ import Testing
         #expect(answer?.reply == .failed(.shardUnavailable(partial: Delivery(matched: 4, delivered: 4))))
     }
 
-    @Test mutating func `statistics go on without a shard that dies`() {
+    @Test mutating func `statistics are completed without a shard that dies`() {
         var statistics = ShardStatistics()
         statistics.shard = 1
         pending.add(one, to: [0, 1], mode: .statistics, deadline: 10)
@@ -55,7 +55,7 @@ import Testing
         #expect(node.shards == [statistics])
     }
 
-    @Test mutating func `a request whose time is over is answered once`() {
+    @Test mutating func `a request whose time has run out is answered once`() {
         pending.add(one, to: [0], mode: .single, deadline: 10)
         pending.add(two, to: [0], mode: .single, deadline: 20)
         #expect(pending.nextDeadline == 10)
@@ -65,7 +65,7 @@ import Testing
         expect(!pending.passed(one, from: 0))
     }
 
-    @Test mutating func `the next worker of a shard gets what the one before has not answered, in order`() {
+    @Test mutating func `the next worker of a shard gets what the previous one has not answered, in order`() {
         pending.add(one, to: [0, 1], mode: .receipts, deadline: 10, frame: [1])
         pending.add(two, to: [1], mode: .single, deadline: 10, frame: [2])
         #expect(pending.frames(for: 1) == [[1], [2]])
@@ -95,7 +95,7 @@ import Testing
         #expect(pending.isFull(for: 1) && !pending.isFull(for: 2))
         _ = pending.expire(now: 10)
         #expect(!pending.isFull(for: 1))
-        // And nothing is left over, whatever came to an end in which way.
+        // Nothing is left over, whatever way a request ended.
         pending.add(first, to: [1, 2], mode: .statistics, deadline: 20, frame: frame)
         pending.add(first, to: [1, 2], mode: .statistics, deadline: 20, frame: frame)
         _ = pending.shardFailed(1)
@@ -127,7 +127,7 @@ import Testing
         #expect(configuration.problems.map(\.key) == ["workers", "client.queue_bytes"])
     }
 
-    @Test func `every close reason has advice that fits a close frame, and a code of its own`() {
+    @Test func `every close reason has advice that fits into a close frame, and its own code`() {
         #expect(CloseReason.allCases.allSatisfy { (1...123).contains($0.advice.utf8.count) })
         #expect(Set(CloseReason.allCases.map(\.code)).count == CloseReason.allCases.count)
     }

@@ -1,7 +1,8 @@
 import MartletCore
 import Testing
 
-/// Who owns the users while the number of shards changes, at every step and for every way in which it can go wrong.
+/// Checks who owns the users while the number of shards changes, at every step and for every way in which it can go
+/// wrong.
 @Suite struct ReshardingTests {
     private typealias Event = Resharding.Event
 
@@ -14,7 +15,7 @@ import Testing
 
     private static let ready: [Event] = [.heirReady(0), .heirReady(1)]
 
-    /// One donor, two heirs: heir 0 collects in the first round, heir 1 in the second.
+    /// The steps for one donor and two heirs: heir 0 collects in the first round, heir 1 in the second.
     private static let steps: [Step] = [
         Step(
             name: "all goes well",
@@ -77,14 +78,14 @@ import Testing
     ]
 
     @Test(arguments: steps)
-    private func `each event has its answer`(step: Step) {
+    private func `each event has the right action`(step: Step) {
         var resharding = Resharding(donors: 1, heirs: 2, now: 0, patience: 10)
         let actions = step.events.enumerated().map { resharding.heard($1, now: UInt64($0)) }
         #expect(actions == step.actions)
     }
 
     @Test(arguments: [(1, 1), (1, 4), (4, 1), (2, 3), (3, 2), (5, 5)])
-    func `every heir is at every donor once, and never two at the same one`(donors: Int, heirs: Int) {
+    func `every heir is at every donor once, and never at the same time as another one`(donors: Int, heirs: Int) {
         let resharding = Resharding(donors: donors, heirs: heirs, now: 0, patience: 1)
         for round in 0..<max(donors, heirs) {
             let visited = (0..<heirs).compactMap { resharding.donor(of: $0, in: round) }
@@ -97,7 +98,7 @@ import Testing
     }
 
     @Test
-    func `of all orders of events none commits or thaws while an heir lives that may not, and none acts after its end`()
+    func `no order of events commits or thaws while an heir lives that must not be alive, or does more after the end`()
     {
         let events: [Event] = [
             .heirReady(0), .heirReady(1), .donorFrozen(0), .collected(heir: 0, problem: nil),

@@ -28,7 +28,7 @@ import Testing
         #expect(fixture.texts(later) == ["1"])
     }
 
-    @Test func `a thread and a job of one name are two rooms`() async throws {
+    @Test func `a thread and a job with the same name are two rooms`() async throws {
         await fixture.add("c", "u")
         _ = await manager.join(.thread("x"), connection: ConnectionID("c"))
         #expect(try await manager.send("1", toRoom: .job("x")) == Delivery())
@@ -52,7 +52,7 @@ import Testing
         #expect(await fixture.manager.statistics(byUser: false).counters[.roomsRefused] == 2)
     }
 
-    @Test func `the first member and the last are told, nobody between`() async {
+    @Test func `the first and the last member are reported, and none in between`() async {
         await fixture.add("a", "u")
         await fixture.add("b", "u")
         let room = Room.thread("t")
@@ -65,7 +65,7 @@ import Testing
         #expect(await manager.takeRoomChanges() == [RoomChange(room: room, isOccupied: false)])
     }
 
-    @Test func `beyond a user's limit one more is refused, or takes the oldest's place`() async {
+    @Test func `a connection beyond a user's limit is refused, or takes the place of the oldest one`() async {
         var limits = WebSocketManager.Limits()
         limits.connectionsPerUser = 2
         let strict = ManagerFixture(limits)

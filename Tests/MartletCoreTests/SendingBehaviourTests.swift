@@ -1,7 +1,7 @@
 import MartletCore
 import Testing
 
-/// Behaviours 28 to 45, 59, 60, 67, 69, 71, 72 and 76: messages, and those who cannot take them.
+/// Behaviours 28 to 45, 59, 60, 67, 69, 71, 72 and 76: messages, and connections that cannot take them.
 @Suite struct SendingBehaviourTests {
     private let fixture = ManagerFixture()
     private var manager: WebSocketManager { fixture.manager }
@@ -26,7 +26,7 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviour 30: a message to nobody says so`() async throws {
+    @Test func `manager behaviour 30: the receipt of a message to nobody says so`() async throws {
         #expect(try await manager.send(message, toUser: "nobody") == Delivery(matched: 0, delivered: 0, failed: 0))
     }
 
@@ -39,7 +39,7 @@ import Testing
         #expect(await fixture.ids("u").isEmpty)
     }
 
-    @Test func `manager behaviour 32: a thread that nothing is bound to is tried as a user`() async throws {
+    @Test func `manager behaviour 32: a thread without members is tried as a user`() async throws {
         let handle = await fixture.add("c", "thread123")
         #expect(try await manager.send(message, toThread: "thread123") == Delivery(matched: 1, delivered: 1))
         #expect(fixture.texts(handle) == [message])
@@ -49,7 +49,7 @@ import Testing
         #expect(fixture.texts(member) == ["2"] && fixture.texts(handle) == [message], "now it is a thread")
     }
 
-    @Test func `manager behaviour 33: a thread whose members all fail is no success`() async throws {
+    @Test func `manager behaviour 33: a message to a thread whose members all fail is not a success`() async throws {
         await fixture.add("c", "u", failing: .queueFull)
         _ = await manager.join(.thread("t"), connection: ConnectionID("c"))
         #expect(try await manager.send(message, toThread: "t") == Delivery(matched: 1, failed: 1))
@@ -62,7 +62,7 @@ import Testing
         for handle in handles { #expect(fixture.texts(handle) == [message]) }
     }
 
-    @Test func `manager behaviour 36: a broadcast removes those who fail, and tells of it`() async throws {
+    @Test func `manager behaviour 36: a broadcast removes connections that fail, and reports it`() async throws {
         await fixture.add("a", "u", failing: .queueFull)
         let good = await fixture.add("b", "v")
         #expect(try await manager.broadcast(message) == Delivery(matched: 2, delivered: 1, failed: 1))
@@ -71,7 +71,7 @@ import Testing
         #expect(await manager.statistics(byUser: true).connectionsByUser == ["v": 1])
     }
 
-    @Test func `manager behaviour 37: a broadcast to nobody says so`() async throws {
+    @Test func `manager behaviour 37: the receipt of a broadcast to nobody says so`() async throws {
         #expect(try await manager.broadcast(message) == Delivery())
     }
 
@@ -100,7 +100,7 @@ import Testing
         await fixture.check()
     }
 
-    @Test func `manager behaviour 41: disconnecting what is not there is told, and says false`() async {
+    @Test func `manager behaviour 41: disconnecting an unknown one is reported, and returns false`() async {
         await fixture.add("c", "other")
         #expect(await !manager.disconnect(user: "nonexistent", handle: 1))
         #expect(fixture.events.last == .connectionNotFound(user: "nonexistent"))
@@ -119,7 +119,7 @@ import Testing
         #expect(await manager.findConnection(user: "user1", handle: handle + 1) == nil)
     }
 
-    @Test func `manager behaviour 44: a client's message goes to the handler, and is told without its text`() async {
+    @Test func `manager behaviour 44: a client's message goes to the handler, and is logged without its text`() async {
         await fixture.add("c", "user1")
         #expect(await manager.handle(message, from: "c") == .unhandled, "none is installed")
         await manager.install { connection, text in
@@ -131,7 +131,7 @@ import Testing
         #expect(await manager.handle(message, from: "unknown") == .unknownConnection)
     }
 
-    @Test func `manager behaviour 45: a handler's failure is told and closes nobody`() async {
+    @Test func `manager behaviour 45: a handler's failure is reported and closes nobody`() async {
         let handle = await fixture.add("c", "user1")
         await manager.install { _, _ in throw SendFailure.notEncodable }
         #expect(await manager.handle(message, from: "c") == .failed)
@@ -140,7 +140,7 @@ import Testing
         #expect(await fixture.ids("user1") == ["c"])
     }
 
-    @Test func `manager behaviour 59: of two connections the failing one goes and the good one has the message`()
+    @Test func `manager behaviour 59: of two connections, the failing one goes and the good one gets the message`()
         async throws
     {
         let good = await fixture.add("good", "u")
@@ -150,7 +150,7 @@ import Testing
         #expect(await fixture.ids("u") == ["good"])
     }
 
-    @Test func `manager behaviour 60: a broadcast reaches all the good while the list shrinks`() async throws {
+    @Test func `manager behaviour 60: a broadcast reaches all good connections while the list shrinks`() async throws {
         var good: [Int] = []
         for number in 0..<10 {
             let handle = await fixture.add("c\(number)", "u", failing: number % 3 == 1 ? .closed : nil)
@@ -187,7 +187,7 @@ import Testing
         #expect(fixture.texts(handle).isEmpty && fixture.fake(handle).closes.isEmpty)
     }
 
-    @Test func `manager behaviour 72: of working, failing and stuck sockets only the working stay`() async throws {
+    @Test func `manager behaviour 72: of working, failing and stuck sockets, only working ones stay`() async throws {
         await fixture.add("works", "u")
         await fixture.add("fails", "u", failing: .closed)
         await fixture.add("stuck", "v", failing: .queueFull)
@@ -196,7 +196,7 @@ import Testing
         #expect(await fixture.ids("u") == ["works"])
     }
 
-    @Test func `manager behaviour 76: of 1,000 users each sees their own messages only`() async throws {
+    @Test func `manager behaviour 76: each of 1,000 users gets only their own messages`() async throws {
         var handles: [String: [Int]] = [:]
         for number in 0..<1500 {
             let user = "user-\(number % 1000)"

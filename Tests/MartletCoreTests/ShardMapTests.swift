@@ -11,7 +11,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 3, 7, 128])
-    func `every slot has an owner, and no shard has more than one slot above another`(shards: Int) {
+    func `every slot has an owner, and the shards' numbers of slots differ by at most one`(shards: Int) {
         let map = ShardMap(shardCount: shards)
         let counts = Dictionary(grouping: map.owners) { $0 }.mapValues(\.count)
         #expect(map.owners.count == 1024)

@@ -3,7 +3,7 @@ import Testing
 
 /// Sockets that record what they are sent.
 final class RecordingTransport: Transport, @unchecked Sendable {
-    // Unchecked: used on the manager's executor only, and read by tests after awaiting the manager.
+    // Unchecked: used only on the manager's executor, and read by tests after awaiting the manager.
     private(set) var sent: [Int: [String]] = [:]
     private(set) var closed: [Int: UInt16] = [:]
     private(set) var prepared = 0
@@ -70,7 +70,7 @@ extension WebSocketManager {
         #expect(transport.prepared == 1 && transport.released == 1, "framed once, however many connections")
     }
 
-    @Test func `a message to nobody says so`() async throws {
+    @Test func `the receipt of a message to nobody says so`() async throws {
         #expect(try await manager.send("1", toUser: "nobody") == Delivery())
         #expect(try await manager.send("1", toConnection: "nothing") == Delivery())
         #expect(try await manager.broadcast("1") == Delivery())
@@ -122,7 +122,7 @@ extension WebSocketManager {
         #expect(await manager.statistics(byUser: true).connectionsByUser == [:])
     }
 
-    @Test func `messages to one user leave in the order of the calls`() async throws {
+    @Test func `messages to one user are sent in the order of the calls`() async throws {
         await manager.add("x", user: "u", handle: 1)
         for number in 0..<100 { _ = try await manager.send("\(number)", toUser: "u") }
         #expect(transport.sent[1] == (0..<100).map(String.init))

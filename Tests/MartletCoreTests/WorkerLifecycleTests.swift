@@ -34,7 +34,7 @@ import Testing
         expect(!lifecycle.becameReady(at: 1002), "ready comes too late")
     }
 
-    @Test func `a worker that stops saying alive is killed, and one that says it is not`() {
+    @Test func `a worker that does not say alive any more is killed, and one that says it is not`() {
         var lifecycle = serving(at: 0)
         lifecycle.saidAlive(at: 400)
         expect(lifecycle.checked(at: 899) == .none)
@@ -45,7 +45,7 @@ import Testing
         expect(lifecycle.checked(at: 900 + 2_000_000_001) == .none)
     }
 
-    @Test func `time in which the judge was halted is held against nobody`() {
+    @Test func `time in which the supervisor was halted does not count`() {
         var starting = WorkerLifecycle(policy: policy)
         starting.started(at: 0)
         starting.judgeWasHalted(for: 5000)
@@ -136,7 +136,7 @@ import Testing
         #expect((50...51).contains(lifecycle.deadline ?? 0))
     }
 
-    @Test func `after a stop was asked for nothing is started again`() {
+    @Test func `after a requested stop nothing is started again`() {
         var lifecycle = serving(at: 0)
         lifecycle.stopRequested()
         #expect(lifecycle.shardState == .stopping && lifecycle.hasProcess)

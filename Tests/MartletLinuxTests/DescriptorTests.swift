@@ -2,7 +2,7 @@ import Foundation
 import MartletLinux
 import Testing
 
-/// Threads without a hop through Foundation's run loops.
+/// Starts threads without a hop through Foundation's run loops.
 enum ThreadStarter {
     static func start(_ body: @escaping @Sendable () -> Void) { Thread.detachNewThread(body) }
 }
@@ -10,7 +10,7 @@ enum ThreadStarter {
 private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >= 0 }
 
 @Suite(.serialized) struct OwnedDescriptorTests {
-    @Test func `a descriptor is closed exactly when its owner lets go of it`() throws {
+    @Test func `a descriptor is closed exactly when the lifetime of its owner ends`() throws {
         let (one, two) = try SocketPair(.stream).split()
         do {
             let owned = OwnedDescriptor(owning: one)
@@ -45,7 +45,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
 
     private func anyDescriptor() -> Int32 { open("/dev/null", O_RDONLY | O_CLOEXEC) }
 
-    @Test func `a grant that carries a descriptor, as no peer of ours sends one, leaves none in our table`() throws {
+    @Test func `a grant with a descriptor, which none of our peers sends, leaves no descriptor in our table`() throws {
         let (one, two) = try SocketPair(.packets).split()
         defer { closeDescriptor(two) }
         let channel = DescriptorChannel(owning: one, window: 8, bound: 100)
@@ -54,7 +54,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         defer { closeDescriptor(passed) }
         let before = CurrentProcess.openDescriptors
         for _ in 0..<50 {
-            // The tether's packets have one byte, so each is a packet; a grant has five.
+            // The tether's messages have one byte, so they count as packets; a grant has five bytes.
             try #require(tether.send([passed]))
             try #require(sendGrant(two, passed: passed))
         }
@@ -62,7 +62,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         #expect(CurrentProcess.openDescriptors == before)
     }
 
-    /// Five bytes that look like a grant, with a descriptor.
+    /// Sends five bytes that look like a grant, with a descriptor.
     private func sendGrant(_ socket: Int32, passed: Int32) -> Bool {
         var bytes: [UInt8] = [0xFF, 0, 0, 0, 1]
         var control = [UInt8](repeating: 0, count: 24)
@@ -123,18 +123,18 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         #expect(!one.wantsToWrite)
     }
 
-    @Test func `what still waits when a channel ends is closed with it`() throws {
+    @Test func `descriptors that still wait when a channel ends are closed with it`() throws {
         var waiting: Int32 = -1
         do {
             let (one, _) = try pair(window: 1)
             waiting = anyDescriptor()
-            try one.send([1], descriptor: waiting)  // no grant was received: it waits
+            try one.send([1], descriptor: waiting)  // it waits, because no grant was received
             #expect(one.queued == 1 && isOpen(waiting))
         }
         #expect(!isOpen(waiting))
     }
 
-    @Test func `two ends that both wait for credit do not wait for ever`() throws {
+    @Test func `two ends that both wait for credit do not wait forever`() throws {
         let (one, two) = try pair(window: 4, bound: 100)
         _ = (one.receive(), two.receive())
         for number in 0..<50 {
@@ -180,14 +180,14 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         #expect(throws: DescriptorChannel.Refusal.closed) { try channel.send([1], descriptor: nil) }
     }
 
-    @Test func `what a peer sent before it went arrives, though it left unread what we sent`() throws {
+    @Test func `what a peer sent before it went arrives, although it has not read what we sent`() throws {
         let (one, two) = try SocketPair(.packets).split()
         let channel = DescriptorChannel(owning: one, window: 2, bound: 4)
         let peer = DescriptorChannel(owning: two, window: 4, bound: 4)
         _ = peer.receive()
         let before = CurrentProcess.openDescriptors
         for number: UInt8 in 1...2 { try peer.send([number], descriptor: anyDescriptor()) }
-        // The kernel says ECONNRESET of that, once, and before what waits.
+        // The kernel reports ECONNRESET for this, once, and before the packets that wait.
         try channel.send([9], descriptor: nil)
         end(peer)
         #expect(throws: DescriptorChannel.Refusal.closed) { try channel.send([9], descriptor: nil) }
@@ -196,21 +196,21 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         while let packet = channel.receive() {
             arrived += packet.bytes
             packet.descriptor.map(closeDescriptor)
-            // Grants for what came cannot leave any more; what came before is still there.
+            // Grants cannot be sent any more; packets that had already arrived are still there.
             channel.flush()
         }
         #expect(arrived == [1, 2] && channel.isClosed)
         #expect(CurrentProcess.openDescriptors == before)
     }
 
-    /// The peer's process ends: its end of the channel is closed, whoever else holds the object.
+    /// Closes the peer's end of the channel, as if its process had ended, whoever else holds the object.
     private func end(_ channel: DescriptorChannel) {
         let nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC)
         dup2(nowhere, channel.descriptor)
         close(nowhere)
     }
 
-    @Test func `a packet that is too large is refused, the largest passes`() throws {
+    @Test func `a packet that is too large is refused, and one of the largest size passes`() throws {
         let (one, two) = try pair()
         let largest = [UInt8](repeating: 7, count: DescriptorChannel.largestPacket)
         try one.send(largest, descriptor: nil)
@@ -220,20 +220,20 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
 }
 
 @Suite struct SharedMemoryTests {
-    @Test func `memory that others hold too stays as large as it is, and can be written`() throws {
+    @Test func `memory that others also hold keeps its size, and can be written`() throws {
         let memory = try SharedMemory.fixed(name: "test", byteCount: 1 << 20)
         for size in [0, 4096, 1 << 21] { #expect(ftruncate(memory.number, size) == -1 && errno == EPERM) }
         let mapping = try MemoryMapping(of: memory.number)
         mapping.bytes[(1 << 20) - 1] = 7
         #expect(mapping.bytes.count == 1 << 20 && SharedMemory.isFixed(memory.number))
-        // And nobody can forbid that (F_ADD_SEALS with F_SEAL_FUTURE_WRITE).
+        // Nobody can forbid writing (F_ADD_SEALS with F_SEAL_FUTURE_WRITE).
         #expect(fcntl(memory.number, 1033, 0x10) == -1 && errno == EPERM)
         mapping.discard(offset: 0, count: 1 << 20)
         #expect(mapping.bytes[(1 << 20) - 1] == 0)
         #expect(!SharedMemory.isFixed(try SharedMemory.create(name: "test", byteCount: 100).number))
     }
 
-    @Test func `what one mapping writes another reads, and a discarded range is zero`() throws {
+    @Test func `one mapping reads what another one writes, and a discarded range is zero`() throws {
         let memory = try SharedMemory.create(name: "test", byteCount: 1 << 20)
         let one = try MemoryMapping(of: memory.number)
         let two = try MemoryMapping(of: memory.number)
@@ -265,7 +265,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         return child.reap()
     }
 
-    @Test func `a child's end is told, by code or by signal`() throws {
+    @Test func `a child's end is reported, with its code or signal`() throws {
         #expect(try run("exit 3") == .exited(code: 3))
         #expect(try run("kill -9 $$") == .killed(signal: 9))
     }
@@ -279,7 +279,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         #expect(text.contains(" b 0 1 2 3 4"), "\(text)")
     }
 
-    @Test func `a program that is not there is an error that names it`() {
+    @Test func `a program that does not exist is an error that names it`() {
         #expect { _ = try ChildProcess(path: "/nowhere", arguments: [], environment: [], descriptors: []) } throws: {
             "\($0)" == "start /nowhere: No such file or directory"
         }

@@ -17,7 +17,7 @@ private actor Resident {
     func stop() { loop.stop() }
 }
 
-/// Runs a loop on a thread of its own until the body is done.
+/// Runs a loop on its own thread until the body is done.
 private func withLoop(_ body: @escaping @Sendable (EventLoop) async -> Void) async throws {
     let loop = try EventLoop()
     let resident = Resident(loop: loop)

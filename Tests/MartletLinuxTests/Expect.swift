@@ -1,6 +1,6 @@
 import Testing
 
-/// `#expect` for conditions that change what they ask, which the macro cannot take.
+/// Does the same as `#expect` for conditions that mutate a value, which the macro does not support.
 func expect(_ condition: Bool, _ comment: Comment? = nil, at location: SourceLocation = #_sourceLocation) {
     #expect(condition, comment, sourceLocation: location)
 }

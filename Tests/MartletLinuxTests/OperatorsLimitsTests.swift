@@ -3,7 +3,7 @@ import Testing
 @testable import MartletLinux
 
 @Suite struct CPUQuotaTests {
-    /// A case: what the kernel says, and the CPUs.
+    /// A test case: what the kernel says, and the expected number of CPUs.
     struct Machine: Sendable, CustomTestStringConvertible {
         let testDescription: String
         let groups: String
@@ -105,5 +105,5 @@ import Testing
     @Test(arguments: [
         "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8/8", "x/8", "2001:db8::/129", "/8", "",
     ])
-    func `what is no network is none`(_ text: String) { #expect(NetworkRange(text) == nil) }
+    func `text that is not a network is refused`(_ text: String) { #expect(NetworkRange(text) == nil) }
 }

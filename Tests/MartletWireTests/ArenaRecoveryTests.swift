@@ -3,7 +3,7 @@ import Testing
 
 @testable import MartletWire
 
-/// What a successor makes of an arena that was left at any moment.
+/// A successor goes on correctly with an arena that was left at any moment.
 @Suite struct ArenaRecoveryTests {
     private func connect(_ fixture: ArenaFixture, _ name: String, cookie: UInt64) throws -> Int {
         let index = try #require(fixture.arena.claimSlot())
@@ -29,7 +29,7 @@ import Testing
         try Arena(adopting: fixture.memory) { _, _ in }
     }
 
-    @Test func `the kernel knows what was sent, and the rest follows from the very byte`() throws {
+    @Test func `the kernel knows what was sent, and the rest follows from exactly that byte`() throws {
         let fixture = try ArenaFixture()
         let index = try connect(fixture, "a", cookie: 7)
         _ = try queue(10, of: 100, on: fixture, index)
@@ -46,10 +46,10 @@ import Testing
         #expect(arena.chunkBytesInUse == 0)
     }
 
-    @Test func `memory that is given back to the system is none that is in use again`() throws {
+    @Test func `memory that is in use again is not given back to the system`() throws {
         let fixture = try ArenaFixture(pages: 80)
         let (wave, late) = (try connect(fixture, "a", cookie: 1), try connect(fixture, "b", cookie: 2))
-        // A backlog below a page that stays: all of its pages are free when it is gone, more than are kept.
+        // This queue is below a page that stays in use: when it is gone, more of its pages are free than are kept.
         _ = try queue(60, of: ArenaLayout.pageSize - 64, on: fixture, wave)
         _ = try queue(1, of: ArenaLayout.pageSize - 64, on: fixture, late)
         fixture.arena.vacate(wave)
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func `workers that ended at what was asked are counted, for this request and no other`() throws {
+    @Test func `workers that ended during a request are counted, for this request and no other`() throws {
         let fixture = try ArenaFixture()
         let journal = fixture.arena.journal
         #expect(journal.beginAsked(source: 3, correlation: 9) == 0)
@@ -96,7 +96,7 @@ import Testing
     }
 
     @Test(arguments: [0, 1, 4, 5, 16])
-    func `a delivery that was not done is taken back everywhere, a done one nowhere`(before: Int) throws {
+    func `an unfinished delivery is undone everywhere, and a finished one nowhere`(before: Int) throws {
         for isDone in [false, true] {
             let fixture = try ArenaFixture()
             let slots = try (0..<5).map { try connect(fixture, "c\($0)", cookie: UInt64($0 + 1)) }
@@ -119,7 +119,7 @@ import Testing
         }
     }
 
-    @Test func `a delivery is taken back in all forms in which it was queued, and what is another's is not`() throws {
+    @Test func `a delivery is undone in all forms in which it was queued, and other deliveries are not`() throws {
         for isStale in [false, true] {
             let fixture = try ArenaFixture()
             let slots = try (0..<9).map { try connect(fixture, "c\($0)", cookie: UInt64($0 + 1)) }
@@ -131,7 +131,7 @@ import Testing
             }
             let before = try slots.map { _ in try #require(fixture.arena.makeFrame(60)) }
             if isStale {
-                // One before had as many forms, and is done.
+                // A previous delivery had as many forms, and is done.
                 journal.begin()
                 journal.note(frame: before[0])
                 for twin in before.dropFirst() { journal.note(twin: twin, of: before[0]) }
@@ -141,7 +141,7 @@ import Testing
             journal.begin()
             let frames = try slots.map { _ in try #require(fixture.arena.makeFrame(60)) }
             journal.note(frame: frames[0])
-            // Of a frame of nobody's delivery, and one form too many: neither counts.
+            // This is a form of a frame of no delivery, and one form too many: neither counts.
             journal.note(twin: before[3], of: before[0])
             for twin in frames.dropFirst() { journal.note(twin: twin, of: frames[0]) }
             journal.note(twin: before[4], of: frames[0])
@@ -153,7 +153,7 @@ import Testing
         }
     }
 
-    @Test func `a room is added to who somebody is, and taken out, without a look at the others`() throws {
+    @Test func `a room is added to an identity, and removed, without decoding the other rooms`() throws {
         let fixture = try ArenaFixture()
         let index = try connect(fixture, "c", cookie: 7)
         let slot = fixture.arena.slot(index)
@@ -168,7 +168,7 @@ import Testing
             #expect(fixture.arena.addRoom(room, to: slot))
             rooms.append(room)
         }
-        // The first, the last, some between, and one that is not there; a thread is no job.
+        // The first, the last, some in between, and two that are not there: a thread is not a job.
         for room in [rooms[0], rooms[255], rooms[100], rooms[101], .thread("nowhere"), .job(rooms[2].id)] {
             #expect(fixture.arena.removeRoom(room, from: slot))
             rooms.removeAll { $0 == room }
@@ -180,13 +180,13 @@ import Testing
         #expect(try successor(fixture).identity(ofSlot: index).rooms.isEmpty)
         fixture.arena.vacate(index)
         #expect(fixture.arena.chunkBytesInUse == 0)
-        // What makes no sense is refused, whatever it says of its length.
+        // A damaged identity is refused, whatever it says about its length.
         slot.identity = .max
         #expect(!fixture.arena.addRoom(.thread("t"), to: slot) && !fixture.arena.removeRoom(.thread("t"), from: slot))
         #expect(throws: WireError.self) { try fixture.arena.bearer(of: slot) }
     }
 
-    @Test func `a message that was being handled is handled anew, without what it had caused`() throws {
+    @Test func `a message that was being handled is handled again, without what it had caused`() throws {
         let fixture = try ArenaFixture()
         let index = try connect(fixture, "a", cookie: 1)
         _ = try queue(2, of: 10, on: fixture, index)
@@ -206,7 +206,7 @@ import Testing
         )
     }
 
-    @Test func `bytes that lay in the landing are kept, recorded or not`() throws {
+    @Test func `bytes that were in the landing are kept, whether recorded or not`() throws {
         for recorded in [false, true] {
             let fixture = try ArenaFixture()
             let index = try connect(fixture, "a", cookie: 1)
@@ -230,10 +230,10 @@ import Testing
         }
     }
 
-    @Test func `bytes that the kernel counts and nobody was receiving cost that connection, and show it nobody else's`()
+    @Test func `bytes that the kernel counts and nobody was receiving cost that connection, and show no other bytes`()
         throws
     {
-        // Nobody is received; or somebody is, who counts for himself alone.
+        // Either no connection was being received, or another one was, which counts only for itself.
         for receiver in [nil, 1] as [Int?] {
             for hasChunk in [false, true] {
                 let fixture = try ArenaFixture()
@@ -262,7 +262,7 @@ import Testing
         }
     }
 
-    @Test func `tables and remembered answers go on, and what did not count is gone`() throws {
+    @Test func `tables and remembered answers remain, and what was not valid is gone`() throws {
         let fixture = try ArenaFixture()
         let table = ArenaTable(.bindings, in: fixture.arena)
         let places = (0..<40).compactMap { table.insert([UInt8($0)]) }
@@ -280,11 +280,11 @@ import Testing
         #expect(arena.journal.answers.map(\.correlation) == [5])
     }
 
-    @Test func `what another shard's worker has is copied as it was checked, and what makes no sense is refused`()
+    @Test func `what another shard's worker has is copied as it was checked, and inconsistent slots are refused`()
         throws
     {
         let limits = ArenaImport.Limits(messageBytes: 1000, queueBytes: 1000, allowsEchoes: false)
-        // The fixtures own the memory of what is returned.
+        // The fixtures own the memory of the arenas that are returned.
         var fixtures: [ArenaFixture] = []
         func copy(_ change: (ArenaSlot, Arena) throws -> Void) throws -> (arena: Arena, slot: Int)? {
             let (source, target) = (try ArenaFixture(slots: 8, pages: 64), try ArenaFixture(slots: 8, pages: 64))
@@ -301,7 +301,7 @@ import Testing
             copies.finish()
             return (target.arena, copied)
         }
-        // The first frame was sent, the second one half: two are left.
+        // The first frame was sent, and half of the second one: two are left.
         let honest = try #require(try copy { _, _ in })
         let slot = honest.arena.slot(honest.slot)
         #expect(honest.arena.queueCount(of: slot) == 2 && slot.sentPosition - slot.headPosition == 50)
@@ -360,7 +360,7 @@ import Testing
                 #expect(identity.connection == "user-\(arena.slot(index).cookie - 1)")
                 arena.vacate(index)
             }
-            // What is free can be used.
+            // Free memory can be used.
             for _ in 0..<20 { if let chunk = arena.allocate(Int.random(in: 1..<5000)) { arena.free(chunk) } }
         }
     }

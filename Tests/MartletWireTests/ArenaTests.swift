@@ -1,11 +1,11 @@
 import MartletWire
 import Testing
 
-/// Memory for an arena that a test owns.
+/// Memory for an arena, which a test owns.
 final class ArenaFixture {
     let memory: UnsafeMutableRawBufferPointer
     let arena: Arena
-    /// Ranges that the arena gave back.
+    /// The ranges that the arena has given back.
     let discarded: Discarded
 
     final class Discarded {
@@ -116,7 +116,7 @@ final class ArenaFixture {
         #expect(arena.chunkBytesInUse == 0)
     }
 
-    @Test func `a frame lives until the last queue has let go of it`() throws {
+    @Test func `a frame lives until the last queue has released it`() throws {
         let fixture = try ArenaFixture()
         let arena = fixture.arena
         let slots = (0..<5).compactMap { _ in arena.claimSlot() }
@@ -129,7 +129,7 @@ final class ArenaFixture {
         #expect(arena.chunkBytesInUse == 0)
     }
 
-    @Test func `the memory of a great wave is given back`() throws {
+    @Test func `the memory of a large wave of connections is given back`() throws {
         let fixture = try ArenaFixture(slots: 4000, pages: 100)
         let arena = fixture.arena
         for _ in 0..<4000 {
@@ -162,7 +162,7 @@ final class ArenaFixture {
                 #expect(allocator.capacity(of: chunk) >= size)
                 let range = Int(chunk) * 128..<Int(chunk) * 128 + size
                 #expect(chunk != 0 && range.upperBound <= memory.count)
-                // The whole chunk is stamped with its name; a stamp that changed would be an overlap.
+                // Both ends of the chunk are stamped with its name; a changed stamp would mean an overlap.
                 for offset in [0, size - 1] {
                     (base + range.lowerBound + offset).storeBytes(of: UInt8(chunk & 0xFF), as: UInt8.self)
                 }

@@ -42,7 +42,7 @@ import Testing
         ("{\"user\":\"u\",\"event\":\"\"}", "invalid_line"),
         ("{\"user\":\"u\",\"message\":1,\"key\":\"\"}", "invalid_key"),
     ])
-    func `a line that makes no sense is refused with a code`(text: String, code: String) {
+    func `a malformed line is refused with a code`(text: String, code: String) {
         #expect { try line(text) } throws: { ($0 as? HTTPProblem)?.code == code }
     }
 
@@ -68,7 +68,7 @@ import Testing
 }
 
 @Suite struct StreamedBodyTests {
-    /// Feeds text in pieces; returns what came out, lines as their text.
+    /// Feeds text in pieces, and returns the events, with lines as text.
     private func feed(_ exchange: inout HTTPExchange, _ text: String, pieces: Int) -> [String] {
         var events: [String] = []
         let bytes = Array(text.utf8)
@@ -107,7 +107,7 @@ import Testing
     }
 
     @Test(arguments: [1, 3, 7, 1000])
-    func `lines are handed over while they come, and another request may follow`(pieces: Int) {
+    func `lines are passed on as they arrive, and another request may follow`(pieces: Int) {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100, takesStreams: true))
         let text = request("one\ntwo\r\n\nlast") + "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
         #expect(feed(&exchange, text, pieces: pieces) == ["began", "one", "two", "", "last", "ended", "request /x"])
@@ -123,7 +123,7 @@ import Testing
         expect(!exchange.isOver && !exchange.isWaiting)
     }
 
-    @Test func `a peer of HTTP 1.0 gets the answer without chunks, and its end`() {
+    @Test func `an HTTP 1.0 peer gets the answer without chunks, and then the end of the connection`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100, takesStreams: true))
         _ = feed(&exchange, request("a", version: "1.0"), pieces: 1000)
         let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
@@ -139,7 +139,7 @@ import Testing
         #expect(events == ["began", "a", "too long", "b", "too long", "ended"])
     }
 
-    @Test func `a paused stream hands nothing over until it goes on`() {
+    @Test func `a paused stream passes nothing on until it continues`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100, takesStreams: true))
         var events = feed(&exchange, "POST /v1/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n", pieces: 1000)
         exchange.isPaused = true
@@ -183,7 +183,7 @@ import Testing
         expect(exchange.isOver)
     }
 
-    @Test func `what is streamed after the answer was cut short is nothing that must be sent`() {
+    @Test func `what is streamed after the answer was cut short is not sent`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100, takesStreams: true))
         _ = feed(&exchange, "POST /v1/batch HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\na\n", pieces: 1000)
         exchange.fail(HTTPProblem(408, "request_timeout", ""))

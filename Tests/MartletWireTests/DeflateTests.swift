@@ -21,7 +21,7 @@ import Testing
     }
 
     @Test(arguments: [1, 100, 16384, 16385, 65536, 300_000, 1_048_576])
-    func `a message of any size comes back as it was, one after the other`(count: Int) throws {
+    func `messages of any size come back unchanged, one after another`(count: Int) throws {
         for kind in 0..<3 {
             let bytes: [UInt8] = (0..<count).map { index in
                 kind == 0 ? 0x61 : kind == 1 ? UInt8(index % 251) : UInt8(truncatingIfNeeded: index &* index >> 3)
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test func `what would not become shorter is not compressed`() {
+    @Test func `a message that would not become shorter is not compressed`() {
         var generator = SystemRandomNumberGenerator()
         let noise = (0..<1000).map { _ in UInt8.random(in: 0...255, using: &generator) }
         #expect(compress(noise) == nil)
@@ -49,7 +49,7 @@ import Testing
 
     @Test func `the examples of RFC 7692 are read`() throws {
         #expect(try expand([0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], maximum: 100) == Array("Hello".utf8))
-        // With no compression, with a final block, and in two blocks (7.2.3.3 to 7.2.3.5).
+        // Without compression, with a final block, and in two blocks (7.2.3.3 to 7.2.3.5).
         let plain: [UInt8] = [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00]
         #expect(try expand(plain, maximum: 100) == Array("Hello".utf8))
         #expect(try expand([0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00], maximum: 100) == Array("Hello".utf8))
@@ -82,7 +82,7 @@ import Testing
         ("permessage-deflate; server_no_context_takeover=1", false), ("x-webkit-deflate-frame", false), ("", false),
         ("permessage-deflate; client_max_window_bits; client_max_window_bits", false),
     ])
-    func `an offer is taken where it can be kept`(offer: String, isTaken: Bool) {
+    func `an offer is accepted if it can be kept`(offer: String, isTaken: Bool) {
         #expect((DeflateExtension(offers: [offer]) != nil) == isTaken)
         #expect(DeflateExtension(offers: [offer, "permessage-deflate"]) != nil)
     }
@@ -101,7 +101,7 @@ import Testing
 
     @Test(arguments: [8, 9, 12, 15])
     func `no distance is longer than the window that was asked for`(window: Int) throws {
-        // What repeats just within the window, just outside of it, and far outside.
+        // Data that repeat just within the window, just outside of it, and far outside.
         for distance in [1 << window - 300, 1 << window + 1, 40_000] where distance > 0 {
             var generator = SystemRandomNumberGenerator()
             let noise = (0..<distance).map { _ in UInt8.random(in: 0x61...0x7A, using: &generator) }
@@ -112,7 +112,7 @@ import Testing
     }
 }
 
-/// An inflater that remembers no more than a window, as a small client has it: Python's zlib.
+/// An inflater that remembers no more than a window, like that of a small client: Python's zlib.
 private enum SmallWindow {
     static func expand(_ packed: [UInt8], window: Int) throws -> [UInt8] {
         let script = """

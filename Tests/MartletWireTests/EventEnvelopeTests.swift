@@ -50,18 +50,18 @@ import Testing
     }
 
     @Test(arguments: ["[]", "1", "\"x\"", "", "  "])
-    func `what is no object has no members`(text: String) {
+    func `text that is not an object has no members`(text: String) {
         let bytes = Array(text.utf8)
         #expect(!JSONMembers.forEach(in: bytes.span) { _, _ in Issue.record("a member") })
     }
 
-    @Test func `the last of two members of a name counts, and escapes are read`() {
+    @Test func `the last of two members with the same name counts, and escapes are read`() {
         let text = Array("{\"k\":\"1\",\"k\":\"\\u7528\\n\"}".utf8)
         #expect(JSONMembers.text(of: "k", in: text.span) == "用\n")
         #expect(JSONMembers.text(of: "missing", in: text.span) == nil)
     }
 
-    @Test func `random valid text is walked to its end`() throws {
+    @Test func `random valid text is read to its end`() throws {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<2000 {
             let text =

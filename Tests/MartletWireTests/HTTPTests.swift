@@ -41,7 +41,7 @@ import Testing
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999\r\n\r\n", 400),
         ("GET /用户 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ])
-    func `what another server might read differently is refused`(text: String, status: Int) {
+    func `a head that another server might read differently is refused`(text: String, status: Int) {
         #expect { try parse(text) } throws: { ($0 as? HTTPProblem)?.status == status }
     }
 
@@ -63,11 +63,11 @@ import Testing
     }
 
     @Test(arguments: ["", "a", "a.b:80", "a:", "127.0.0.1:1", "[::1]", "[fe80::1]:8000", "xn--a_b~c", "a%20b"])
-    func `a Host is a name or an address, and a port`(host: String) throws {
+    func `a Host is a name or an address, with or without a port`(host: String) throws {
         #expect(try parse("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")["host"] == host)
     }
 
-    @Test func `too many fields are not too many bytes`() throws {
+    @Test func `too many fields are refused, even if they have few bytes`() throws {
         let fields = (0..<100).map { "A\($0): b\r\n" }.joined()
         #expect {
             try parse("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
@@ -99,7 +99,7 @@ import Testing
 @Suite struct HTTPExchangeTests {
     private static let post = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
 
-    /// Feeds text and answers every request with its own body.
+    /// Feeds text, and answers every request with its own body.
     private func echo(_ exchange: inout HTTPExchange, _ text: String) -> Int {
         exchange.input += Array(text.utf8)
         var count = 0
@@ -176,7 +176,7 @@ import Testing
         }
     }
 
-    @Test func `connection close is kept to, and a HEAD has no body`() {
+    @Test func `connection close is respected, and the answer to HEAD has no body`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(
             echo(&exchange, "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -187,7 +187,7 @@ import Testing
         #expect(exchange.isOver)
     }
 
-    @Test func `a client that expects it is told to continue`() {
+    @Test func `a client that waits for it is told to continue`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(echo(&exchange, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n") == 0)
         #expect(String(decoding: exchange.takeOutput(), as: UTF8.self) == "HTTP/1.1 100 Continue\r\n\r\n")
@@ -196,7 +196,7 @@ import Testing
 
     private static let expecting = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
 
-    @Test func `a client is told to continue when what it asked before is answered`() {
+    @Test func `a client is told to continue when its earlier requests are answered`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         exchange.input = Array((Self.post + Self.expecting).utf8)
         guard case .request(_, let first, _) = exchange.next(),
@@ -214,7 +214,7 @@ import Testing
         #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasSuffix("abc") && !exchange.isOver)
     }
 
-    @Test func `a client of HTTP 1.0, and one that has sent its body, are not told to continue`() {
+    @Test func `an HTTP 1.0 client, and one that has sent its body, are not told to continue`() {
         for text in [Self.expecting.replacing("1.1", with: "1.0"), Self.expecting + "abc"] {
             var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
             _ = echo(&exchange, text)
@@ -222,7 +222,7 @@ import Testing
         }
     }
 
-    @Test func `a body that is announced can be refused before anything of it is taken`() {
+    @Test func `an announced body can be refused before any of it is read`() {
         for before in ["", Self.post] {
             var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
             exchange.input = Array((before + Self.expecting).utf8)
@@ -246,7 +246,7 @@ import Testing
         }
     }
 
-    @Test func `a body that never comes leaves no answer owed`() {
+    @Test func `a body that never comes leaves no answer outstanding`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(echo(&exchange, Self.expecting) == 0)
         #expect(exchange.isMidRequest && !exchange.isWaiting)
@@ -257,7 +257,7 @@ import Testing
         #expect(exchange.isOver)
     }
 
-    @Test func `as many requests may wait as ever while one is received`() {
+    @Test func `while a request is received, as many others may wait as usual`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         for _ in 0..<63 { exchange.input += Array(Self.post.utf8) }
         exchange.input += Array(Self.expecting.utf8)
@@ -280,7 +280,7 @@ import Testing
         #expect(count == 2 && !exchange.isOver)
     }
 
-    @Test func `a client of HTTP 1.0 that wants to stay is told that it may`() {
+    @Test func `an HTTP 1.0 client that wants to stay is told that it may`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(echo(&exchange, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n") == 1)
         #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).contains("Connection: keep-alive\r\n"))
@@ -357,11 +357,11 @@ import Testing
         ("DELETE", "/v1/connections/c?code=4001&code=4002", 400), ("POST", "/v1/batch?key=x", 400),
         ("DELETE", "/v1/users/u/connections?code=1005", 400), ("DELETE", "/v1/users/u/connections?code=x", 400),
     ])
-    func `what is none of them is refused`(method: String, target: String, status: Int) {
+    func `any other path or method is refused`(method: String, target: String, status: Int) {
         #expect { try call(method, target) } throws: { ($0 as? HTTPProblem)?.status == status }
     }
 
-    @Test func `405 names what is allowed, and 415 what is not taken`() {
+    @Test func `405 names what is allowed, and 415 what is not accepted`() {
         #expect { try call("PUT", "/v1/users/u/connections") } throws: {
             ($0 as? HTTPProblem)?.fields == [.init(name: "Allow", value: "GET, HEAD, DELETE")]
         }

@@ -2,11 +2,12 @@ import Foundation
 import MartletWire
 import Testing
 
-/// What JSON is (RFC 8259), case by case: names, meanings and the bytes behind them are those of Nicolas Seriot's JSONTestSuite,
-/// from "Parsing JSON is a minefield".
+/// The cases of Nicolas Seriot's JSONTestSuite (from "Parsing JSON is a minefield"), which check conformance to RFC
+/// 8259.
 ///
-/// `Tests/MartletWireTests/json-cases.tsv` has a line for each: its name, whether a reader must take it (y), must refuse it (n),
-/// or may do either (i), and its bytes, in which `\xHH` is a byte, and `REPEAT:COUNT:UNIT:TAIL` saves writing a unit so often.
+/// `Tests/MartletWireTests/json-cases.tsv` has a line for each case: its name, whether a reader must accept it (y),
+/// must refuse it (n), or may do either (i), and its bytes. In these, `\xHH` is a byte, and `REPEAT:COUNT:UNIT:TAIL`
+/// repeats a unit.
 @Suite struct JSONConformanceTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let name: String
@@ -48,19 +49,19 @@ import Testing
         return bytes
     }
 
-    @Test func `all cases are there`() {
+    @Test func `all cases are present`() {
         let counts = Dictionary(grouping: Self.cases, by: \.expectation).mapValues(\.count)
         #expect(counts == ["y": 95, "n": 188, "i": 35])
         #expect(Set(Self.cases.map(\.name)).count == 318)
     }
 
     @Test(arguments: cases)
-    func `what is JSON is taken, what is none is refused, and all readers agree`(_ one: Case) {
+    func `JSON is accepted, other text is refused, and all readers agree`(_ one: Case) {
         let isValid = (try? JSONScanner.validate(one.bytes.span)) != nil
         switch one.expectation {
         case "y": #expect(isValid)
         case "n": #expect(!isValid)
-        // Text that is not UTF-8, or begins with a mark of its order, is refused: it would reach browsers as it is.
+        // Text that is not UTF-8, or begins with a byte order mark, is refused: it would reach browsers unchanged.
         default: if String(validating: one.bytes, as: UTF8.self) == nil { #expect(!isValid) }
         }
         #expect((try? JSONValue(one.bytes)) != nil || !isValid)

@@ -18,7 +18,7 @@ import Testing
         ("nul", 3),
         ("+1", 0), ("'a'", 0), ("[1 2]", 3), ("}", 0),
     ])
-    func `what is no JSON is refused at the right byte`(text: String, offset: Int) {
+    func `text that is not JSON is refused at the right byte`(text: String, offset: Int) {
         #expect { try JSONScanner.validate(Array(text.utf8).span) } throws: { ($0 as? JSONFailure)?.offset == offset }
     }
 
@@ -57,12 +57,12 @@ import Testing
         #expect(value["list"]?.array == [.bool(true), .null, .object([])])
     }
 
-    @Test func `escapes decode, surrogate pairs too`() throws {
+    @Test func `escapes are decoded, including surrogate pairs`() throws {
         #expect(try JSONValue(Array("\"\\ud83d\\ude00\\u0041\\/\"".utf8)) == .string("😀A/"))
     }
 
     @Test(arguments: ["\\ud800", "\\udbff", "\\udc00", "a\\ud800b", "\\ud83dx\\ude00", "\\ud800\\ud800"])
-    func `half of a surrogate pair is valid JSON, and no text that could be anybody's id`(text: String) throws {
+    func `half of a surrogate pair is valid JSON, but not text that could be an id`(text: String) throws {
         let document = Array("{\"id\":\"\(text)\",\"ids\":[\"\(text)\"]}".utf8)
         let value = try JSONValue(document)
         #expect(value["id"] == .brokenString && value["id"]?.string == nil)
@@ -92,7 +92,7 @@ import Testing
         ("{\"type\":1}", .unsupported(type: nil)), ("[]", .unsupported(type: nil)),
         ("{", .malformed(JSONFailure(offset: 1, why: "expected a key in quotes"))),
     ])
-    func `a client's text is understood, or why not`(text: String, message: ClientMessage) {
+    func `a client's text is understood, or the problem is named`(text: String, message: ClientMessage) {
         #expect(ClientMessage(Array(text.utf8).span) == message)
     }
 
@@ -106,7 +106,7 @@ import Testing
             ("{\"typ\\u0066\":\"no\"}", nil), ("{\"typ\\u0065\\u0065\":\"no\"}", nil),
         ] as [(String, String?)]
     )
-    func `a member is found in the outermost object only, and the last one counts`(text: String, type: String?) throws {
+    func `a member is found only in the outermost object, and the last one counts`(text: String, type: String?) throws {
         let bytes = Array(text.utf8)
         try JSONScanner.validate(bytes.span)
         #expect(JSONMembers.text(of: "type", in: bytes.span) == type)

@@ -22,7 +22,7 @@ enum ClientFrame {
     static func text(_ text: String, isFinal: Bool = true) -> [UInt8] { bytes(1, Array(text.utf8), isFinal: isFinal) }
 }
 
-/// What a reader made of a stream, for comparison.
+/// What a reader found in a stream, for comparison.
 enum Read: Equatable {
     case message(Opcode, [UInt8])
     case ping([UInt8])
@@ -31,7 +31,7 @@ enum Read: Equatable {
     case failed(CloseReason)
 }
 
-/// Drives a ``MessageReader`` as a socket does: pieces come in, handled bytes are dropped, the state is kept and restored.
+/// Drives a ``MessageReader`` like a socket: pieces arrive, handled bytes are dropped, the state is saved and restored.
 struct ReaderHarness {
     private var kept: [UInt8] = []
     private var record = MessageReader().record
@@ -132,7 +132,7 @@ struct ReaderHarness {
             ),
         ] as [(String, [UInt8], CloseReason)]
     )
-    func `what breaks the protocol is refused with the right code`(what: String, bytes: [UInt8], reason: CloseReason) {
+    func `bytes that break the protocol get the right code`(what: String, bytes: [UInt8], reason: CloseReason) {
         #expect(ReaderHarness.read(bytes).last == .failed(reason), "\(what)")
     }
 
@@ -148,7 +148,7 @@ struct ReaderHarness {
         #expect(ReaderHarness.read(half + rest, maximum: 10) == [.failed(.messageTooBig)])
     }
 
-    @Test func `however small the fragments, what is kept is bounded by the message`() {
+    @Test func `however small the fragments are, what is kept is bounded by the message`() {
         var harness = ReaderHarness()
         harness.maximum = 100_000
         harness.receive(ClientFrame.text("", isFinal: false))
@@ -177,7 +177,7 @@ struct ReaderHarness {
 
 @Suite struct FrameEncoderTests {
     @Test(arguments: [0, 1, 125, 126, 65535, 65536, 100_000])
-    func `a frame that we write is read back`(size: Int) {
+    func `a frame that we write can be read back`(size: Int) {
         let head = FrameEncoder.headLength(payloadLength: size)
         var bytes = [UInt8](repeating: 0, count: head)
         bytes.withUnsafeMutableBytes { FrameEncoder.writeHead(.text, payloadLength: size, to: $0) }
@@ -188,7 +188,7 @@ struct ReaderHarness {
         #expect(header.payloadLength == size && header.length == head && header.isFinal && header.mask == nil)
     }
 
-    @Test func `a close reason is cut to 123 bytes without cutting a character`() {
+    @Test func `a close reason is truncated to 123 bytes without splitting a character`() {
         let payload = FrameEncoder.closePayload(code: 1001, reason: String(repeating: "户", count: 60))
         #expect(payload.count <= 125)
         #expect(String(validating: payload[2...], as: UTF8.self) == String(repeating: "户", count: 41))
@@ -221,7 +221,7 @@ struct ReaderHarness {
             ([0xF5, 0x80, 0x80, 0x80], false), ([0x80], false), ([0xE4, 0xBD], false),
         ] as [([UInt8], Bool)]
     )
-    func `the borders of RFC 3629 hold, whole and kept between bytes`(bytes: [UInt8], isValid: Bool) {
+    func `the limits of RFC 3629 hold, at once and with the state saved between bytes`(bytes: [UInt8], isValid: Bool) {
         var whole = UTF8Validator()
         expect((whole.accept(bytes.span.bytes) && whole.isAtBoundary) == isValid)
         var state = UTF8Validator().state
@@ -250,7 +250,7 @@ struct ReaderHarness {
         return try Handshake.check(try HTTPHeadParser.request(Array(text.utf8)[...]))
     }
 
-    @Test func `a good upgrade is accepted, and our subprotocol is chosen where it is offered`() throws {
+    @Test func `a good upgrade is accepted, and our subprotocol is chosen if it is offered`() throws {
         #expect(try check("GET /ws HTTP/1.1", Self.good).subprotocol == nil)
         let offers = Self.good + ["Sec-WebSocket-Protocol: bearer.abc, martlet"]
         #expect(try check("GET /ws HTTP/1.1", offers).subprotocol == "martlet")
@@ -263,7 +263,7 @@ struct ReaderHarness {
         ("GET /ws HTTP/1.1", good.map { $0.replacing("dGhlIHNhbXBsZSBub25jZQ==", with: "short") }, 400),
         ("GET /ws HTTP/1.1", Array(good.dropLast()), 400),
     ])
-    func `what is no upgrade is refused with the status that helps`(line: String, fields: [String], status: Int) {
+    func `a request that is no upgrade is refused with a helpful status`(line: String, fields: [String], status: Int) {
         #expect { try check(line, fields) } throws: { ($0 as? HTTPProblem)?.status == status }
     }
 }

@@ -16,7 +16,7 @@ private final class BoardFixture: @unchecked Sendable {
         board = try NodeBoard(memory, shards: shards)
     }
 
-    /// A board, and a way to change the word of one of its places.
+    /// Makes a board, and a function that changes the word of one of its places.
     static func withWords(places: Int) throws -> (BoardFixture, (_ place: Int, (UInt64) -> UInt64) -> Void) {
         let fixture = try BoardFixture(shards: 2, places: places)
         let words = fixture.memory.baseAddress.map { $0 + NodeBoard.byteCount(shards: 2, places: 0) }
@@ -51,7 +51,7 @@ private final class BoardFixture: @unchecked Sendable {
         #expect(fixture.board.openConnection(shard: 3, limit: 700))
     }
 
-    @Test func `a shard that died is cleared, the others stay`() throws {
+    @Test func `a shard that died is cleared, and the others stay`() throws {
         let fixture = try BoardFixture(places: 1024)
         for _ in 0..<5 { #expect(fixture.board.openConnection(shard: 0, limit: 100)) }
         for _ in 0..<3 { #expect(fixture.board.openConnection(shard: 1, limit: 100)) }
@@ -85,7 +85,7 @@ private final class BoardFixture: @unchecked Sendable {
 
     @Test func `many threads that count one address agree, while its neighbours come and go`() async throws {
         for _ in 0..<8 {
-            // As many places as an address looks at: everybody wants everybody's.
+            // There are as many places as are searched for an address, so that all addresses compete for all places.
             let fixture = try BoardFixture(shards: 8, places: 32)
             let admitted = await withTaskGroup(of: Int.self) { group in
                 for shard in 0..<8 {
@@ -110,7 +110,7 @@ private final class BoardFixture: @unchecked Sendable {
                 group.addTask {
                     var strangers = 0
                     for number in 0..<15_000 {
-                        // Eighty addresses for 32 places.
+                        // There are eighty addresses for 32 places.
                         let address = UInt64((number &* 7 &+ shard &* 13) % 80 + 1)
                         guard let place = fixture.board.openAddress(address, shard: shard, limit: 3) else { continue }
                         let isIts = fixture.board.address(at: place) == address
@@ -152,7 +152,7 @@ private final class BoardFixture: @unchecked Sendable {
         #expect((109...110).contains(admitted))
     }
 
-    @Test func `whatever a worker writes into the board, the others compute on`() throws {
+    @Test func `whatever a worker writes into the board, the others continue to work`() throws {
         let memory = UnsafeMutableRawBufferPointer.allocate(
             byteCount: NodeBoard.byteCount(shards: 3, places: 64),
             alignment: 4096
@@ -174,7 +174,7 @@ private final class BoardFixture: @unchecked Sendable {
                 }
                 _ = board.connections(from: address)
             }
-            // A rate that no clock can have brought about is none.
+            // A state of the rate that no clock can have produced is ignored.
             #expect(board.admitHandshake(limit, now: 1_000_000_000_000))
             board.restore(shard: 0, connections: 3, places: [:])
             board.clear(shard: 1)
@@ -183,7 +183,7 @@ private final class BoardFixture: @unchecked Sendable {
         }
     }
 
-    @Test func `memory that is no board is refused`() {
+    @Test func `memory that is not a board is refused`() {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 7)

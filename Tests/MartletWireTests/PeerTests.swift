@@ -63,7 +63,7 @@ import Testing
     }
 
     @Test(arguments: commands)
-    func `a command is read back, and its text behind it`(command: Command) throws {
+    func `a command is read back, and so is the text after it`(command: Command) throws {
         let text: [UInt8] = command.carriesText ? [1, 2, 3] : []
         for key in [nil, RequestKey("k", fingerprint: 7)] {
             let request = Request(command, key: key)
@@ -75,7 +75,7 @@ import Testing
     }
 
     @Test(arguments: replies)
-    func `a reply is read back, and refused where it is cut or longer`(reply: CommandReply) throws {
+    func `a reply is read back, and refused if it is cut off or too long`(reply: CommandReply) throws {
         let bytes = CommandCoding.encode(reply)
         #expect(try CommandCoding.decodeReply(bytes, in: 0..<bytes.count) == reply)
         for cut in 0..<bytes.count {
@@ -84,7 +84,7 @@ import Testing
         #expect(throws: WireError.self) { try CommandCoding.decodeReply(bytes + [0], in: 0..<bytes.count + 1) }
     }
 
-    @Test func `what the supervisor says of itself stands behind the shards, where programs from before do not look`()
+    @Test func `what the supervisor says about itself comes after the shards, where older programs do not look`()
         throws
     {
         var node = NodeStatistics(shards: [Self.statistics], uptimeNanoseconds: 5)
@@ -106,7 +106,7 @@ import Testing
     }
 
     @Test(arguments: [nil, "{}", "{ }", "{\"a\":1}", "{\"martlet\":{}}"] as [String?])
-    func `where a client comes from survives beside its metadata`(_ metadata: String?) throws {
+    func `a client's origin survives next to its metadata`(_ metadata: String?) throws {
         for origin in [
             nil, ClientOrigin(address: "2001:db8::1", agent: "Mozilla/5.0 (X11; Linux)"),
             ClientOrigin(address: "", agent: ""),
@@ -121,22 +121,22 @@ import Testing
             let read = try reader.bearer()
             #expect(read.origin?.agent == origin?.agent)
             #expect(read.metadata.flatMap(Self.value) == metadata.flatMap(Self.value))
-            // Whoever is from before reads one object.
+            // An older program reads one object.
             if let merged = ClientOrigin.merged(origin, metadata) { #expect(Self.value(merged) != nil) }
         }
     }
 
-    @Test func `metadata is never cut for the sake of where a client comes from`() throws {
+    @Test func `metadata is never cut off to make room for a client's origin`() throws {
         let metadata = "{\"a\":\"" + String(repeating: "x", count: TokenPolicy.longestMetadata - 20) + "\"}"
         let merged = ClientOrigin.merged(ClientOrigin(address: "192.0.2.1", agent: "agent"), metadata)
         #expect(merged == metadata)
     }
 
-    @Test func `whatever numbers a worker says of itself, they can be added up, shown and sent on`() throws {
+    @Test func `whatever numbers a worker reports, they can be added up, shown and sent on`() throws {
         let bytes = CommandCoding.encode(.shard(Self.statistics))
         var read = 0
         for byte in [0xFF, 0x7F, 0x80] as [UInt8] {
-            // Eight bytes at any place are these: most places are a number's.
+            // Eight bytes at any place are replaced, and most places belong to a number.
             for start in stride(from: 0, to: bytes.count - 8, by: byte == 0xFF ? 1 : 5) {
                 var changed = bytes
                 for index in start..<start + 8 { changed[index] = byte }
@@ -184,7 +184,7 @@ import Testing
 
 @Suite struct RoomChangesTests {
     @Test(arguments: [0, 1, 64, 1000, RoomChanges.largestPiece])
-    func `any number of rooms is told in pieces that fit into frames, and adds up`(largest: Int) throws {
+    func `any number of rooms is sent in pieces that fit into frames, and nothing is lost`(largest: Int) throws {
         let long = String(repeating: "r", count: 250)
         let changes = (0..<(largest > 1000 ? 20_000 : 300)).map { number in
             let room = number.isMultiple(of: 2) ? Room.thread("\(long)\(number)") : .job("\(number)")
@@ -242,7 +242,7 @@ import Testing
 }
 
 @Suite struct OlderWorkersTests {
-    @Test func `what workers of before do not know is told in words that they know`() throws {
+    @Test func `replies that older workers do not know are sent in a form that they know`() throws {
         let left = [7] + CommandCoding.encode(.left(2))
         let older = try #require(CommandCoding.olderForm(left, in: 1..<left.count))
         #expect(try CommandCoding.decodeReply(older, in: 0..<older.count) == .bound(true))
@@ -278,7 +278,7 @@ import Testing
         }
     }
 
-    @Test func `a ticket says what was agreed on of compression, in the bytes that always said it`() throws {
+    @Test func `a ticket contains the agreement on compression, in the same bytes as in older versions`() throws {
         func ticket(_ deflate: DeflateExtension?) -> AdoptionTicket {
             var ticket = AdoptionTicket(
                 destination: 1,
@@ -307,7 +307,7 @@ import Testing
         }
     }
 
-    @Test func `the contract of a worker's birth is read back, and refused when it is cut`() throws {
+    @Test func `a worker's contract is read back, and refused when it is cut off`() throws {
         var secrets = BirthContract.Secrets()
         secrets.hmac = Array("secret".utf8)
         secrets.jwks = "{\"keys\":[]}"

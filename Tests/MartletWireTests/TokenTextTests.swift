@@ -11,7 +11,7 @@ import Testing
         try TokenText(token("{\"alg\":\"HS256\"}", payload)).claims()
     }
 
-    @Test func `a token is taken apart`() throws {
+    @Test func `a token is split into its parts`() throws {
         let text = token("{\"typ\":\"JWT\",\"alg\":\"ES256\",\"kid\":\"k1\"}", "{}")
         let parts = try TokenText(text)
         #expect(parts.algorithm == "ES256" && parts.keyID == "k1")
@@ -45,7 +45,7 @@ import Testing
         "", "a", "a.b", "a.b.c.d", "!!!.e30.c2ln", "e30.e30.c2ln=", "e30.e30.c2ln", "W10.e30.c2ln", "e30.e30.c2lu ",
         "eyJhbGciOiJIUzI1NiJ9.e30.c2l", "eyJhbGciOjF9.e30.c2ln",
     ])
-    func `what is no token is refused`(text: String) {
+    func `text that is not a token is refused`(text: String) {
         #expect(throws: TokenProblem.malformed) { try TokenText(text) }
     }
 
@@ -55,7 +55,7 @@ import Testing
         #expect(throws: TokenProblem.tooLarge) { try TokenText(large) }
     }
 
-    @Test func `a token that was made is read back`() throws {
+    @Test func `a token that we made can be read back`() throws {
         var claims = TokenClaims()
         claims.subject = "a \"b\" 用"
         claims.issuer = "i"

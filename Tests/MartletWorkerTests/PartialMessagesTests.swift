@@ -5,9 +5,9 @@ import Testing
 
 @testable import MartletWorker
 
-/// What is held of messages whose ends have not come is bounded, and goes back to nothing.
+/// The memory for unfinished messages is bounded, and returns to nothing.
 @Suite struct PartialMessagesTests {
-    /// All but the end of a message of 60,000 bytes.
+    /// A message of 60,000 bytes, without its end.
     private static let begun = Array(frame(1, [UInt8](repeating: 0x61, count: 60_000)).dropLast(1000))
 
     private func say(_ fixture: Fixture, _ slot: Int, _ client: ClientEnd, _ bytes: [UInt8]) throws {
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test func `whoever has held an unfinished message longest goes where there is no room`() throws {
+    @Test func `the connection that has held an unfinished message longest goes if there is no room`() throws {
         let fixture = try Fixture(messageBytes: 100_000, partialBytes: 300_000)
         let peers = try (0..<6).map { _ in try fixture.connect() }
         for peer in peers { try say(fixture, peer.slot, peer.client, Self.begun) }
@@ -34,7 +34,7 @@ import Testing
         #expect(fixture.table.partialBytes <= 300_000 && fixture.table.partialCount == kept)
         #expect(fixture.table.takeRefused() == peers.prefix(6 - kept).map(\.slot))
         #expect(fixture.arena.slot(peers[0].slot).closeCode == CloseReason.tryAgainLater.code)
-        // The others come to their end.
+        // The other messages are completed.
         for peer in peers.suffix(kept) {
             try say(
                 fixture,
@@ -47,7 +47,7 @@ import Testing
         #expect(fixture.table.partialBytes == 0 && fixture.table.partialCount == 0)
     }
 
-    @Test func `nothing is counted any more of who is gone, whatever was under way`() throws {
+    @Test func `nothing is counted any more for a connection that is gone, whatever was under way`() throws {
         let fixture = try Fixture(messageBytes: 100_000)
         for round in 0..<300 {
             let (slot, client) = try fixture.connect()
@@ -61,7 +61,7 @@ import Testing
         #expect(fixture.table.partials.count < 100, "those that are over do not fill the queue")
     }
 
-    @Test func `one message that is larger than all may be is refused, and nobody else for it`() throws {
+    @Test func `a message that is larger than the limit for all is refused, and nobody else because of it`() throws {
         let fixture = try Fixture(messageBytes: 100_000, partialBytes: 20_000)
         let (slot, client) = try fixture.connect()
         try say(fixture, slot, client, Self.begun)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MartletWorker
 
-/// What a shard has done, as its successor finds it.
+/// A successor finds what a shard has done.
 @Suite struct ShardRecordTests {
     private let batch = PeerHeader(kind: .command, source: 1, destination: 0, correlation: 77, payloadLength: 0)
 
@@ -14,11 +14,11 @@ import Testing
         record.journal.commit()
     }
 
-    @Test func `receipts of a batch count each with its own delivery, whatever was done between them`() throws {
+    @Test func `each receipt of a batch becomes valid with its own delivery, whatever was done in between`() throws {
         let layout = ArenaLayout(slotCount: 4, pageCount: 16)
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: layout.byteCount, alignment: 4096)
         defer { memory.deallocate() }
-        // Memory that another use has left dirty.
+        // The memory is dirty from another use.
         memory.initializeMemory(as: UInt8.self, repeating: 0xFF)
         UnsafeMutableRawBufferPointer(rebasing: memory[..<layout.chunksOffset])
             .initializeMemory(as: UInt8.self, repeating: 0)
@@ -34,18 +34,18 @@ import Testing
 
         let second = ShardRecord(arena: try successor(memory))
         _ = second.restore(now: 0)
-        // It carries out what its own clients ask, and ends before the batch is asked again.
+        // The second worker carries out requests of its own clients, and ends before the batch is asked for again.
         for _ in 1...3 { deliver(second) }
 
         let third = ShardRecord(arena: try successor(memory))
         _ = third.restore(now: 0)
         #expect(third.beginBatch(batch) == [.receipt(receipt)])
-        // And another batch has none of these.
+        // Another batch has none of these receipts.
         let other = PeerHeader(kind: .command, source: 1, destination: 0, correlation: 78, payloadLength: 0)
         #expect(third.beginBatch(other).isEmpty)
     }
 
-    @Test func `what was answered is known to the same worker under another supervisor`() throws {
+    @Test func `a worker still knows its answers under another supervisor`() throws {
         let layout = ArenaLayout(slotCount: 4, pageCount: 16)
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: layout.byteCount, alignment: 4096)
         defer { memory.deallocate() }
@@ -74,14 +74,14 @@ import Testing
             memories.append(memory)
             return try Arena(formatting: memory, layout: layout, shard: 0, generation: 1) { _, _ in }
         }
-        /// What a shard says to a name.
+        /// Returns what a shard remembers under a name.
         func matched(_ record: ShardRecord, _ name: String) -> Int? {
             guard case .known(let answer) = record.answers.find(name, fingerprint: 9, now: 1),
                 case .receipt(let delivery) = answer.reply
             else { return nil }
             return delivery.matched
         }
-        // Three shards, which know their own parts; the third one has not been asked.
+        // There are three shards, which know their own parts; the third one has not been asked.
         var arenas = try (0..<3).map { _ in try arena() }
         for (number, arena) in arenas.prefix(2).enumerated() {
             let record = ShardRecord(arena: arena)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MartletWorker
 
-/// The client's end of a connection, closed with its owner.
+/// The client's end of a connection, which is closed at the end of its lifetime.
 final class ClientEnd {
     private(set) var number: Int32
 
@@ -20,7 +20,7 @@ final class ClientEnd {
     deinit { close() }
 }
 
-/// A socket table over real TCP sockets and an arena of a test.
+/// A socket table with real TCP sockets, and with an arena of the test.
 final class Fixture {
     let loop: EventLoop
     let arena: Arena
@@ -48,7 +48,7 @@ final class Fixture {
 
     deinit { memory.deallocate() }
 
-    /// A connected pair: the slot of ours, and the client's end.
+    /// Makes a connected pair, and returns our slot and the client's end.
     func connect(leftover: [UInt8] = []) throws -> (slot: Int, client: ClientEnd) {
         let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
         defer { closeDescriptor(listener) }
@@ -80,7 +80,7 @@ final class Fixture {
         return (slot, client)
     }
 
-    /// Queues texts and returns what each send said.
+    /// Queues texts, and returns the result of each send.
     func send(_ texts: [String], to slot: Int) throws -> [SendFailure?] {
         try texts.map { text in
             let frame = try table.prepare(Array(text.utf8).span)
@@ -90,7 +90,7 @@ final class Fixture {
     }
 
     func receive(_ slot: Int) -> [String] {
-        // One call takes what there is room for; epoll would call again, and so would the end of a turn.
+        // One call receives as much as there is room for; epoll, or the end of a turn, would call again.
         var texts: [String] = []
         var position: UInt64
         repeat {
@@ -104,7 +104,7 @@ final class Fixture {
         return texts
     }
 
-    /// One receive, and what was put off by it.
+    /// Receives once, and then reads what was put off.
     func receive(_ slot: Int, _ judge: SocketTable.Judge, _ deliver: SocketTable.Deliver) {
         table.receive(slot, judge, deliver)
         while let late = table.takeLater() { table.readLate(late, judge, deliver) }

@@ -7,7 +7,7 @@ import Testing
 @testable import MartletWorker
 
 @Suite(.serialized) struct SocketTableTests {
-    @Test func `what is queued in one turn leaves in one write, in order`() throws {
+    @Test func `what is queued in one turn is sent in one write, in order`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
         #expect(try fixture.send((0..<20).map { "\($0)" }, to: slot).allSatisfy { $0 == nil })
@@ -54,7 +54,7 @@ import Testing
         #expect(fixture.table.queuedBytes < 61_000 + 10, "only the frame that was begun, and the close frame")
         #expect(fixture.table.tally.counters[.messagesDropped] > 10)
         #expect(try fixture.send(["late"], to: slot) == [.closed])
-        // The stream ends on a frame's border, with the close frame.
+        // The stream ends at the end of a frame: the close frame.
         var bytes: [UInt8] = []
         while !bytes.suffix(8).elementsEqual([0x88, 6, 0x11, 0x9C] + Array("slow".utf8)) {
             bytes += try BlockingStream.read(client.number, atMost: 1 << 20)
@@ -76,7 +76,7 @@ import Testing
         #expect(fixture.arena.chunkBytesInUse < 400_000)
     }
 
-    @Test func `messages arrive the same however their bytes are cut, and an idle connection keeps no buffer`() throws {
+    @Test func `messages arrive whole however their bytes are cut, and an idle connection keeps no buffer`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
         let large = String(repeating: "y", count: 5000)
@@ -95,7 +95,7 @@ import Testing
         #expect(fixture.arena.slot(slot).received.position == UInt64(6 * stream.count))
     }
 
-    @Test func `what came behind the head is read first`() throws {
+    @Test func `bytes that came after the head are read first`() throws {
         let fixture = try Fixture()
         let early = frame(1, Array("early".utf8))
         let (slot, client) = try fixture.connect(leftover: Array(early.dropLast(2)))
@@ -106,7 +106,7 @@ import Testing
         #expect(fixture.receive(slot) == ["early"])
     }
 
-    @Test func `a close is answered with its code, and the socket is over when that has left`() throws {
+    @Test func `a close is answered with its code, and the socket is over when that was sent`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
         try BlockingStream.write(client.number, frame(8, [0x0F, 0xA1]))
@@ -135,7 +135,7 @@ import Testing
         #expect(fixture.table.takeGone() == [slot])
     }
 
-    @Test func `a peer that does not answer a close frame is cut when its time is over`() throws {
+    @Test func `a peer that does not answer a close frame is cut off when its time is over`() throws {
         let fixture = try Fixture()
         let (slot, _) = try fixture.connect()
         fixture.table.close(slot, code: 1000, reason: "")
@@ -146,7 +146,7 @@ import Testing
         #expect(fixture.table.takeGone() == [slot])
     }
 
-    @Test func `a table without a vacant slot takes nobody, and its caller keeps the socket`() throws {
+    @Test func `a table without a vacant slot accepts nobody, and its caller keeps the socket`() throws {
         let fixture = try Fixture(slots: 1)
         let (_, client) = try fixture.connect()
         let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
@@ -170,7 +170,7 @@ import Testing
         _ = (client.number, other.number)
     }
 
-    @Test func `a socket of which the kernel counts other bytes than were read is not taken`() throws {
+    @Test func `a socket whose bytes the kernel counts differently is not accepted`() throws {
         let fixture = try Fixture()
         let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
         let client = ClientEnd(try Listener.connect(to: bound))
@@ -193,10 +193,10 @@ import Testing
         _ = client.number
     }
 
-    @Test func `urgent bytes are read where they lie, and the kernel counts what was read`() throws {
+    @Test func `urgent bytes are read as a part of the stream, and the kernel counts what was read`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
-        // The last byte of each is sent as urgent data; without SO_OOBINLINE it would be skipped.
+        // The last byte of each message is sent as urgent data; without SO_OOBINLINE it would be skipped.
         for number in 0..<20 {
             let bytes = frame(1, Array("urgent \(number)".utf8))
             try BlockingStream.write(client.number, Array(bytes.dropLast()))
@@ -214,7 +214,7 @@ import Testing
         #expect(stream.read == fixture.arena.slot(slot).received.position)
     }
 
-    @Test func `what was received and handled is nowhere in the memory that others receive into`() throws {
+    @Test func `bytes that were received and handled are not in memory into which others receive`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
         let text = frame(1, Array(String(repeating: "s", count: 3000).utf8))
@@ -226,7 +226,7 @@ import Testing
         #expect(kept.capacity > kept.length && chunk[Int(kept.length)...].allSatisfy { $0 == 0 })
         try BlockingStream.write(client.number, Array(text.dropFirst(2000)))
         #expect(fixture.receive(slot).count == 1)
-        // The chunk that it had is somebody else's now.
+        // Another connection has the chunk now.
         let (other, second) = try fixture.connect()
         try BlockingStream.write(second.number, Array(text.prefix(2000)))
         #expect(fixture.receive(other) == [])

@@ -6,13 +6,13 @@ import Testing
 
 @testable import MartletWorker
 
-/// Nobody has more than a share of a turn, and nothing is done for a message that is not handled.
+/// No connection gets more than a share of a turn, and nothing is done for a message that is not handled.
 @Suite(.serialized) struct TurnsAreSharedTests {
     @Test func `a message that is refused, or comes too late, is neither copied nor expanded nor read`() throws {
         let fixture = try Fixture(messageBytes: 1 << 20)
         let (slot, client) = try fixture.connect()
         fixture.arena.slot(slot).flags.insert(.deflates)
-        // Compressed (RSV1), and none that a compressor made: whoever expanded it would close the connection.
+        // It is marked as compressed (RSV1), but is malformed: expanding it would close the connection.
         let nonsense = [0xC1] + frame(1, [7, 7, 7, 7, 7]).dropFirst()
         try BlockingStream.write(client.number, nonsense + frame(1, Array("fine".utf8)))
         var judged: [Int] = []
@@ -32,7 +32,7 @@ import Testing
         #expect(fixture.arena.slot(slot).closeCode == 1000 && fixture.arena.slot(slot).flags.contains(.closeReceived))
     }
 
-    @Test func `dear messages wait for the end of the turn, and nothing more is received of whoever sent them`() throws
+    @Test func `expensive messages wait for the end of the turn, and nothing more of their sender is received`() throws
     {
         let fixture = try Fixture(messageBytes: 1 << 20)
         let (first, firstClient) = try fixture.connect()
@@ -54,7 +54,7 @@ import Testing
         #expect(fixture.arena.slot(first).received.position == position)
         fixture.table.receive(second, { _, _ in true }, deliver)
         #expect(heard == [1, 1])
-        // Its turn has come: what had come already, then what came since.
+        // Now it is read: first what had already come, then what has come since.
         while heard.count < 5 {
             let late = try #require(fixture.table.takeLater())
             fixture.table.readLate(late, { _, _ in true }, deliver)
@@ -62,7 +62,7 @@ import Testing
         #expect(heard == [1, 1, 20_000, 1, 1])
     }
 
-    @Test func `whoever sends many messages at once has them read in shares, in order, and all of them`() throws {
+    @Test func `many messages of one client at once are read in shares, in order, and completely`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
         let many = (0..<3000).flatMap { frame(1, Array("\($0)".utf8)) }
@@ -70,7 +70,7 @@ import Testing
         var texts: [String] = []
         var shares = 0
         let deliver = { (_: Opcode, payload: Span<UInt8>) in
-            // As dear as the handling of a message can be.
+            // This is as expensive as the handling of a message can be.
             let until = Clock.monotonicNanoseconds() + 20_000
             while Clock.monotonicNanoseconds() < until {}
             texts.append(String(decoding: payload.indices.map { payload[$0] }, as: UTF8.self))

@@ -1,9 +1,10 @@
 import Foundation
 
-/// Numbered traffic both ways over connections that are held while something happens to the workers (`continuity.py`).
+/// Numbered traffic in both directions, over connections that stay while something happens to workers
+/// (`continuity.py`).
 public enum Continuity {
     public struct Report: Decodable, Sendable {
-        /// Workers that were killed, or rounds of planned restarts.
+        /// How many workers were killed, or how many rounds of planned restarts there were.
         public let kills: Int
         public let dropped: Int
         public let retries: Int
@@ -12,10 +13,10 @@ public enum Continuity {
         public let problems: [String]
     }
 
-    /// Runs it, and reports what it saw.
+    /// Runs the traffic, and returns what was seen.
     ///
-    /// `every`: seconds, on average, between two events. `commands`: what `martletctl` is told,
-    /// one after the other, in place of kills.
+    /// `every` is how many seconds there are, on average, between two events. `commands` are run with `martletctl`, one
+    /// after another, in place of kills.
     public static func run(
         _ server: TestServer,
         connections: Int,

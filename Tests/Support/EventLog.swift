@@ -1,8 +1,8 @@
 import Foundation
 
-/// Events in the order in which they came, and a way to wait until they say something, with a deadline.
+/// Events in the order in which they came, and a way to wait until they meet a condition, with a deadline.
 public actor EventLog<Event: Sendable> {
-    /// What was waited for did not come.
+    /// The error that the events did not meet the condition in time.
     public struct TimedOut: Error, CustomStringConvertible {
         public let description: String
 
@@ -28,7 +28,7 @@ public actor EventLog<Event: Sendable> {
         for waiter in met { waiter.continuation.resume(returning: true) }
     }
 
-    /// Returns when the events meet the condition; throws when they have not by the deadline.
+    /// Returns when the events meet the condition; throws if they have not by the deadline.
     public func wait(
         _ what: String,
         seconds: Double = 20,

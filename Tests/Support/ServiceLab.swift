@@ -1,8 +1,8 @@
 import Foundation
 
-/// A real systemd with Martlet installed, on a machine whose own first process may be anything else.
+/// A real systemd with Martlet installed, on a machine whose own first process may be another one.
 ///
-/// Everything is thrown away at the end. Needs root (`Lab/systemd-lab` says what for).
+/// Everything is removed at the end. This needs root (`Lab/systemd-lab` says why).
 public final class ServiceLab: Sendable {
     public typealias Result = (code: Int32, output: String, error: String)
 
@@ -11,7 +11,7 @@ public final class ServiceLab: Sendable {
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().path
 
-    /// Why there can be no lab on this machine; nil: there can.
+    /// Why there cannot be a lab on this machine; nil: there can be one.
     public static var obstacle: String? {
         if geteuid() != 0 { return "the service is not tested under systemd: that needs root" }
         if !FileManager.default.isExecutableFile(atPath: "/lib/systemd/systemd") {
@@ -21,7 +21,7 @@ public final class ServiceLab: Sendable {
     }
 
     private let name: String
-    /// On the loopback of this machine; the API listens on the next one, besides its Unix socket.
+    /// The port for clients on this machine's loopback; the API listens on the next port, besides its Unix socket.
     public let clientPort: Int
 
     private init(_ name: String, _ clientPort: Int) {
@@ -29,9 +29,9 @@ public final class ServiceLab: Sendable {
         self.clientPort = clientPort
     }
 
-    /// Boots, installs, runs the body, and halts; where that cannot be, says so in one line and returns.
+    /// Boots, installs, runs the body, and halts; if this is not possible, prints a line and returns.
     ///
-    /// `mode`: `--dev`, or nothing.
+    /// `arguments` are those of martletd, such as `--dev`.
     public static func with(arguments: String = "", _ body: (ServiceLab) async throws -> Void) async throws {
         if let obstacle { return print(obstacle) }
         let unique = String(UUID().uuidString.prefix(8)).lowercased()
@@ -43,7 +43,7 @@ public final class ServiceLab: Sendable {
         )
         guard make.code == 0 else { throw Failure(description: make.output + make.error) }
         let lab = ServiceLab("martlet-lab-\(unique)", Int.random(in: 20_000..<30_000))
-        // Halts it when its input ends: at the end of the test, and when this process is killed.
+        // This halts the lab when its input ends: at the end of the test, or when this process is killed.
         let halt = try Subprocess(
             "/bin/sh",
             ["-c", "cat >/dev/null; SYSTEMD_LAB_NAME=\"$0\" exec \"$1\" down", lab.name, tool]
@@ -70,7 +70,7 @@ public final class ServiceLab: Sendable {
     private func boot(_ stage: String, _ arguments: String) async throws {
         let scripts = URL(fileURLWithPath: Self.tool).deletingLastPathComponent().path
         try await succeed(tool(["up", "\(stage):/srv/stage", "\(scripts):/srv/lab"]))
-        // Programs that were built for debugging load Swift's libraries from where the toolchain is.
+        // Programs that were built for debugging load Swift's libraries from the folder of the toolchain.
         let script = """
             set -e
             cp -a /srv/stage/. /
@@ -101,13 +101,13 @@ public final class ServiceLab: Sendable {
         try await Subprocess.run("/usr/bin/env", ["SYSTEMD_LAB_NAME=\(name)", Self.tool] + arguments)
     }
 
-    /// Runs a command inside, as root.
+    /// Runs a command in the lab, as root.
     @discardableResult
     public func run(_ command: String...) async throws -> Result {
         try await tool(["exec"] + Self.environment + command)
     }
 
-    /// What programs get that AddressSanitizer is in: libraries of the system leave some bytes at their end.
+    /// The environment for programs with AddressSanitizer, because system libraries leak some bytes at their end.
     private static let environment = Sanitizer.present == .address ? ["env", "ASAN_OPTIONS=detect_leaks=0"] : []
 
     @discardableResult
@@ -121,7 +121,7 @@ public final class ServiceLab: Sendable {
         try await succeed(shell("printf '[Service]\\n%s\\n' '\(line)' >\(file); systemctl daemon-reload"))
     }
 
-    /// Asks again until something is so.
+    /// Checks a condition again and again until it is true.
     public func wait(
         seconds: Double = 20,
         for what: String,
@@ -133,13 +133,13 @@ public final class ServiceLab: Sendable {
         }
     }
 
-    /// A property of the service.
+    /// Returns a property of the service.
     public func property(_ name: String) async throws -> String {
         try await run("systemctl", "show", "--value", "-p", name, "martlet.service").output
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
-    /// Asks again until a property is as wanted.
+    /// Reads a property again and again until it meets a condition.
     public func wait(_ name: String, seconds: Double = 20, until condition: (String) -> Bool) async throws {
         let deadline = Date().addingTimeInterval(seconds)
         var last = ""
@@ -150,7 +150,7 @@ public final class ServiceLab: Sendable {
         throw Failure(description: "\(name) is \(last)")
     }
 
-    /// What the service has written to the journal, with its fields.
+    /// Returns what the service has written to the journal, with its fields.
     public func journal(_ more: String...) async throws -> [String] {
         let command = ["exec", "journalctl", "-o", "json", "--no-pager", "-u", "martlet.service"] + more
         return try await tool(command).output.split(separator: "\n").map(String.init)

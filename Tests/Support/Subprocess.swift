@@ -4,7 +4,7 @@ import Synchronization
 
 /// A child process whose lines of output are an ``EventLog``.
 ///
-/// Started by our own ``ChildProcess``: its end is told by a pidfd, whoever else holds a descriptor of it.
+/// It is started by our own ``ChildProcess``: a pidfd reports its end, whoever else holds its descriptors.
 public final class Subprocess: Sendable {
     public struct Output: Sendable {
         public let text: String
@@ -30,7 +30,7 @@ public final class Subprocess: Sendable {
         Self.read(child.error, isError: true, into: lines, onLine)
     }
 
-    /// A process that runs, with our ends of its three streams.
+    /// A running process, with our ends of its three streams.
     private struct Started {
         let pid: Int32
         let input: FileHandle
@@ -83,7 +83,7 @@ public final class Subprocess: Sendable {
         init(_ child: consuming ChildProcess) { self.child = child }
     }
 
-    /// Reads lines on a thread of its own: pipes block.
+    /// Reads lines on its own thread, because pipes block.
     private static func read(
         _ handle: FileHandle,
         isError: Bool,
@@ -123,7 +123,7 @@ public final class Subprocess: Sendable {
 
     public func signal(_ number: Int32) { kill(pid, number) }
 
-    /// The exit code (negative: the signal), once it has ended.
+    /// Waits for the end of the process, and returns its exit code (negative: the signal).
     public func waitForEnd(seconds: Double = 20) async throws -> Int32 {
         try await ends.wait("end of the process", seconds: seconds) { !$0.isEmpty }
         return await ends.events.first ?? 0

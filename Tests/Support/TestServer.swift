@@ -1,6 +1,6 @@
 import Foundation
 
-/// A real martletd with its workers, on ports and in a folder of its own.
+/// A real martletd with its workers, on its own ports and in its own folder.
 public final class TestServer: Sendable {
     public struct Shard: Decodable, Sendable {
         public let shard: Int
@@ -68,14 +68,15 @@ public final class TestServer: Sendable {
         }
     }
 
-    /// Decodes the JSON of the API, whose members are in snake case.
+    /// Decodes JSON of the API, whose members are in snake case.
     public static func decode<Value: Decodable>(_ type: Value.Type, from text: String) throws -> Value {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         return try decoder.decode(type, from: Data(text.utf8))
     }
 
-    /// Where the programs under test are: beside the tests, or where `MARTLET_PROGRAMS` says (a release build, say).
+    /// The folder of the programs under test: beside the tests, or that of `MARTLET_PROGRAMS` (such as a release
+    /// build).
     public static let binaries: String = {
         if let folder = ProcessInfo.processInfo.environment["MARTLET_PROGRAMS"] { return folder }
         let tests = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
@@ -90,9 +91,10 @@ public final class TestServer: Sendable {
 
     /// Starts a server, runs the body, and stops the server; its log is printed when the body fails.
     ///
-    /// `isDevelopment`: with `--dev`; else secrets must come by `environment`, or by what `prepare` puts into the server's
-    /// folder and returns as further variables. `programs`: a folder with martletd and martlet-worker; nil: the ones under
-    /// test where they were built. `openFiles`: how many files it may have open (`ulimit -n`); nil: as many as we.
+    /// With `isDevelopment` it runs with `--dev`; otherwise secrets must come from `environment`, or from what
+    /// `prepare` puts into the server's folder and returns as more variables. `programs` is a folder with martletd and
+    /// martlet-worker; nil: the ones under test, where they were built. `openFiles` is how many files it may have open
+    /// (`ulimit -n`); nil: as many as we may.
     public static func with(
         workers: Int = 2,
         programs: String? = nil,
@@ -148,12 +150,13 @@ public final class TestServer: Sendable {
         api = value("api")
     }
 
-    /// The lines of the log that have come so far: others may be on their way through the pipe.
+    /// Returns the lines of the log that have arrived so far; others may be on their way through the pipe.
     public func log() async -> [String] { await process.lines.events.map(\.text) }
 
-    /// The lines of the log that have `part` in them, once there are `count` of them.
+    /// Returns the lines of the log that contain `part`, once there are `count` of them.
     ///
-    /// What the server wrote before an answer may be read after that answer: the log comes through a pipe of its own.
+    /// What the server wrote before an answer may be read after that answer, because the log comes through its own
+    /// pipe.
     @discardableResult
     public func log(with part: String, count: Int = 1, seconds: Double = 15) async throws -> [String] {
         try await process.lines.wait("\(count) lines of the log with \"\(part)\"", seconds: seconds) { lines in
@@ -162,7 +165,7 @@ public final class TestServer: Sendable {
         return await log().filter { $0.contains(part) }
     }
 
-    /// SIGTERM, and the exit code.
+    /// Stops the server with SIGTERM, and returns the exit code.
     @discardableResult
     public func stop() async throws -> Int32 {
         process.signal(SIGTERM)
@@ -171,9 +174,9 @@ public final class TestServer: Sendable {
         return code
     }
 
-    // MARK: HTTP, by curl
+    // MARK: HTTP, with curl
 
-    /// Asks the API.
+    /// Sends a request to the API.
     public func request(
         _ method: String,
         _ path: String,
@@ -207,7 +210,7 @@ public final class TestServer: Sendable {
         try await request("GET", "/v1/stats?by_user=\(byUser)").decoded()
     }
 
-    /// Asks again until the statistics say what is expected; each answer is fresh, so no time is guessed.
+    /// Asks again until the statistics are as expected; each answer is fresh, so no time is guessed.
     public func waitForStatistics(
         _ what: String,
         seconds: Double = 20,
@@ -224,7 +227,7 @@ public final class TestServer: Sendable {
         throw EventLog<String>.TimedOut(description: "no \(what) within \(seconds) s: \(String(describing: last))")
     }
 
-    /// Asks again until the metrics say what is expected.
+    /// Asks again until the metrics are as expected.
     public func waitForMetrics(
         _ what: String,
         seconds: Double = 30,

@@ -1,8 +1,8 @@
 import Foundation
 
-/// Real WebSocket clients that are not ours: Python's `websockets`, in a process of their own.
+/// Real WebSocket clients that are not ours: Python's `websockets`, in their own process.
 public final class WebSocketClients: Sendable {
-    /// Something that a client told.
+    /// An event of a client.
     public struct Event: Decodable, Sendable {
         public let ev: String
         public let name: String
@@ -31,10 +31,10 @@ public final class WebSocketClients: Sendable {
     private let process: Subprocess
     public let events = EventLog<Event>()
 
-    /// The Python that has the clients' libraries.
+    /// The path of the Python that has the clients' libraries.
     public static let python = ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "/usr/bin/python3"
 
-    /// One of the scripts beside this file.
+    /// Returns the path of a script beside this file.
     public static func script(_ name: String) -> String {
         URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients/\(name)").path
     }
@@ -48,7 +48,7 @@ public final class WebSocketClients: Sendable {
 
     deinit { process.closeInput() }
 
-    /// To the process of all of them: SIGSTOP halts them.
+    /// Sends a signal to the process of all clients; SIGSTOP halts them.
     public func signal(_ number: Int32) { process.signal(number) }
 
     private func tell(_ command: Command) {
@@ -56,7 +56,7 @@ public final class WebSocketClients: Sendable {
         process.write(String(decoding: data, as: UTF8.self))
     }
 
-    /// Opens connections of these names; returns when each has had its first message.
+    /// Opens connections with these names; returns when each has received its first message.
     public func open(_ urls: [(name: String, url: String)]) async throws {
         for (name, url) in urls { tell(Command(op: "open", name: name, url: url)) }
         let names = Set(urls.map(\.name))
@@ -65,7 +65,7 @@ public final class WebSocketClients: Sendable {
         }
     }
 
-    /// Opens one connection and returns what came of it: `open` or `refused`.
+    /// Opens one connection, and returns the result: `open` or `refused`.
     public func attempt(
         _ name: String,
         _ url: String,
@@ -83,13 +83,13 @@ public final class WebSocketClients: Sendable {
 
     public func send(_ name: String, _ text: String) { tell(Command(op: "send", name: name, text: text)) }
     public func send(_ name: String, hex: String) { tell(Command(op: "send", name: name, hex: hex)) }
-    /// `pinging`: with a ping before the last one.
+    /// Sends a message in fragments; with `pinging`, there is a ping before the last one.
     public func send(_ name: String, fragments: [String], pinging: Bool = false) {
         tell(Command(op: pinging ? "send-pinging" : "send", name: name, fragments: fragments))
     }
     public func ping(_ name: String) { tell(Command(op: "ping", name: name)) }
     public func close(_ name: String, code: Int = 1000) { tell(Command(op: "close", name: name, code: code)) }
-    /// The client reads no more.
+    /// Makes a client stop reading.
     public func pause(_ name: String) { tell(Command(op: "pause", name: name)) }
 
     /// Begins to open many connections at once, and waits until each is open or refused.
@@ -102,7 +102,7 @@ public final class WebSocketClients: Sendable {
         return await events.events.filter { names.contains($0.name) && ($0.ev == "open" || $0.ev == "refused") }
     }
 
-    /// The first message of a connection.
+    /// Returns the first message of a connection.
     public func greeting(_ name: String) async throws -> String {
         try await events.wait("greeting of \(name)") { events in
             events.contains { $0.ev == "message" && $0.name == name }
@@ -110,12 +110,12 @@ public final class WebSocketClients: Sendable {
         return await events.events.first { $0.ev == "message" && $0.name == name }?.text ?? ""
     }
 
-    /// Texts that came to a connection, its greeting left out.
+    /// Returns the texts that came to a connection, without its greeting.
     public func messages(_ name: String) async -> [String] {
         Array(await events.events.filter { $0.ev == "message" && $0.name == name }.compactMap(\.text).dropFirst())
     }
 
-    /// Waits until so many texts (the greeting left out) have come to a connection, and returns them.
+    /// Waits until so many texts, not counting the greeting, have come to a connection, and returns them.
     public func messages(_ name: String, count: Int, seconds: Double = 20) async throws -> [String] {
         try await events.wait("\(count) messages to \(name)", seconds: seconds) { events in
             events.count { $0.ev == "message" && $0.name == name } >= count + 1

@@ -19,7 +19,7 @@ import Testing
         }
     }()
 
-    /// Every word of every source, and how often it is there outside of comments.
+    /// Every word of all sources, and how often it occurs outside of comments.
     private static let words: [Substring: Int] = {
         var counts: [Substring: Int] = [:]
         for source in sources {
@@ -34,7 +34,7 @@ import Testing
         line.split { !($0.isLetter || $0.isNumber || $0 == "_") }
     }
 
-    /// The name that a line declares, where it declares a function, a property or a type.
+    /// Returns the name that a line declares, if it declares a function, a property or a type.
     private static func declaredName(_ line: String) -> Substring? {
         let parts = words(line)
         guard let index = parts.firstIndex(where: { ["func", "var", "let", "struct", "class", "enum"].contains($0) })
@@ -72,7 +72,7 @@ import Testing
         ) != nil
     }
 
-    /// Who calls these is the compiler, a protocol of the library, or a library.
+    /// Names that only the compiler, a protocol of the standard library, or another library uses.
     private static let calledByOthers: Set<Substring> = [
         "unownedExecutor", "enqueue", "checkIsolated", "isIsolatingCurrentContext", "hash", "validate", "main", "body",
         "configuration", "subscript", "metadataProvider",
@@ -88,7 +88,7 @@ import Testing
         }
     }
 
-    @Test func `what a documentation comment links to is there`() {
+    @Test func `everything that a documentation comment links to exists`() {
         for source in Self.sources {
             for (number, line) in source.lines.enumerated() where line.contains("``") {
                 for match in line.matches(of: /``([^`]+)``/) {
@@ -112,7 +112,7 @@ import Testing
     @Test func `no function has more than four parameters without a label`() {
         for source in Self.sources {
             for (start, line) in source.lines.enumerated() where Self.isDeclaration(line) {
-                // The parameters, up to where their parentheses close.
+                // The parameters, up to the end of their parentheses.
                 var (text, depth) = ("", 0)
                 for next in source.lines[start...].prefix(20) {
                     text += next

@@ -1,9 +1,9 @@
 import Foundation
 import Testing
 
-/// What is written for operators covers what the programs do.
+/// The documentation for operators covers what the programs do.
 @Suite struct DocumentationTests {
-    @Test func `tests, metrics and keys that the security guide names are there`() throws {
+    @Test func `tests, metrics and keys that the security guide names exist`() throws {
         let text = try String(contentsOf: Self.root.appendingPathComponent("docs/security.md"), encoding: .utf8)
         func sources(_ folder: String) throws -> String {
             let base = Self.root.appendingPathComponent(folder)
@@ -90,7 +90,7 @@ import Testing
         }
     }
 
-    /// What `--experimental-dump-help` prints.
+    /// The output of `--experimental-dump-help`.
     private struct Help: Decodable {
         struct Command: Decodable {
             let commandName: String

@@ -1,12 +1,12 @@
 import Foundation
 import Testing
 
-/// Rules of the house that the compiler does not know.
+/// Rules of this project that the compiler does not know.
 @Suite struct TidyTests {
     private static let root = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    /// What each target may import: rooms never import rooms, and decisions do no I/O.
+    /// The modules that each target may import: programs never import each other, and code that decides does no I/O.
     private static let allowed: [String: Set<String>] = [
         "MartletCore": ["Synchronization"],
         "MartletWire": ["MartletCore", "CZlib", "Synchronization"],
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func `every unchecked Sendable and unsafe isolation has its reason beside it`() throws {
+    @Test func `every unchecked Sendable and unsafe isolation has a reason next to it`() throws {
         for (path, lines) in try Self.sources("Sources") {
             for (number, line) in lines.enumerated()
             where line.contains("@unchecked Sendable") || line.contains("nonisolated(unsafe)") {

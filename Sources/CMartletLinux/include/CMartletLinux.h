@@ -1,6 +1,6 @@
-/* What Swift cannot call by itself: function-like macros (CMSG_*, CPU_SET), variadic system calls, and functions that
-   need _GNU_SOURCE, which the Glibc module is built without. Every function returns what the system call returns and
-   leaves errno as it was set. */
+/* What Swift cannot call directly: function-like macros (CMSG_*, CPU_SET), variadic system calls, and functions that
+   need _GNU_SOURCE, without which the Glibc module is built. Every function returns what the system call returns, and
+   leaves errno as the call set it. */
 #ifndef CMARTLETLINUX_H
 #define CMARTLETLINUX_H
 
@@ -18,13 +18,13 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-/* The most descriptors that one message may carry: SCM_MAX_FD of the kernel. */
+/* The most descriptors that one message may carry: the kernel's SCM_MAX_FD. */
 #define MARTLET_MAX_DESCRIPTORS 253
 
 /* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; the peer's address is not asked for. */
 int martlet_accept(int listener);
-/* A listening TCP socket on a numeric IPv4 or IPv6 address; *port receives the bound port. With a backlog
-   below 0 it is bound only. -1: errno (EINVAL: address). */
+/* A listening TCP socket on a numeric IPv4 or IPv6 address; *bound_port receives the bound port. With a backlog below 0
+   it is only bound. -1: see errno (EINVAL: the address is not valid). */
 int martlet_listen_tcp(const char *address, uint16_t port, int backlog, uint16_t *bound_port);
 /* A listening Unix stream socket at path, created with the given mode. */
 int martlet_listen_unix(const char *path, mode_t mode, int backlog);
@@ -33,7 +33,8 @@ int martlet_connect_unix(const char *path);
 int martlet_connect_tcp(const char *address, uint16_t port);
 /* The port of a bound TCP socket, or -1. */
 int martlet_local_port(int fd);
-/* The peer's address as 16 bytes of IPv6 (IPv4 mapped, ::ffff:a.b.c.d): 1; 0 where it has none (a Unix socket). */
+/* The peer's address as 16 bytes of IPv6 (IPv4 is mapped, ::ffff:a.b.c.d). Returns 1, or 0 if it has none (a Unix
+   socket). */
 int martlet_peer_address(int fd, uint8_t address[16]);
 /* The same for our own end. */
 int martlet_local_address(int fd, uint8_t address[16]);
@@ -41,37 +42,37 @@ int martlet_local_address(int fd, uint8_t address[16]);
 int martlet_usable_cpus(void);
 /* SO_RCVTIMEO and SO_SNDTIMEO of a blocking socket. */
 int martlet_set_timeouts(int fd, int seconds);
-/* The same for an address as text: 1, or 0 where it is none. */
+/* The address in a text, as 16 bytes of IPv6. Returns 1, or 0 if the text is not an address. */
 int martlet_parse_address(const char *text, uint8_t address[16]);
 /* SO_PEERCRED: the user who connected to our Unix socket; 0, or -1. */
 int martlet_peer_uid(int fd, uint32_t *uid);
-/* Columns and rows of the terminal; 0, or -1 where it is none. */
+/* Columns and rows of the terminal; 0, or -1 if it is not a terminal. */
 int martlet_terminal_size(int fd, int *columns, int *rows);
 /* SO_COOKIE: unique for each socket while the machine runs, and the same in every process that holds it. */
 int martlet_socket_cookie(int fd, uint64_t *cookie);
-/* SO_ACCEPTCONN: 1 where fd listens. */
+/* SO_ACCEPTCONN: 1 if fd listens. */
 int martlet_is_listening(int fd);
-/* SO_DOMAIN: 1 where fd is a Unix socket. */
+/* SO_DOMAIN: 1 if fd is a Unix socket. */
 int martlet_is_unix(int fd);
-/* 1 where fd is a TCP socket that does not listen. */
+/* 1 if fd is a TCP socket that does not listen. */
 int martlet_is_tcp_connection(int fd);
 /* The local address as bind(2) takes it; returns its length, or -1. */
 int martlet_local_name(int fd, void *name, int capacity);
-/* Makes a TCP socket listen again after somebody's shutdown(2), on the address that it had (martlet_local_name). 0, or -1
-   and errno. No call does that for a Unix socket. */
+/* Makes a TCP socket listen again after somebody has called shutdown(2) on it, on the address that it had
+   (martlet_local_name). 0, or -1 and errno. There is no such call for a Unix socket. */
 int martlet_listen_again(int fd, const void *name, int length, int backlog);
-/* Bytes that wait to be read (SIOCINQ); 0 where that cannot be told. */
+/* Bytes that wait to be read (SIOCINQ); 0 if this is not known. */
 int martlet_unread_bytes(int fd);
 
-/* Bytes that were sent and not acknowledged (SIOCOUTQ, tcp(7)); 0 where there are none. */
+/* Bytes that were sent and not acknowledged (SIOCOUTQ, tcp(7)); 0 if there are none, or this is not known. */
 int martlet_unsent_bytes(int fd);
 int martlet_set_no_delay(int fd);
-/* SO_OOBINLINE: urgent bytes (MSG_OOB) are read where they lie in the stream; else recv(2) skips them, and ioctl(SIOCINQ)
-   stops before them, so that no count of the kernel adds up (martlet_stream_positions). */
+/* SO_OOBINLINE: urgent bytes (MSG_OOB) are read as a normal part of the stream; otherwise recv(2) skips them, and
+   ioctl(SIOCINQ) stops before them, so that the kernel's counts do not add up (martlet_stream_positions). */
 int martlet_set_urgent_inline(int fd);
 
-/* SO_KEEPALIVE and TCP_USER_TIMEOUT: a peer that says nothing is asked after half of the time, and one that is gone, or takes
-   nothing of what was sent, is given up after all of it. -1 on a socket that is not TCP. */
+/* SO_KEEPALIVE and TCP_USER_TIMEOUT: a silent peer is probed after half of the time, and a peer that is gone, or takes
+   nothing of what was sent, is given up after the whole time. -1 on a socket that is not TCP. */
 int martlet_find_vanished(int fd, int seconds);
 int martlet_set_buffer(int fd, int receive_bytes, int send_bytes);
 int martlet_socket_pair(int type, int pair[2]);
@@ -79,64 +80,69 @@ int martlet_set_non_blocking(int fd);
 
 /* One message with 0 to 253 descriptors (SCM_RIGHTS, unix(7)). */
 ssize_t martlet_send_descriptors(int sock, const void *data, size_t length, const int *fds, int count);
-/* One message; descriptors arrive close-on-exec. *truncated is 1 where the kernel dropped some for want of room. */
+/* One message; descriptors arrive close-on-exec. *truncated is 1 if the kernel dropped some because there was no
+   room. */
 ssize_t martlet_receive_descriptors(int sock, void *data, size_t capacity, int *fds, int max, int *count, int *truncated);
 
-/* The keeper of this process's descriptors: a process that shares its descriptor table (clone(2), CLONE_FILES), so that the
-   table outlives it. It is a child of our parent, costs nothing for each connection, and answers on `channel`
-   (SOCK_SEQPACKET, blocking):
-     on start    it sends "k" and its pid (4 bytes);
+/* Starts the keeper of this process's descriptors: a process that shares its descriptor table (clone(2), CLONE_FILES),
+   so that the table outlives it. The keeper is a child of our parent, costs nothing per connection, and answers on
+   `channel` (SOCK_SEQPACKET, blocking):
+     at start    it sends "k" and its pid (4 bytes);
      "c"         it answers "c" and how many TCP sockets there are at most (4 bytes);
-     "g"         it sends every one of them (listeners, too), up to 253 in a message "s", then "e" and how many it sent (4 bytes);
+     "g"         it sends all of them (listeners too), up to 253 in a message "s", then "e" and the number (4 bytes);
      "x", or the end of the channel: it exits.
-   Call it first thing in main, before there is a thread. Returns the keeper's pid, or -1. */
+   Call this first in main, before there are other threads. Returns the keeper's pid, or -1. */
 int martlet_keeper(int channel);
-/* What the kernel knows of a connected, accepted TCP socket: bytes of ours that it took, bytes that were received from
-   it, and the state (TCP_ESTABLISHED is 1, TCP_CLOSE 7). 0, or -1. See tcp(7), TCP_INFO; ioctl SIOCOUTQ, SIOCINQ. */
+/* What the kernel knows about a connected, accepted TCP socket: how many bytes it took from us, how many were received
+   from it, and the state (TCP_ESTABLISHED is 1, TCP_CLOSE 7). 0, or -1. See tcp(7), TCP_INFO; ioctl SIOCOUTQ,
+   SIOCINQ. */
 int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state);
 /* The soft and hard limit of open files, set to the same number. */
 int martlet_limit_descriptors(int count);
 
 int martlet_memfd(const char *name, int allow_sealing);
-/* Nobody can change its bytes any more, nor its size (F_SEAL_WRITE). */
+/* Seals memory, so that nobody can change its bytes or its size any more (F_SEAL_WRITE). */
 int martlet_seal(int memfd);
-/* Nobody can change its size any more, or seal it further; its bytes can be changed. 0, or -1 and errno. */
+/* Seals memory, so that nobody can change its size, or seal it further; its bytes can be changed. 0, or -1 and
+   errno. */
 int martlet_fix_size(int memfd);
-/* 1 where its size cannot be changed. */
+/* 1 if the size of the memory cannot be changed. */
 int martlet_has_fixed_size(int memfd);
-/* From here on a trap or an abort says where it happened, on standard error, before it ends the process as ever; 0, or
-   -1 and errno. */
+/* Makes traps and aborts print where they happened on standard error, before they end the process as usual; 0, or -1
+   and errno. */
 int martlet_report_traps(const char *name);
-/* Who says it, from now on. */
+/* Changes the name in these reports. */
 void martlet_name_traps(const char *name);
-/* From here on this process can start no program and no process, make no socket, change no file, and reach no other
-   process but by what it sends and writes to descriptors that it has: it cannot change what others rely on at sockets and
-   memory that it shares with them (seccomp(2): EPERM). What it opens it can only read. 0, or -1 and errno. */
+/* From here on this process cannot start programs or processes, make sockets, or change files. It can reach other
+   processes only by what it sends and writes to descriptors that it has, and cannot change properties of shared sockets
+   and memory that they rely on (seccomp(2): EPERM). Files that it opens can only be read. 0, or -1 and errno. */
 int martlet_confine(void);
-/* For tests, in debug builds: tries to harm other processes by what is shared with them; the number counts the ways from
-   0. Returns what it was kept from (errno says how), "" where it was not, NULL behind the last way. */
+/* For tests, in debug builds: tries to harm other processes by what is shared with them; the number counts the ways
+   from 0. Returns what was prevented (errno says how), "" if nothing prevented it, or NULL after the last way. */
 const char *martlet_harm(int number, int listener);
-/* Other processes of the same user cannot read this one's memory, nor can a core dump (PR_SET_DUMPABLE of prctl(2)). */
+/* Hides this process's memory from other processes of the same user and from core dumps (PR_SET_DUMPABLE of
+   prctl(2)). */
 int martlet_hide_memory(void);
 
 /* Keeps a mapping out of core dumps. */
 int martlet_do_not_dump(void *address, size_t length);
 
-/* Whether a descriptor stays open in the program that this process becomes (FD_CLOEXEC); 0, or -1 and errno. */
+/* Sets whether a descriptor stays open in the program that this process becomes (FD_CLOEXEC); 0, or -1 and errno. */
 int martlet_inherit(int fd, int on);
 
 /* Gives the pages of a range of a shared mapping back to the system (MADV_REMOVE). */
 int martlet_punch(void *address, size_t length);
 int martlet_pidfd_open(pid_t pid);
-/* A child that has ended and was not collected, which it still is not then (waitid(2), WNOWAIT); 0: none. */
+/* A child that has ended and was not collected; this call does not collect it either (waitid(2), WNOWAIT). 0: none. */
 pid_t martlet_ended_child(void);
-/* A signal to the process of a pidfd, whoever is its parent; 0, or -1 and errno (ESRCH: it has ended). */
+/* Sends a signal to the process of a pidfd, whoever is its parent; 0, or -1 and errno (ESRCH: it has ended). */
 int martlet_pidfd_signal(int pidfd, int signal);
 int martlet_close_from(posix_spawn_file_actions_t *actions, int from);
 int martlet_open_descriptors(void);
 int martlet_set_name(const char *name);
-/* Makes the table of descriptors large enough for so many. Where the table is shared (with a keeper), each doubling of it
-   waits for all CPUs (expand_fdtable of the kernel, some 8 ms), so that one step at a known moment is better. */
+/* Makes the descriptor table large enough for so many descriptors. If the table is shared (with a keeper), each
+   doubling of it waits for all CPUs (the kernel's expand_fdtable, some 8 ms), so that one step at a known moment is
+   better. */
 int martlet_reserve_descriptors(int count);
 int martlet_trim_heap(void);
 

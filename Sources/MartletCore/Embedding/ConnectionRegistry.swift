@@ -1,4 +1,4 @@
-/// A manager as an application sees it that knows connections by objects of its own.
+/// A view of a manager for an application that knows connections by its own objects.
 package struct ConnectionRegistry: Sendable {
     package let manager: WebSocketManager
 
@@ -19,7 +19,7 @@ package struct ConnectionRegistry: Sendable {
         )
     }
 
-    /// The very infos with which a user's connections were registered, in the order in which they came.
+    /// Returns the same info objects with which a user's connections were registered, in the order of registration.
     package func connections(of user: String) async -> [ConnectionInfo] {
         await manager.connections(ofUser: user).compactMap(\.info)
     }

@@ -4,7 +4,7 @@ internal import Synchronization
 ///
 /// For managers that are not on an event loop: an application that embeds the library, and tests.
 package final class SerialQueue: SerialExecutor {
-    /// A job that waits, and the one that came before it.
+    /// A job that waits, and the address of the one that came before it.
     private final class Waiting {
         let job: UnownedJob
         let before: UInt
@@ -16,7 +16,7 @@ package final class SerialQueue: SerialExecutor {
     }
 
     private static let idle: UInt = 0
-    /// Somebody runs jobs, and none waits.
+    /// The value of ``last`` while jobs are run and none waits.
     private static let running: UInt = 1
 
     /// ``idle``, ``running``, or the address of the job that came last: jobs are pushed, and taken all at once.
@@ -39,7 +39,7 @@ package final class SerialQueue: SerialExecutor {
             unsafe waiting.release()
             seen = original
         }
-        // Nobody waits for it: it ends by itself when nothing is left to run.
+        // Nobody waits for the task: it ends by itself when nothing is left to run.
         if seen == Self.idle { Task.detached { self.drain() } }
     }
 

@@ -1,6 +1,6 @@
-/// A ``Transport`` over sockets that are objects of their own.
+/// A ``Transport`` over sockets that are objects of an application.
 ///
-/// Lives on its manager's executor. A socket is held from ``insert(_:)`` until it is closed or removed.
+/// It lives on its manager's executor. A socket is held from ``insert(_:)`` until it is closed or removed.
 package final class SocketSet: Transport {
     private var sockets: [Int: any ClientSocket] = [:]
     private var frames: [UInt32: String] = [:]
@@ -9,14 +9,14 @@ package final class SocketSet: Transport {
 
     package init() {}
 
-    /// Takes a socket in, and returns its handle.
+    /// Adds a socket, and returns its handle.
     package func insert(_ socket: any ClientSocket) -> Int {
         lastHandle += 1
         sockets[lastHandle] = socket
         return lastHandle
     }
 
-    /// The handle of a socket; nil where it is not there (any more).
+    /// Returns the handle of a socket; nil if the socket is not in the set (any more).
     package func handle(of socket: any ClientSocket) -> Int? {
         sockets.first { $0.value === socket }?.key
     }

@@ -43,7 +43,7 @@ package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
         }
     }
 
-    /// True where the client may come back by itself.
+    /// True if the client may reconnect by itself.
     package var mayReconnect: Bool {
         switch self {
         case .goingAway, .internalError, .serviceRestart, .tryAgainLater, .heartbeatTimeout, .tooManyMessages, .tooSlow:

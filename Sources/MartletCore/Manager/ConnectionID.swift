@@ -1,8 +1,8 @@
 /// Names one connection, for as long as any server of this node remembers it.
 ///
-/// To users it is opaque text. Ours have 15 characters (base 32 without look-alikes): 10 bits for the user's hash slot,
-/// so that any worker knows which shard owns the connection, a zero bit, and 64 random bits. Fifteen bytes fit into a
-/// Swift string without an allocation.
+/// To users it is opaque text. The ids that we make have 15 characters (base 32 without look-alikes): 10 bits for the
+/// user's hash slot, so that any worker knows which shard owns the connection, a zero bit, and 64 random bits. Fifteen
+/// bytes fit into a Swift string without an allocation.
 package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     package let text: String
 
@@ -10,7 +10,7 @@ package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
         self.text = text
     }
 
-    /// A new id for a connection of a user who hashes to `slot`.
+    /// Makes a new id for a connection of a user who hashes to `userSlot`.
     package init(userSlot: Int, random: UInt64) {
         var high = UInt64(userSlot & (ShardMap.userSlotCount - 1)) << 1  // the upper 11 of 75 bits
         var low = random
@@ -24,7 +24,7 @@ package struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// A new id for a connection of this user.
+    /// Makes a new id for a connection of this user.
     package static func random(ofUser user: String) -> ConnectionID {
         ConnectionID(userSlot: ShardMap.userSlot(of: user), random: UInt64.random(in: 0...UInt64.max))
     }

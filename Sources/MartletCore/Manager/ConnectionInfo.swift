@@ -1,9 +1,9 @@
-/// What an application knows a connection by: the very object that it registered is given back.
+/// The object by which an application knows a connection: it gets back the same object that it registered.
 package final class ConnectionInfo: Sendable {
     package let connection: ConnectionID
     package let user: String
     package let handle: Int
-    /// The job that it watches, where it was made by ``WebSocketManager/connect(toJob:handle:now:)``.
+    /// The job that the connection watches, if ``WebSocketManager/connect(toJob:handle:now:)`` made it.
     package let job: String?
 
     package init(connection: ConnectionID, user: String, handle: Int, job: String? = nil) {

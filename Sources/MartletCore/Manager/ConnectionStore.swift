@@ -1,11 +1,11 @@
 /// The one store of who is connected: a table of connections, and indexes over it by id, by user and by room.
 ///
-/// Adding and removing cost the same however many connections there are, or one user has. Every other view (counts,
-/// lists) is computed from it, so views cannot disagree.
+/// Adding and removing a connection costs the same however many connections there are, or one user has. Every other
+/// view (counts, lists) is computed from this store, so views cannot disagree.
 struct ConnectionStore {
     private struct Entry {
         var connection: WebSocketConnection
-        /// Neighbours in the ring of the same user's connections; -1 ends it.
+        /// The neighbours in the list of the same user's connections; -1: there is none.
         var previous: Int32
         var next: Int32
     }
@@ -33,7 +33,7 @@ struct ConnectionStore {
         byID[id].flatMap { entries[Int($0)]?.connection }
     }
 
-    /// Adds a connection whose id is not in the store (the caller removed an older one).
+    /// Adds a connection whose id is not in the store (the caller has removed any older one).
     mutating func insert(_ connection: WebSocketConnection) {
         precondition(byID[connection.id] == nil, "an id can be registered once")
         let index: Int32
@@ -61,7 +61,7 @@ struct ConnectionStore {
         return entry.connection
     }
 
-    /// A user's connections, in the order in which they came.
+    /// Returns a user's connections, in the order in which they were added.
     func connections(ofUser user: String) -> [WebSocketConnection] {
         var result: [WebSocketConnection] = []
         forEach(ofUser: user) { result.append($0) }
@@ -70,12 +70,12 @@ struct ConnectionStore {
 
     func count(ofUser user: String) -> Int { Int(byUser[ExactText(user)]?.count ?? 0) }
 
-    /// The connection that a user has had for longest.
+    /// Returns the connection that a user has had for longest.
     func oldest(ofUser user: String) -> WebSocketConnection? {
         byUser[ExactText(user)].flatMap { entries[Int($0.first)]?.connection }
     }
 
-    /// Visits a user's connections, in the order in which they came.
+    /// Visits a user's connections, in the order in which they were added.
     func forEach(ofUser user: String, _ visit: (borrowing WebSocketConnection) -> Void) {
         guard var index = byUser[ExactText(user)]?.first else { return }
         while index >= 0, let entry = entries[Int(index)] {
@@ -91,7 +91,7 @@ struct ConnectionStore {
         }
     }
 
-    /// Visits everybody in a room once: its connections, and the connections of the users bound to it.
+    /// Visits every connection in a room once: those that joined it, and those of the users bound to it.
     func forEach(in room: Room, _ visit: (borrowing WebSocketConnection) -> Void) {
         guard let members = rooms.members[room] else { return }
         for index in members.connections {
@@ -124,7 +124,7 @@ struct ConnectionStore {
 
     mutating func takeRoomChanges() -> [RoomChange] { rooms.takeChanges() }
 
-    /// The rooms that a connection is in itself.
+    /// The rooms that a connection has joined itself.
     func rooms(of id: ConnectionID) -> [Room] { byID[id].map { rooms.rooms(ofConnection: $0) } ?? [] }
 
     /// How many connections each user has.
@@ -155,7 +155,7 @@ struct ConnectionStore {
         byUser[ExactText(user)] = list
     }
 
-    /// An empty store gives its memory back: a wave of connections leaves nothing behind.
+    /// Gives the memory of an empty store back, so that a wave of connections leaves nothing behind.
     private mutating func reset() {
         entries = []
         vacant = []

@@ -1,10 +1,10 @@
 /// The receipt of a publish: what became of a message.
 package struct Delivery: Equatable, Sendable {
-    /// Connections that the address named.
+    /// How many connections the address named.
     package var matched: Int
-    /// Connections whose socket accepted the message.
+    /// How many connections accepted the message into their queue.
     package var delivered: Int
-    /// Connections that could not take it; each of them is closed.
+    /// How many connections could not take the message; each of them is closed.
     package var failed: Int
 
     package init(matched: Int = 0, delivered: Int = 0, failed: Int = 0) {
@@ -15,7 +15,7 @@ package struct Delivery: Equatable, Sendable {
 
     /// Adds the receipt of another shard.
     package mutating func merge(_ other: Delivery) {
-        // Each is what another process says, at most 32 bits of it.
+        // Each number comes from another process, and has at most 32 bits.
         matched &+= other.matched
         delivered &+= other.delivered
         failed &+= other.failed

@@ -2,18 +2,19 @@
 package enum JobName: Equatable, Sendable, CustomStringConvertible {
     case text(String)
     case number(Int)
-    /// Something that is neither; the name of its type.
+    /// Something that is neither text nor a number; the value is the name of its type.
     case other(String)
 
-    /// The id, where it can be used: a number becomes its decimal text.
+    /// The id, if it can be used: a number becomes its decimal text.
     ///
-    /// Text that is empty, over 256 bytes, or the printed form of an object is a caller's mistake; anything else is an id.
+    /// Text that is empty, longer than 256 bytes, or the printed form of an object is a mistake of the caller; any
+    /// other text is an id.
     package var usable: String? {
         switch self {
         case .number(let number): return String(number)
         case .other: return nil
         case .text(let text):
-            // As Python prints one: <WebSocket object at 0x7f01>.
+            // As Python prints an object: <WebSocket object at 0x7f01>.
             let isObject =
                 text.contains(" object at 0x")
                 || (text.hasPrefix("<") && text.hasSuffix(">") && text.contains(" at 0x"))
@@ -21,18 +22,18 @@ package enum JobName: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// A new id: `job_` and 8 hexadecimal digits.
+    /// Makes a new id: `job_` and 8 hexadecimal digits.
     package static func generated() -> String {
         let digits = String(UInt32.random(in: 0...UInt32.max), radix: 16)
         return "job_" + String(repeating: "0", count: 8 - digits.count) + digits
     }
 
-    /// True for an id that ``generated()`` may have made.
+    /// Returns true for an id that ``generated()`` may have made.
     package static func isGenerated(_ job: String) -> Bool {
         job.hasPrefix("job_") && job.utf8.count == 12 && job.dropFirst(4).allSatisfy(\.isHexDigit)
     }
 
-    /// What a watcher's connection says of itself, as JSON.
+    /// Returns the metadata of a watcher's connection, as JSON.
     static func metadata(ofJob job: String) -> String {
         var escaped = ""
         for scalar in job.unicodeScalars {

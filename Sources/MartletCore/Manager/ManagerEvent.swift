@@ -1,21 +1,21 @@
-/// What a manager tells its observer; the observer (a worker's log, a test's list) decides what becomes of it.
+/// What a manager tells its observer, which decides what to do with it (a worker logs it, a test lists it).
 ///
-/// Never carries a message's text or a connection's metadata.
+/// An event never carries a message's text or a connection's metadata.
 package enum ManagerEvent: Equatable, Sendable {
     case initialized
     case added(ConnectionID, user: String)
     case removed(ConnectionID)
-    /// It was closed by us.
+    /// The server closed the connection.
     case disconnected(ConnectionID, user: String, code: UInt16)
-    /// Somebody asked to disconnect what is not there.
+    /// Somebody asked to disconnect a connection that does not exist.
     case connectionNotFound(user: String)
     case sendFailed(ConnectionID, SendFailure)
     case handling(ConnectionID, byteCount: Int)
     case handlerFailed(ConnectionID)
-    /// A job's id could not be used; the one in force is the second.
+    /// A job's id could not be used, and another id is in force.
     case jobRenamed(given: String, inForce: String)
 
-    /// True where an operator may want to know it.
+    /// True if an operator may want to know about the event.
     package var isWarning: Bool {
         switch self {
         case .connectionNotFound, .sendFailed, .handlerFailed, .jobRenamed: true

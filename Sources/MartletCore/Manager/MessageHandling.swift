@@ -1,9 +1,9 @@
 /// What became of a client's message.
 package enum MessageHandling: Equatable, Sendable {
     case handled
-    /// No handler is installed, or it does not know such messages.
+    /// No handler is installed, or the handler does not know such messages.
     case unhandled
-    /// The handler failed; the client is told so.
+    /// The handler failed; the client is told about it.
     case failed
     case unknownConnection
 }

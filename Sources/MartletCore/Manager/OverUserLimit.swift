@@ -1,7 +1,7 @@
-/// What happens to a user's connection beyond ``WebSocketManager/Limits/connectionsPerUser``.
+/// What happens to a new connection beyond ``WebSocketManager/Limits/connectionsPerUser``.
 package enum OverUserLimit: String, CaseIterable, Sendable {
-    /// It is refused.
+    /// The new connection is refused.
     case reject
-    /// It takes the place of the user's oldest one, which is closed with 4409.
+    /// The new connection takes the place of the user's oldest one, which is closed with 4409.
     case replaceOldest = "replace_oldest"
 }

@@ -1,8 +1,8 @@
 /// A frame that a ``Transport`` holds ready to be sent to any number of connections.
 package struct PreparedFrame: Equatable, Sendable {
-    /// What the transport knows it by.
+    /// The number by which the transport knows the frame.
     package let reference: UInt32
-    /// Bytes on the wire.
+    /// The number of bytes on the wire.
     package let byteCount: UInt32
 
     package init(reference: UInt32, byteCount: UInt32) {

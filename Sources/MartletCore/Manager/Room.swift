@@ -1,4 +1,4 @@
-/// What a message can be addressed to beside a user: a thread of a conversation, or a job with its watchers.
+/// What a message can be addressed to besides a user: a thread of a conversation, or a job with its watchers.
 package struct Room: Hashable, Sendable, CustomStringConvertible {
     package enum Kind: UInt8, CaseIterable, Sendable {
         case thread = 1
@@ -28,7 +28,7 @@ package struct Room: Hashable, Sendable, CustomStringConvertible {
     package var description: String { "\(kind.name) \(id)" }
 }
 
-/// A room got its first member on this shard, or lost its last one.
+/// The news that a room got its first member on this shard, or lost its last one.
 package struct RoomChange: Equatable, Sendable {
     package let room: Room
     package let isOccupied: Bool
@@ -39,11 +39,11 @@ package struct RoomChange: Equatable, Sendable {
     }
 }
 
-/// What came of joining a room.
+/// The result of joining a room.
 package enum RoomEntry: Equatable, Sendable {
     case joined
     case alreadyThere
-    /// The connection, or the user, is in as many rooms as one may be.
+    /// The connection, or the user, is already in as many rooms as it may be.
     case tooMany
     /// There is no such connection.
     case unknown

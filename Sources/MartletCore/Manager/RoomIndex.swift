@@ -1,6 +1,6 @@
 /// Who is in which room: connections by their place in the store's table, and users with all their connections.
 ///
-/// A room exists while somebody is in it. Every operation costs the same however many rooms or members there are.
+/// A room exists while it has members. Every operation costs the same however many rooms or members there are.
 struct RoomIndex {
     struct Members {
         var connections: Set<Int32> = []
@@ -13,7 +13,7 @@ struct RoomIndex {
     private var byConnection: [Int32: [Room]] = [:]
     private var byUser: [ExactText: [Room]] = [:]
     private var counts: [Int] = Array(repeating: 0, count: Room.Kind.allCases.count + 1)
-    /// Rooms that appeared and vanished, in order, since the list was taken; empty where nobody takes it.
+    /// Rooms that have appeared and vanished since the list was last taken, in order; empty if nobody takes it.
     private(set) var changes: [RoomChange] = []
     private let recordsChanges: Bool
 
@@ -27,7 +27,7 @@ struct RoomIndex {
 
     func rooms(ofUser user: String) -> [Room] { byUser[ExactText(user)] ?? [] }
 
-    /// `limit`: the most rooms that one connection may be in.
+    /// Adds a connection to a room, if it is in fewer rooms than `limit`.
     mutating func join(_ room: Room, connection entry: Int32, limit: Int) -> RoomEntry {
         let present = byConnection[entry]?.count ?? 0
         if members[room]?.connections.contains(entry) == true { return .alreadyThere }
@@ -38,7 +38,7 @@ struct RoomIndex {
         return .joined
     }
 
-    /// False where the connection was not in the room.
+    /// Removes a connection from a room; false if it was not in it.
     mutating func leave(_ room: Room, connection entry: Int32) -> Bool {
         guard members[room]?.connections.remove(entry) != nil else { return false }
         byConnection[entry]?.removeAll { $0 == room }
@@ -47,7 +47,7 @@ struct RoomIndex {
         return true
     }
 
-    /// The connection is gone: it leaves all its rooms.
+    /// Removes a connection that is gone from all its rooms.
     mutating func leaveAll(connection entry: Int32) {
         guard let rooms = byConnection.removeValue(forKey: entry) else { return }
         for room in rooms {
@@ -56,7 +56,7 @@ struct RoomIndex {
         }
     }
 
-    /// `limit`: the most rooms that one user may be bound to.
+    /// Binds a user to a room, if the user is bound to fewer rooms than `limit`.
     mutating func bind(_ room: Room, user: String, limit: Int) -> RoomEntry {
         let user = ExactText(user)
         if members[room]?.users.contains(user) == true { return .alreadyThere }
@@ -82,7 +82,7 @@ struct RoomIndex {
         return changes
     }
 
-    /// Gives memory back that no room needs any more.
+    /// Gives all memory back when there are no rooms any more.
     mutating func shrinkWhenEmpty() {
         guard members.isEmpty else { return }
         members = [:]
@@ -106,7 +106,7 @@ struct RoomIndex {
 
     /// What the three indexes disagree about.
     ///
-    /// For tests. `entries`: the places of the table that hold a connection.
+    /// For tests. `entries` are the places of the table that hold a connection.
     func inconsistencies(entries: Set<Int32>) -> [String] {
         var found: [String] = []
         var pairs = (connections: 0, users: 0)

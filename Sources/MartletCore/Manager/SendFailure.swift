@@ -2,14 +2,14 @@
 package enum SendFailure: UInt8, Error, Sendable {
     /// The connection is closed or closing.
     case closed
-    /// Its outbound queue is at its bound.
+    /// The connection's outbound queue is full.
     case queueFull
-    /// The message is larger than a message may be.
+    /// The message is larger than the limit.
     case tooLarge
     /// The shard has no memory left for frames.
     case outOfMemory
-    /// The message is no text that a frame can carry.
+    /// The message is not text that a frame can carry.
     case notEncodable
-    /// The sender sends more than it may.
+    /// The sender exceeds its rate.
     case rateLimited
 }

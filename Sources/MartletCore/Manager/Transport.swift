@@ -6,18 +6,18 @@ package protocol Transport: AnyObject {
     /// Frames a text message once; the caller must ``release(_:)`` the frame when it has sent it everywhere.
     func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame
 
-    /// Queues the frame for one connection; returns why not.
+    /// Queues the frame for one connection; returns why it could not, or nil on success.
     func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure?
 
-    /// The caller's hold on the frame ends.
+    /// Ends the caller's hold on the frame.
     func release(_ frame: PreparedFrame)
 
-    /// Begins the closing handshake behind what is queued already; further sends are refused.
+    /// Begins the closing handshake after everything that is already queued; further sends are refused.
     func close(_ handle: Int, code: UInt16, reason: String)
 
-    /// True while the connection takes messages.
+    /// Returns true while the connection accepts messages.
     func isOpen(_ handle: Int) -> Bool
 
-    /// Bytes that wait in the connection's queue.
+    /// Returns how many bytes wait in the connection's queue.
     func queuedBytes(_ handle: Int) -> Int
 }

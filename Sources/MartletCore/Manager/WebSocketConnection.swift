@@ -1,8 +1,8 @@
-/// One registered connection: whose it is, and through what it is reached.
+/// One registered connection: whose it is, and how it is reached.
 ///
-/// A value: changing a copy does not change what a manager has registered. Its text form never shows metadata.
+/// It is a value: changing a copy does not change what a manager has registered. Its text form never shows metadata.
 package struct WebSocketConnection: Equatable, Sendable, CustomStringConvertible {
-    /// What few connections have, kept apart so that the others cost less memory.
+    /// What only a few connections have, kept apart so that the others cost less memory.
     private struct Details: Equatable, Sendable {
         var thread: String?
         var metadata: String?
@@ -27,13 +27,13 @@ package struct WebSocketConnection: Equatable, Sendable, CustomStringConvertible
     package var id: ConnectionID
     /// The user's id, opaque text.
     package var user: String
-    /// What ``Transport`` knows this connection by.
+    /// The number by which the ``Transport`` knows this connection.
     package var handle: Int
-    /// UTC, in milliseconds since 1970.
+    /// When it connected: UTC, in milliseconds since 1970.
     package var connectedAt: Int64
     private var box: Box?
 
-    /// `metadata` is the text of a JSON object.
+    /// Makes a connection; `metadata` is the text of a JSON object.
     package init(
         id: ConnectionID,
         user: String,
@@ -61,13 +61,13 @@ package struct WebSocketConnection: Equatable, Sendable, CustomStringConvertible
         set { details.thread = newValue }
     }
 
-    /// What the user's token says beside the claims that Martlet knows: the text of a JSON object.
+    /// What the user's token says besides the claims that Martlet knows: the text of a JSON object.
     package var metadata: String? {
         get { details.metadata }
         set { details.metadata = newValue }
     }
 
-    /// What an embedding application registered it with (``ConnectionRegistry``).
+    /// The object with which an embedding application registered the connection (``ConnectionRegistry``).
     package var info: ConnectionInfo? {
         get { details.info }
         set { details.info = newValue }

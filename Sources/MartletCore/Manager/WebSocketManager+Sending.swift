@@ -11,21 +11,21 @@ extension WebSocketManager {
         return try deliver(text) { $0(connection) }
     }
 
-    /// Sends a text message to everybody in a room of this shard.
+    /// Sends a text message to every connection of this shard that is in a room.
     package func send(_ text: Span<UInt8>, toRoom room: Room) throws(SendFailure) -> Delivery {
         guard store.rooms.members[room] != nil else { return Delivery() }
         return try deliver(text) { store.forEach(in: room, $0) }
     }
 
-    /// Sends a text message to a thread; an id that nothing is bound to is tried as a user's.
+    /// Sends a text message to a thread, or to the user with that id if the thread has no members.
     ///
-    /// For a manager that is alone; between shards the switchboard knows whether anything is bound.
+    /// This is for a manager that is alone; with several shards, the switchboard knows whether a thread has members.
     package func send(_ text: Span<UInt8>, toThread id: String) throws(SendFailure) -> Delivery {
         if store.rooms.members[.thread(id)] != nil { return try send(text, toRoom: .thread(id)) }
         return try send(text, toUser: id)
     }
 
-    /// Sends a text message to everybody, except the connections of the users named.
+    /// Sends a text message to every connection, except those of the given users.
     package func broadcast(_ text: Span<UInt8>, excluding users: [String] = []) throws(SendFailure) -> Delivery {
         guard store.count > 0 else { return Delivery() }
         if users.isEmpty { return try deliver(text) { store.forEach($0) } }
@@ -35,7 +35,7 @@ extension WebSocketManager {
         }
     }
 
-    /// Frames the message once and queues it for each connection that `visitAll` visits; closes those that fail.
+    /// Frames the message once and queues it for each connection that `visitAll` visits; it closes those that fail.
     private func deliver(
         _ text: Span<UInt8>,
         _ visitAll: ((borrowing WebSocketConnection) -> Void) -> Void
@@ -62,7 +62,7 @@ extension WebSocketManager {
         return delivery
     }
 
-    /// A connection that could not take a message leaves every index, and is closed.
+    /// Removes a connection that could not take a message from every index, and closes it.
     private func dropFailed(_ id: ConnectionID, _ failure: SendFailure) {
         guard let connection = store.remove(id) else { return }
         observer?(.sendFailed(id, failure))

@@ -1,16 +1,16 @@
-/// The one place of a worker that knows who is connected, and that sends to them.
+/// The only part of a worker that knows who is connected and sends to them.
 ///
-/// It lives on the executor it is given (a worker passes its event loop), so code on that loop enters it without a hop.
-/// It decides; what a socket is it does not know: it sends through a ``Transport``.
+/// It lives on the executor that it is given (a worker passes its event loop), so code on that loop enters it without a
+/// hop. It makes decisions, and knows nothing of sockets: it sends through a ``Transport``.
 package actor WebSocketManager {
-    /// What one manager holds at most of what could grow without end.
+    /// The limits of whatever could grow without end in one manager.
     package struct Limits: Equatable, Sendable {
-        /// Connections of one user; 0: any number.
+        /// The most connections of one user; 0: any number.
         package var connectionsPerUser = 0
         package var overUserLimit = OverUserLimit.reject
-        /// Rooms of one connection, and threads that one user is bound to.
+        /// The most rooms of one connection, and the most threads that one user is bound to.
         package var roomsPerMember = 256
-        /// Keep the list that ``WebSocketManager/takeRoomChanges()`` takes; somebody must take it then.
+        /// Whether to keep the list that ``WebSocketManager/takeRoomChanges()`` takes; then somebody must take it.
         package var recordsRoomChanges = false
 
         package init() {}
@@ -26,9 +26,13 @@ package actor WebSocketManager {
     var counters = Counters()
     var messageHandler: ((borrowing WebSocketConnection, Span<UInt8>) throws -> Bool)?
 
-    /// * `executor`: where the manager lives.
-    /// * `transport`: the sockets of its connections; used on that executor only.
-    /// * `observer`: is told what happens, on that executor.
+    /// Makes a manager without connections.
+    ///
+    /// - Parameters:
+    ///   - executor: Where the manager lives.
+    ///   - transport: The sockets of its connections; used on that executor only.
+    ///   - limits: What the manager may hold.
+    ///   - observer: Is told what happens, on that executor.
     package init(
         executor: any SerialExecutor,
         transport: sending any Transport,
@@ -46,19 +50,19 @@ package actor WebSocketManager {
     /// The manager of an application that embeds the library; a worker makes its own.
     package static let shared = WebSocketManager(executor: SerialQueue(), transport: SocketSet())
 
-    /// Takes a socket in, where the transport is a ``SocketSet``; returns its handle, or nil where it is another.
+    /// Adds a socket to a ``SocketSet`` and returns its handle; returns nil if the transport is of another type.
     package func insert(_ socket: sending any ClientSocket) -> Int? {
         (transport as? SocketSet)?.insert(socket)
     }
 
-    /// What applications that know connections by objects of their own use.
+    /// A view of this manager for applications that know connections by their own objects.
     package nonisolated var registry: ConnectionRegistry { ConnectionRegistry(manager: self) }
 
     // MARK: Connections
 
-    /// Makes room for one more connection of a user: true where there is some, or was made by closing the oldest.
+    /// Makes room for one more connection of a user: true if there is room, or closing the oldest one made some.
     ///
-    /// Exact, because a user has one home shard.
+    /// The limit is exact, because a user has one home shard.
     package func admit(user: String) -> Bool {
         guard limits.connectionsPerUser > 0, store.count(ofUser: user) >= limits.connectionsPerUser else { return true }
         guard limits.overUserLimit == .replaceOldest else { return false }
@@ -70,7 +74,7 @@ package actor WebSocketManager {
 
     /// Registers a connection.
     ///
-    /// Of two with the same id the newer wins; the older one is closed with 4409.
+    /// If there is another one with the same id, the newer one wins; the older one is closed with 4409.
     package func add(_ connection: WebSocketConnection) {
         if let older = store.remove(connection.id), older.handle != connection.handle {
             observer?(.disconnected(older.id, user: older.user, code: CloseReason.replaced.code))
@@ -80,7 +84,7 @@ package actor WebSocketManager {
         observer?(.added(connection.id, user: connection.user))
     }
 
-    /// Forgets a connection whose socket is gone; nil when the id is unknown.
+    /// Forgets a connection whose socket is gone; nil if the id is unknown.
     @discardableResult
     package func remove(_ id: ConnectionID) -> WebSocketConnection? {
         guard let connection = store.remove(id) else { return nil }
@@ -90,7 +94,7 @@ package actor WebSocketManager {
 
     package func connection(_ id: ConnectionID) -> WebSocketConnection? { store[id] }
 
-    /// A user's connections, in the order in which they came.
+    /// Returns a user's connections, in the order in which they were added.
     package func connections(ofUser user: String) -> [WebSocketConnection] { store.connections(ofUser: user) }
 
     /// Registers a new connection of a user, under a new id.
@@ -106,14 +110,14 @@ package actor WebSocketManager {
         return info
     }
 
-    /// A user's connection through this socket.
+    /// Returns a user's connection through this socket.
     package func findConnection(user: String, handle: Int) -> WebSocketConnection? {
         store.connections(ofUser: user).first { $0.handle == handle }
     }
 
     // MARK: Disconnecting
 
-    /// Closes a user's connection through this socket; false where there is none.
+    /// Closes a user's connection through this socket; false if there is none.
     @discardableResult
     package func disconnect(
         user: String,
@@ -129,21 +133,21 @@ package actor WebSocketManager {
         return true
     }
 
-    /// Closes every connection of a user; returns how many.
+    /// Closes every connection of a user, and returns how many there were.
     package func disconnect(user: String, code: UInt16, reason: String) -> Int {
         let connections = store.connections(ofUser: user)
         for connection in connections { disconnect(connection, code, reason) }
         return connections.count
     }
 
-    /// Closes one connection; returns 1, or 0 where there is none.
+    /// Closes one connection; returns 1, or 0 if there is none.
     package func disconnect(connection id: ConnectionID, code: UInt16, reason: String) -> Int {
         guard let connection = store[id] else { return 0 }
         disconnect(connection, code, reason)
         return 1
     }
 
-    /// Closes everybody.
+    /// Closes all connections.
     package func disconnectAll(_ reason: CloseReason) {
         var all: [WebSocketConnection] = []
         store.forEach { all.append(copy $0) }
@@ -160,14 +164,14 @@ package actor WebSocketManager {
         transport.close(connection.handle, code: code, reason: reason)
     }
 
-    // MARK: What clients say
+    // MARK: Messages from clients
 
-    /// Installs what hears clients' messages; it returns false for those that it does not know.
+    /// Installs the handler of clients' messages, which returns false for messages that it does not know.
     package func install(handler: sending @escaping (borrowing WebSocketConnection, Span<UInt8>) throws -> Bool) {
         messageHandler = handler
     }
 
-    /// Passes a client's message to the handler that was installed; its failure closes nobody.
+    /// Passes a client's message to the installed handler, whose failure does not close the connection.
     package func handle(_ text: Span<UInt8>, from id: ConnectionID) -> MessageHandling {
         guard let connection = store[id] else { return .unknownConnection }
         observer?(.handling(id, byteCount: text.count))
@@ -182,13 +186,13 @@ package actor WebSocketManager {
 
     // MARK: Statistics
 
-    /// A client's message came in.
+    /// Counts a message that came in from a client.
     package func received(byteCount: Int) {
         counters[.messagesReceived] += 1
         counters[.bytesReceived] += byteCount
     }
 
-    /// What this shard's manager knows of itself; the totals agree with each other, because one store makes them all.
+    /// Returns this manager's statistics; the totals agree with each other, because they all come from one store.
     package func statistics(byUser: Bool) -> ManagerStatistics {
         ManagerStatistics(
             connections: store.count,
@@ -200,7 +204,7 @@ package actor WebSocketManager {
         )
     }
 
-    /// What the indexes disagree about: nothing, ever.
+    /// What the indexes disagree about: this must always be empty.
     ///
     /// For tests.
     package var inconsistencies: [String] { store.inconsistencies }

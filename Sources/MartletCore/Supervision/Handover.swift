@@ -1,7 +1,8 @@
 /// A planned change of a shard's worker, as its supervisor sees it: who owns the shard, and who is told what next.
 ///
-/// Until ``Action/commit`` the old worker (the donor) owns the shard, and everything can be taken back; from then on the new
-/// one (the heir) does, and the donor touches no client again. Pure: what happens comes in, what to do comes out.
+/// Until ``Action/commit`` the old worker (the donor) owns the shard, and everything can be undone. From then on the
+/// new one (the heir) owns it, and the donor touches no client again. The type is pure: events come in, actions come
+/// out.
 package struct Handover: Equatable, Sendable {
     private enum State: Equatable, Sendable {
         /// The heir was started; the donor has not noticed anything.
@@ -10,9 +11,9 @@ package struct Handover: Equatable, Sendable {
         case freezing
         /// The heir takes the sockets, and changes nothing.
         case collecting
-        /// The heir was killed; nothing may be taken back before it has ended, because it holds the sockets too.
+        /// The heir was killed; nothing may be undone before it has ended, because it holds the sockets too.
         case endingHeir(reason: String, isFrozen: Bool)
-        /// The heir is gone; what was asked before the freeze must be answered before anything is asked again.
+        /// The heir is gone; the donor must confirm the freeze before it can be told to go on.
         case thawing(reason: String)
         case over
     }
@@ -20,7 +21,7 @@ package struct Handover: Equatable, Sendable {
     package enum Event: Equatable, Sendable {
         case heirReady
         case donorFrozen
-        /// The heir holds the sockets; or says why it does not.
+        /// The heir holds the sockets, or says why it does not.
         case collected(problem: String?)
         case heirEnded(String)
         case donorEnded
@@ -30,18 +31,18 @@ package struct Handover: Equatable, Sendable {
 
     package enum Action: Equatable, Sendable {
         case none
-        /// Hold what comes for the shard, and tell the donor to freeze.
+        /// Hold the requests for the shard, and tell the donor to freeze.
         case freeze
         /// Tell the heir to collect.
         case collect
         /// The shard is the heir's.
         case commit
         case killHeir
-        /// Tell the donor to go on, then release what was held.
+        /// Tell the donor to go on, then release the requests that were held.
         case thaw(reason: String)
-        /// It is given up, and the donor never noticed.
+        /// Give up; the donor has not noticed anything.
         case giveUp(reason: String)
-        /// The donor is gone or hangs: end both; what it leaves is taken over as after any crash.
+        /// End both, because the donor is gone or hangs; what it leaves is taken over as after any crash.
         case endBoth
     }
 
@@ -50,7 +51,7 @@ package struct Handover: Equatable, Sendable {
     /// When ``Event/timeout`` is due, in the caller's clock.
     package private(set) var deadline: UInt64
 
-    /// `patience`: how long each step may take.
+    /// Begins a handover in which each step may take as long as `patience`.
     package init(now: UInt64, patience: UInt64) {
         self.patience = patience
         deadline = now + patience
@@ -58,7 +59,7 @@ package struct Handover: Equatable, Sendable {
 
     package var isOver: Bool { state == .over }
 
-    /// Something happened; what does not fit the present step changes nothing.
+    /// Handles an event; one that does not fit the current step changes nothing.
     package mutating func heard(_ event: Event, now: UInt64) -> Action {
         let action = next(event)
         if action != .none { deadline = now + patience }

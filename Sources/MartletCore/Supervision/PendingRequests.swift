@@ -1,9 +1,10 @@
 /// The switchboard's memory of requests that shards have not answered yet.
 ///
-/// Every request gets exactly one reply: the shard's, or `shard unavailable` when the shard died or its time ran out.
-/// A request to every shard is answered once, with the sum of what the shards said. Bounded by `capacity`.
+/// Every request gets exactly one reply: the shard's, or `shard unavailable` when the shard ended or the time ran out.
+/// A request to several shards is answered once, with the sum of what they said. The number of requests is bounded by
+/// `capacity`.
 package struct PendingRequests: Sendable {
-    /// Who waits: the requester and the number it gave its request.
+    /// Who waits: the requester, and the number that it gave its request.
     package struct Key: Hashable, Sendable {
         package let source: UInt16
         package let correlation: UInt64
@@ -27,9 +28,9 @@ package struct PendingRequests: Sendable {
 
     /// How the answers of shards become one.
     package enum Mode: Sendable {
-        /// One shard answers, and its reply is passed on unread.
+        /// One shard answers, and its reply is passed on without being read.
         case single
-        /// Receipts are added up; a shard that fails, fails the request.
+        /// Receipts are added up; if a shard fails, the request fails.
         case receipts
         /// Statistics are listed; a shard that fails is left out.
         case statistics
@@ -37,10 +38,10 @@ package struct PendingRequests: Sendable {
 
     fileprivate struct Entry: Sendable {
         let mode: Mode
-        /// A bit for each shard.
+        /// The shards that have not answered, one bit for each.
         var waitingFor: UInt128
         var gathered: Gathered
-        /// Why one of several shards did not do it.
+        /// Why one of several shards refused.
         var refusal: CommandFailure?
         let deadline: UInt64
         /// The request as it was sent.
@@ -57,11 +58,14 @@ package struct PendingRequests: Sendable {
     private var orderStart = 0
     private let capacity: Int
     private let frameCapacity: Int
-    /// Bytes of the requests that each shard has not answered, which are kept to be sent again.
+    /// How many bytes of unanswered requests are kept for each shard, to be sent again if necessary.
     private var frameBytes = [Int](repeating: 0, count: ShardMap.largestShardCount)
 
-    /// * `capacity`: the most requests that are remembered.
-    /// * `frameCapacity`: a shard that has not answered more bytes of requests gets no further ones.
+    /// Makes an empty memory.
+    ///
+    /// - Parameters:
+    ///   - capacity: The most requests that are remembered.
+    ///   - frameCapacity: A shard with more bytes of unanswered requests than this gets no further ones.
     package init(capacity: Int, frameCapacity: Int = .max) {
         self.capacity = capacity
         self.frameCapacity = frameCapacity
@@ -70,10 +74,10 @@ package struct PendingRequests: Sendable {
     package var count: Int { entries.count }
     package var isFull: Bool { entries.count >= capacity }
 
-    /// True where a shard has as much to answer as it may: others have their own measure.
+    /// Returns true if a shard has too much to answer; each shard has its own limit.
     package func isFull(for shard: Int) -> Bool { frameBytes[shard] > frameCapacity }
 
-    /// The first deadline, in the caller's clock; nil where nothing waits.
+    /// The first deadline, in the caller's clock; nil if nothing waits.
     package var nextDeadline: UInt64? {
         orderStart < order.count ? order[orderStart].deadline : nil
     }
@@ -85,7 +89,7 @@ package struct PendingRequests: Sendable {
         precondition(!shards.isEmpty, "a request goes to somebody")
         let bits = shards.reduce(UInt128(0)) { $0 | 1 << UInt128($1) }
         let gathered: Gathered = mode == .statistics ? .statistics([]) : .receipt(Delivery())
-        // Whoever gives a number twice hears of the second request only.
+        // A requester that uses a number twice gets an answer to the second request only.
         if let old = entries[key] { count(old, old.waitingFor, -1) }
         let entry = Entry(mode: mode, waitingFor: bits, gathered: gathered, deadline: deadline, frame: frame)
         entries[key] = entry
@@ -93,7 +97,7 @@ package struct PendingRequests: Sendable {
         order.append((key, deadline))
     }
 
-    /// What a shard has not answered yet, in the order in which it was asked: its next worker gets it again.
+    /// Returns the requests that a shard has not answered yet, in order, so that its next worker gets them again.
     package func frames(for shard: Int) -> [[UInt8]] {
         let bit: UInt128 = 1 << UInt128(shard)
         return order[orderStart...].compactMap { place in
@@ -102,17 +106,17 @@ package struct PendingRequests: Sendable {
         }
     }
 
-    /// How a request is answered; nil where nobody waits for it (any more).
+    /// Returns how a request is answered; nil if nobody waits for its answer (any more).
     package func mode(of key: Key) -> Mode? { entries[key]?.mode }
 
-    /// The single shard has answered and its reply can be passed through; false where nobody waits for it from there.
+    /// Notes that the only shard of a request has answered; false if nobody waits for an answer from that shard.
     package mutating func passed(_ key: Key, from shard: Int) -> Bool {
         guard let entry = entries[key], entry.waitingFor == 1 << UInt128(shard) else { return false }
         forget(key)
         return true
     }
 
-    /// One of several shards has answered; returns the whole answer when it was the last.
+    /// Notes the reply of one of several shards, and returns the whole answer if it was the last.
     package mutating func gather(_ key: Key, from shard: Int, _ reply: CommandReply) -> Answer? {
         let bit: UInt128 = 1 << UInt128(shard)
         guard var entry = entries[key], entry.waitingFor & bit != 0 else { return nil }
@@ -122,14 +126,14 @@ package struct PendingRequests: Sendable {
             sum.merge(delivery)
             entry.gathered = .receipt(sum)
         case (.statistics(let list), .shard(let statistics)): entry.gathered = .statistics(list + [statistics])
-        // The others may have done it: the answer says what they did.
+        // The other shards may have carried out the request: the answer says what they did.
         case (_, .failed(let failure)): entry.refusal = failure
         default: entry.refusal = .malformed
         }
         return settle(key, entry)
     }
 
-    /// A shard is gone: what still waits for it fails, or goes without it.
+    /// Ends all waiting for a shard that is gone: those requests fail, or are answered without it.
     package mutating func shardFailed(_ shard: Int) -> [Answer] {
         let bit: UInt128 = 1 << UInt128(shard)
         var answers: [Answer] = []
@@ -145,7 +149,7 @@ package struct PendingRequests: Sendable {
         return answers
     }
 
-    /// Requests whose deadline has passed.
+    /// Ends the requests whose deadline has passed, and returns their answers.
     package mutating func expire(now: UInt64) -> [Answer] {
         var answers: [Answer] = []
         while orderStart < order.count, order[orderStart].deadline <= now {
@@ -158,7 +162,7 @@ package struct PendingRequests: Sendable {
         return answers
     }
 
-    /// Keeps a request that still waits, or answers it.
+    /// Keeps a request that still waits for some shard, or answers it.
     private mutating func settle(_ key: Key, _ entry: Entry) -> Answer? {
         guard entry.waitingFor == 0 else {
             entries[key] = entry
@@ -181,7 +185,7 @@ package struct PendingRequests: Sendable {
         compact()
     }
 
-    /// One shard of those that were asked has nothing more to answer.
+    /// Notes that one of the shards that were asked has nothing more to answer.
     private mutating func answered(_ key: Key, _ entry: inout Entry, _ bit: UInt128) {
         count(entry, bit, -1)
         entry.waitingFor &= ~bit
@@ -196,7 +200,7 @@ package struct PendingRequests: Sendable {
         }
     }
 
-    /// Drops what was answered from the front of the order.
+    /// Drops answered requests from the front of the order.
     private mutating func compact() {
         while orderStart < order.count, entries[order[orderStart].key] == nil { orderStart += 1 }
         if orderStart == order.count {
@@ -210,7 +214,7 @@ package struct PendingRequests: Sendable {
 }
 
 extension PendingRequests.Entry {
-    /// The answer where some shard will not answer; what the others did is said.
+    /// The answer if some shard does not answer; it says what the others did.
     fileprivate var failure: CommandReply {
         switch (mode, gathered) {
         case (.statistics, _): gathered.reply

@@ -1,9 +1,9 @@
-/// A planned change of the number of shards, as the supervisor sees it: a whole new set of workers takes over from the old.
+/// A planned change of the number of shards, as the supervisor sees it: new workers take over from the old ones.
 ///
-/// Until ``Action/commit`` the old workers (the donors) own all users, and everything can be taken back; from then on the new
-/// ones (the heirs) do. Each heir takes the sockets of its own users from every donor, from one after the other: in
-/// round `r` heir `h` is at donor `(h + r) % rounds`, so that no two are at the same one. What belongs to them it copies
-/// meanwhile, and says in the end that all of it is here. Pure, as ``Handover`` is.
+/// Until ``Action/commit`` the old workers (the donors) own all users, and everything can be undone. From then on the
+/// new ones (the heirs) own them. Each heir takes the sockets of its own users from one donor after the other: in round
+/// `r` heir `h` is at donor `(h + r) % rounds`, so that no two heirs are at the same one. Meanwhile it copies what
+/// belongs to the sockets, and in the end it says that the copy is complete. The type is pure, like ``Handover``.
 package struct Resharding: Equatable, Sendable {
     private enum State: Equatable, Sendable {
         /// The heirs were started; the donors have not noticed anything.
@@ -11,9 +11,9 @@ package struct Resharding: Equatable, Sendable {
         /// The donors were told to stop reading and writing.
         case freezing
         case collecting(round: Int)
-        /// The heirs have all sockets; some may still copy what belongs to them.
+        /// The heirs have all the sockets; some may still be copying what belongs to them.
         case copying
-        /// The heirs were killed; nothing may be taken back before all have ended.
+        /// The heirs were killed; nothing may be undone before all of them have ended.
         case endingHeirs(reason: String)
         case over
     }
@@ -21,8 +21,8 @@ package struct Resharding: Equatable, Sendable {
     package enum Event: Equatable, Sendable {
         case heirReady(Int)
         case donorFrozen(Int)
-        /// An heir has the sockets that it takes from the donor of this round, or all that belongs to them; or says why it
-        /// does not.
+        /// An heir has the sockets that it takes from the donor of this round, or has copied everything that belongs to
+        /// them, or says why it could not.
         case collected(heir: Int, problem: String?)
         case heirEnded(Int, String)
         case donorEnded(Int)
@@ -32,18 +32,18 @@ package struct Resharding: Equatable, Sendable {
 
     package enum Action: Equatable, Sendable {
         case none
-        /// Hold what is asked of any shard, and tell the donors to freeze.
+        /// Hold the requests for all shards, and tell the donors to freeze.
         case freeze
-        /// Tell every heir to take what is its own from this round's donor (``donor(of:in:)``).
+        /// Tell every heir to take its sockets from this round's donor (``donor(of:in:)``).
         case collect(round: Int)
         /// Ask every heir to say when it has copied everything.
         case awaitCopies
         /// The shards are the heirs'.
         case commit
         case killHeirs
-        /// Tell the donors to go on, and release what was held.
+        /// Tell the donors to go on, and release the requests that were held.
         case thaw(reason: String)
-        /// It is given up, and the donors never noticed.
+        /// Give up; the donors have not noticed anything.
         case giveUp(reason: String)
     }
 
@@ -51,16 +51,16 @@ package struct Resharding: Equatable, Sendable {
     private let heirs: Int
     private let patience: UInt64
     private var state = State.starting
-    /// Heirs that were not heard of in this step yet.
+    /// Heirs that have not reported in this step yet.
     private var awaitedHeirs: Set<Int>
-    /// Donors that were told to freeze and have not said that they did.
+    /// Donors that were told to freeze and have not said that they have.
     private var awaitedDonors: Set<Int> = []
     private var livingHeirs: Set<Int>
     private var wasFreezing = false
     /// When ``Event/timeout`` is due, in the caller's clock.
     package private(set) var deadline: UInt64
 
-    /// `patience`: how long each step may take.
+    /// Begins a change in which each step may take as long as `patience`.
     package init(donors: Int, heirs: Int, now: UInt64, patience: UInt64) {
         self.donors = donors
         self.heirs = heirs
@@ -72,7 +72,7 @@ package struct Resharding: Equatable, Sendable {
 
     package var isOver: Bool { state == .over }
 
-    /// Whom an heir collects from in a round; nil: from nobody.
+    /// Returns the donor that an heir collects from in a round; nil: none.
     package func donor(of heir: Int, in round: Int) -> Int? {
         let donor = (heir + round) % rounds
         return donor < donors ? donor : nil
@@ -80,7 +80,7 @@ package struct Resharding: Equatable, Sendable {
 
     private var rounds: Int { max(donors, heirs) }
 
-    /// Something happened; what does not fit the present step changes nothing.
+    /// Handles an event; one that does not fit the current step changes nothing.
     package mutating func heard(_ event: Event, now: UInt64) -> Action {
         let action = next(event)
         if action != .none { deadline = now + patience }

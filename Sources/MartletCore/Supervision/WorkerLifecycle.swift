@@ -1,6 +1,6 @@
 /// The life of a shard's worker process as its supervisor sees it: when to start one, when to end one, when to wait.
 ///
-/// Pure: time (nanoseconds of a monotonic clock) and chance come in as arguments, what to do comes out.
+/// The type is pure: time (nanoseconds of a monotonic clock) and chance come in as arguments, and actions come out.
 package struct WorkerLifecycle: Equatable, Sendable {
     /// How patient the supervisor is; all in nanoseconds.
     package struct Policy: Equatable, Sendable {
@@ -20,15 +20,15 @@ package struct WorkerLifecycle: Equatable, Sendable {
     }
 
     private enum State: Equatable, Sendable {
-        /// No process; start one at this time.
+        /// There is no process; one is to be started at this time.
         case waiting(until: UInt64)
         case starting(since: UInt64)
         case serving(lastAlive: UInt64)
-        /// It was asked to say where it hangs, and to end.
+        /// The process was asked to say where it hangs, and to end.
         case aborting(since: UInt64)
-        /// A kill was sent; its end is awaited.
+        /// A kill was sent, and the process has not ended yet.
         case ending(since: UInt64)
-        /// Asked to stop for good.
+        /// The process was asked to stop for good.
         case stopping
         case stopped
     }
@@ -37,9 +37,9 @@ package struct WorkerLifecycle: Equatable, Sendable {
         case none
         /// Start a process now.
         case start
-        /// Let the process say where it hangs, and end.
+        /// Ask the process to say where it hangs, and to end.
         case abort
-        /// Kill the process: it did not say what it had to in time.
+        /// Kill the process, because it did not say what it had to in time.
         case kill(KillReason)
     }
 
@@ -50,9 +50,9 @@ package struct WorkerLifecycle: Equatable, Sendable {
 
     /// How long a process that is aborted may take to end.
     private static let abortPatience: UInt64 = 2_000_000_000
-    /// How long a process that was killed may take to end, before something is wrong with the machine, or with us.
+    /// How long a process that was killed may take to end; after that, something is wrong with the machine or with us.
     private static let killPatience: UInt64 = 30_000_000_000
-    /// So many ends in so long are no accident.
+    /// More ends than this within ``recently`` are not a coincidence.
     private static let mostRecentEnds = 5
     private static let recently: UInt64 = 30_000_000_000
 
@@ -60,16 +60,16 @@ package struct WorkerLifecycle: Equatable, Sendable {
     private var recentEnds: [UInt64] = []
     private var state: State = .waiting(until: 0)
     private var failedStarts = 0
-    /// Ends that were not asked for.
+    /// How often the shard's worker has been replaced.
     package private(set) var restarts = 0
 
-    /// `restarts`: of before, where there was another supervisor.
+    /// Makes the life of a worker that is to be started; `restarts` continues the count of a previous supervisor.
     package init(policy: Policy, restarts: Int = 0) {
         self.policy = policy
         self.restarts = restarts
     }
 
-    /// A worker that another program of its supervisor has started, and that serves.
+    /// Makes the life of a worker that is already serving, because a previous program of the supervisor started it.
     package init(policy: Policy, servingSince now: UInt64, restarts: Int) {
         self.policy = policy
         state = .serving(lastAlive: now)
@@ -86,16 +86,16 @@ package struct WorkerLifecycle: Equatable, Sendable {
         }
     }
 
-    /// It ends again and again: whatever was being handled when it ended is not trusted a second time.
+    /// True if the worker ends again and again: then whatever it handled when it ended is not trusted a second time.
     package var isUnstable: Bool { recentEnds.count > Self.mostRecentEnds }
 
-    /// The end that was awaited, or that nobody expected, was only now: the next worker starts at once.
+    /// Returns true if the worker has ended and the next one starts at once, or very soon.
     package func restartsSoon(after now: UInt64) -> Bool {
         if case .waiting(let until) = state { return until <= now + 250_000_000 }
         return false
     }
 
-    /// True where it was killed, and has not ended for so long that it never may.
+    /// Returns true if the process was killed so long ago that it may never end.
     package func isStuck(at now: UInt64) -> Bool {
         if case .ending(let since) = state { return now > since + Self.killPatience }
         return false
@@ -119,29 +119,31 @@ package struct WorkerLifecycle: Equatable, Sendable {
         }
     }
 
-    /// The process was started.
+    /// Notes that the process was started.
     package mutating func started(at now: UInt64) {
         state = .starting(since: now)
     }
 
-    /// It said `ready`; false where nobody asked for it.
+    /// Notes that the process said `ready`; false if this was not expected.
     package mutating func becameReady(at now: UInt64) -> Bool {
         guard case .starting = state else { return false }
         state = .serving(lastAlive: now)
         return true
     }
 
-    /// It takes the place of one that lives, by request.
+    /// Notes that this worker takes the place of one that lives, on request.
     package mutating func succeeds(_ other: WorkerLifecycle) { restarts = other.restarts + 1 }
 
-    /// It said `alive`.
+    /// Notes that the process said `alive`.
     package mutating func saidAlive(at now: UInt64) {
         guard case .serving = state else { return }
         state = .serving(lastAlive: now)
     }
 
-    /// Whoever judges was halted for so long himself, and probably everybody was (a stopped machine, SIGSTOP of the whole
-    /// service): that time does not count.
+    /// Takes away the time for which the supervisor itself was halted.
+    ///
+    /// Probably every process was halted (the machine was stopped, or the whole service got SIGSTOP): that time does
+    /// not count.
     package mutating func judgeWasHalted(for time: UInt64) {
         switch state {
         case .starting(let since): state = .starting(since: since + time)
@@ -151,7 +153,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
         }
     }
 
-    /// Time has passed.
+    /// Checks the time limits, and returns what to do now.
     package mutating func checked(at now: UInt64) -> Action {
         switch state {
         case .waiting(let until) where now >= until:
@@ -171,13 +173,12 @@ package struct WorkerLifecycle: Equatable, Sendable {
         }
     }
 
-    /// The process has ended, or could not be started.
+    /// Notes that the process has ended, or could not be started.
     ///
-    /// The first restart is immediate; then 100 ms (the minimum) doubling to the maximum, each shortened by up to half
-    /// by `jitter` (0..<1). Only starts that did not lead to a worker that serves count, so a client that crashes its own
-    /// worker cannot throttle the service.
-    ///
-    /// `isKilled`: by somebody else (SIGKILL): that says nothing for or against what it was handling.
+    /// The first restart is immediate. The next ones wait for the minimum, which doubles up to the maximum; `jitter`
+    /// (0..<1) shortens each wait by up to half. Only starts that did not lead to a worker that serves count, so a
+    /// client that crashes its own worker cannot throttle the service. `isKilled` means that somebody else killed it
+    /// (SIGKILL), which says nothing about what it was handling.
     package mutating func ended(at now: UInt64, jitter: Double, isKilled: Bool = false) {
         switch state {
         case .stopping, .stopped:
@@ -195,7 +196,7 @@ package struct WorkerLifecycle: Equatable, Sendable {
         state = .waiting(until: now + delay(jitter: jitter))
     }
 
-    /// The service stops.
+    /// Notes that the service stops.
     package mutating func stopRequested() {
         state = hasProcess ? .stopping : .stopped
     }

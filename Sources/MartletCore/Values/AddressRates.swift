@@ -1,8 +1,7 @@
-/// A rate for each of many addresses, in a table that does not grow: of those that fall into one row, the ones that were
-/// seen last stay.
+/// A rate for each of many addresses, in a table that does not grow: each row keeps the addresses that were seen last.
 package struct AddressRates: Sendable {
     private struct Entry {
-        /// 0: vacant.
+        /// A number that stands for the address; 0: the entry is vacant.
         var address: UInt64 = 0
         var state: UInt64 = 0
     }
@@ -11,21 +10,23 @@ package struct AddressRates: Sendable {
     private static let perRow = 4
 
     private let rate: RateLimit
-    /// Made when it is needed.
+    /// The table, which is made when it is first needed.
     private var entries: [Entry] = []
 
     package init(_ rate: RateLimit) { self.rate = rate }
 
-    /// Whether one more event of an address is within its rate; it is not counted.
+    /// Tells whether one more event of an address is within its rate, without counting it.
     ///
-    /// * `address`: a number that stands for it, not 0, well mixed.
-    /// * `now`: nanoseconds of a monotonic clock.
+    /// - Parameters:
+    ///   - address: A well-mixed number that stands for the address; not 0.
+    ///   - now: Nanoseconds of a monotonic clock.
+    /// - Returns: True if the event is within the rate.
     package func admits(_ address: UInt64, now: UInt64) -> Bool {
         guard let found = row(of: address).first(where: { entries[$0].address == address }) else { return true }
         return rate.wait(entries[found].state, now: now) == 0
     }
 
-    /// One more event of an address.
+    /// Counts one more event of an address.
     package mutating func count(_ address: UInt64, now: UInt64) {
         if entries.isEmpty { entries = Array(repeating: Entry(), count: Self.rows * Self.perRow) }
         let row = row(of: address)

@@ -1,14 +1,14 @@
-/// Where a client says that it comes from: for people who look at a connection; nothing is decided by it.
+/// Where a client says that it comes from: this is shown to people who look at a connection, and decides nothing.
 package struct ClientOrigin: Equatable, Sendable {
-    /// Its IP address, as the proxies that are believed tell it; empty: not known.
+    /// The client's IP address, as the trusted proxies report it; empty: not known.
     package let address: String
-    /// What it calls itself (RFC 9110, 10.1.5), cut; empty: it says nothing.
+    /// What the client calls itself (RFC 9110, 10.1.5), truncated; empty: it says nothing.
     package let agent: String
 
     private static let longestAddress = 45
     private static let longestAgent = 128
 
-    /// Characters that are no printable ASCII, and quotes and backslashes, become `?`.
+    /// Makes an origin in which quotes, backslashes and everything that is not printable ASCII become `?`.
     package init(address: String, agent: String) {
         self.address = Self.plain(address, Self.longestAddress, from: 0x21)
         self.agent = Self.plain(agent, Self.longestAgent, from: 0x20)

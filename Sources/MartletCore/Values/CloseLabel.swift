@@ -1,8 +1,9 @@
-/// The labels under which ended connections are counted: every code of ours, and a few for all others, so that clients
-/// cannot make labels.
+/// The labels under which ended connections are counted: one for each of our codes, and a few for all others, so that
+/// clients cannot create labels.
 package enum CloseLabel {
-    /// The peer closed without a code (RFC 6455, 7.4.1), and the connection broke without a close frame.
+    /// Stands for a peer that closed without a code (RFC 6455, 7.4.1).
     package static let noCode: UInt16 = 1005
+    /// Stands for a connection that broke without a close frame.
     package static let abnormal: UInt16 = 1006
 
     package static let all: [String] =

@@ -1,6 +1,6 @@
 /// What a backend or an operator asks of the shards.
 ///
-/// The text of a publish travels beside it, as opaque bytes.
+/// The text of a publish travels beside the command, as opaque bytes.
 package enum Command: Equatable, Sendable {
     case sendToUser(String)
     case sendToConnection(ConnectionID)
@@ -13,13 +13,13 @@ package enum Command: Equatable, Sendable {
     case bind(user: String, thread: String)
     case unbind(user: String, thread: String)
     case statistics(byUser: Bool)
-    /// Publishes of one batch for one shard, in order; they lie in the text (``BatchCoding``).
+    /// The publishes of one batch that are for one shard, in order; the text holds them (``BatchCoding``).
     case batch
-    /// Any shard can make and check tokens.
+    /// Makes a token, as any shard can.
     case makeToken(user: String, seconds: Int, threads: [String], jobs: [String])
     case checkToken(String)
 
-    /// True where a message body belongs to the command.
+    /// True if the command has a message body.
     package var carriesText: Bool {
         switch self {
         case .sendToUser, .sendToConnection, .sendToRoom, .broadcast, .batch: true
@@ -27,7 +27,7 @@ package enum Command: Equatable, Sendable {
         }
     }
 
-    /// True for what delivers a message to connections.
+    /// True for a command that delivers a message to connections.
     package var isPublish: Bool { carriesText && self != .batch }
 
     /// True for a publish that several shards may carry out.
@@ -55,15 +55,15 @@ package enum Command: Equatable, Sendable {
     package enum Destination: Equatable, Sendable {
         case shard(Int)
         case everyShard
-        /// Where the room has members, which the switchboard knows.
+        /// The shards where the room has members; the switchboard knows them.
         case room
-        /// Whichever is asked.
+        /// Whichever shard is asked.
         case anyShard
-        /// The address can belong to nobody; the answer is known.
+        /// No shard: the address cannot belong to anybody, so the answer is known.
         case nobody
     }
 
-    /// The answer where nobody is addressed.
+    /// The answer to a command whose address cannot belong to anybody.
     package var replyOfNobody: CommandReply {
         switch self {
         case .sendToUser, .sendToConnection, .sendToRoom, .broadcast: .receipt(Delivery())

@@ -3,12 +3,12 @@ package enum CommandReply: Equatable, Sendable {
     case receipt(Delivery)
     case connections([ConnectionSummary])
     case closed(Int)
-    /// True where the binding was made, or ended, by this request; false where all was so already.
+    /// True if this request made or ended the binding; false if there was nothing to change.
     case bound(Bool)
-    /// So many connections left a thread as their user was taken out of it.
+    /// How many connections left a thread because their user was taken out of it.
     case left(Int)
     case token(String)
-    /// What a token says; or why it is refused.
+    /// What a token says.
     case claims(TokenClaims)
     case tokenRefused(TokenProblem)
     /// The replies to the publishes of a ``Command/batch``, in order.
@@ -20,22 +20,22 @@ package enum CommandReply: Equatable, Sendable {
 
 /// Why a command was not, or not wholly, carried out.
 ///
-/// Crosses processes as a code.
+/// It travels between processes as a code.
 package enum CommandFailure: Equatable, Sendable {
-    /// A shard that owns part of the address does not serve now; what the others did is in the receipt.
+    /// A shard that owns part of the address is not serving now; the receipt tells what the other shards did.
     case shardUnavailable(partial: Delivery?)
-    /// A queue on the way is at its bound.
+    /// A queue on the way is full.
     case overloaded
     case messageTooLarge
     case unknownConnection
-    /// The `Idempotency-Key` came before with another request.
+    /// The `Idempotency-Key` was used before, with a different request.
     case keyReused
-    /// The member is in as many rooms as one may be.
+    /// The member is already in as many rooms as it may be.
     case tooManyRooms
     /// There is no HMAC secret to sign with.
     case cannotSign
-    /// Its shard's worker has ended twice while it carried this out.
+    /// The shard's worker has ended twice while it carried out this command.
     case poisonous
-    /// The request could not be read: peers of different versions.
+    /// The request could not be read because the peers have different versions.
     case malformed
 }

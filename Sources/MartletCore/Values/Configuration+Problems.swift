@@ -1,5 +1,5 @@
 extension Configuration {
-    /// Every value that is impossible, by its key.
+    /// Every invalid value, with its key.
     package var problems: [ConfigurationError] {
         var problems: [ConfigurationError] = []
         func require(_ condition: Bool, _ key: String, _ why: String) {

@@ -1,6 +1,6 @@
 /// Everything that can be configured, with its default.
 ///
-/// Only the supervisor reads files; workers are born with values.
+/// Only the supervisor reads files; workers get the values when they start.
 package struct Configuration: Equatable, Sendable {
     package struct Client: Equatable, Sendable {
         /// `ADDRESS:PORT` where browsers connect.
@@ -11,29 +11,29 @@ package struct Configuration: Equatable, Sendable {
         package var maxMessageBytes = 1_048_576
         /// How long a connection may take to send its whole HTTP head.
         package var handshakeTimeout = Duration.seconds(5)
-        /// How often each connection is pinged; told to clients in their first frame.
+        /// How often each connection is pinged; clients learn this from their first frame.
         package var heartbeatInterval = Duration.seconds(25)
         /// How long a client may be silent after a ping before it is closed with 4408.
         package var heartbeatTimeout = Duration.seconds(10)
-        /// Origins of web pages that may connect; none: pages of the host that they connect to.
+        /// Origins of web pages that may connect; empty: only pages of the host that they connect to.
         package var allowedOrigins: [String] = []
-        /// Take a token from the query too, where logs of proxies see it.
+        /// Whether a token may also come in the query, where it appears in the logs of proxies.
         package var tokenInQuery = false
-        /// Agree on permessage-deflate with clients that offer it.
+        /// Whether to use permessage-deflate with clients that offer it.
         package var compression = true
-        /// Messages below that are not worth it.
+        /// Messages with fewer bytes are not compressed, because it is not worth it.
         package var compressionMinBytes = 256
-        /// Proxies whose `X-Forwarded-For` is believed, by address.
+        /// Addresses of the proxies whose `X-Forwarded-For` is trusted.
         package var trustedProxies: [String] = []
-        /// Bytes that may wait for one connection before it is closed with 4508.
+        /// How many bytes may wait for one connection before it is closed with 4508.
         package var queueBytes = 1_048_576
     }
 
     /// Who may use the API on a Unix socket.
     package enum UnixSocket: String, CaseIterable, Sendable {
-        /// Whoever may open it.
+        /// Anyone who may open the socket may use the API.
         case trusted
-        /// Whoever has a key.
+        /// Anyone who has a key may use the API.
         case key
     }
 
@@ -41,60 +41,60 @@ package struct Configuration: Equatable, Sendable {
         /// `ADDRESS:PORT`, or `unix:PATH`, where backends publish.
         package var listen = "127.0.0.1:8001"
         package var maxBodyBytes = 4_194_304
-        /// Whether those who may open a Unix socket need a key.
+        /// Whether a backend that connects to a Unix socket needs a key.
         package var unixSocket = UnixSocket.trusted
-        /// Users who need no key on a Unix socket where others do, besides root and the service's own, by number.
+        /// Ids of users who need no key on a Unix socket where others do, besides root and the service's own user.
         package var allowedUIDs: [UInt32] = []
-        /// How long a backend may take to go on with a request that it has begun, or with reading its answers.
+        /// How long a backend may pause while it sends a request, or while it reads its answers.
         package var timeout = Duration.seconds(60)
     }
 
     package struct Metrics: Equatable, Sendable {
-        /// `ADDRESS:PORT`, or `unix:PATH`, where nothing but the metrics is served, to anybody; nil: nowhere.
+        /// `ADDRESS:PORT`, or `unix:PATH`, where only the metrics are served, to anybody; nil: nowhere.
         package var listen: String?
     }
 
     package struct Rooms: Equatable, Sendable {
-        /// A message to a thread in which nobody is goes to the user of that id.
+        /// Whether a message to a thread without members goes to the user with that id.
         package var threadReachesUser = false
     }
 
     package struct Authentication: Equatable, Sendable {
-        /// The secret of HS256, HS384 and HS512: at least 32 bytes (48, 64 for the larger ones).
+        /// The file with the secret for HS256, HS384 and HS512: at least 32 bytes (48 for HS384, 64 for HS512).
         package var hmacSecretFile: String?
-        /// The secret before it, still accepted.
+        /// The file with the previous secret, which is still accepted.
         package var previousHMACSecretFile: String?
-        /// Public keys of RS, PS, ES and EdDSA (RFC 7517).
+        /// The file with the public keys for RS, PS, ES and EdDSA (RFC 7517).
         package var jwksFile: String?
         package var issuer: String?
         package var audience: String?
-        /// How far clocks may differ.
+        /// How much the clocks of different machines may differ.
         package var leeway = Duration.seconds(10)
-        /// A key on each line.
+        /// The file with the keys of backends, one on each line.
         package var apiKeysFile: String?
-        /// Whether a client may join any room, not only those that its token names.
+        /// Whether a client may join any room, rather than only those that its token names.
         package var anyRoom = false
     }
 
     package struct Limits: Equatable, Sendable {
-        /// WebSockets of the whole node.
+        /// The most WebSockets of the whole node.
         package var connections = 100_000
-        /// 0: any number, as in the limits below.
+        /// The most WebSockets of one user; 0, here and in the limits below: any number.
         package var connectionsPerUser = 64
         package var overUserLimit = OverUserLimit.reject
         package var connectionsPerAddress = 0
-        /// Of the whole node: upgrades of clients whose token is good.
+        /// The rate of upgrades of clients with a valid token, on the whole node.
         package var handshakesPerSecond = 5000
-        /// Of one address, at each worker: tokens that are checked and refused.
+        /// The rate of tokens that are checked and refused, of one address, at each worker.
         package var badTokensPerSecond = 50
-        /// Of one connection.
+        /// The rate of messages that one client may send.
         package var messagesPerSecond = 50
         package var messageBurst = 100
-        /// Of one worker, on each kind of listener: connections that speak HTTP.
+        /// The most connections that speak HTTP, for each worker and kind of listener.
         package var httpConnections = 4096
-        /// Of one worker: bytes of requests' bodies that it may be sent at a time.
+        /// The most bytes of request bodies that one worker takes in at a time.
         package var bodyBytes = 134_217_728
-        /// Of one worker: bytes that it holds of clients' messages whose ends have not come.
+        /// The most bytes of clients' unfinished messages that one worker holds.
         package var partialMessageBytes = 134_217_728
     }
 
@@ -103,9 +103,9 @@ package struct Configuration: Equatable, Sendable {
         package var livenessTimeout = Duration.seconds(5)
         package var restartBackoffMinimum = Duration.milliseconds(100)
         package var restartBackoffMaximum = Duration.seconds(30)
-        /// How long a new worker may take to say `ready`, and how long all workers may take to stop.
+        /// How long a new worker may take to say `ready`, and how long all the workers may take to stop.
         package var handoverTimeout = Duration.seconds(10)
-        /// Bytes that may wait for one worker before its senders are told `shard unavailable`.
+        /// How many bytes may wait for one worker before its senders are told `shard unavailable`.
         package var holdBytes = 67_108_864
     }
 
@@ -115,7 +115,7 @@ package struct Configuration: Equatable, Sendable {
         }
 
         package enum Format: String, CaseIterable, Sendable {
-            /// The journal under systemd, else text on a terminal, else JSON.
+            /// The journal under systemd, otherwise text on a terminal, otherwise JSON.
             case auto
             case journal, text, json
         }
@@ -124,7 +124,7 @@ package struct Configuration: Equatable, Sendable {
         package var format = Format.auto
     }
 
-    /// Worker processes; nil: one per CPU that the service may use.
+    /// The number of worker processes; nil: one per CPU that the service may use.
     package var workers: Int?
     package var client = Client()
     package var api = API()
@@ -134,21 +134,21 @@ package struct Configuration: Equatable, Sendable {
     package var limits = Limits()
     package var supervision = Supervision()
     package var log = Log()
-    /// What ``controlSocket`` says where there is to be none.
+    /// The value of ``controlSocket`` that means that there is none.
     package static let noControlSocket = "none"
     /// Where `martletctl` finds the supervisor: a path, or ``noControlSocket``.
     package var controlSocket = "/run/martlet/control.sock"
-    /// Loopback only, users by name, no keys, a demo page.
+    /// Whether this is development mode: loopback only, users by name, no keys, a demo page.
     package var isDevelopment = false
 
     package init() {}
 
-    /// What runs under `--dev`, where nothing else is said.
+    /// The defaults under `--dev`.
     package static var development: Configuration {
         var configuration = Configuration()
         configuration.isDevelopment = true
         configuration.client.listen = "127.0.0.1:8000"
-        // Load generators open thousands at once.
+        // Load generators open thousands of connections at once.
         configuration.limits.handshakesPerSecond = 0
         return configuration
     }

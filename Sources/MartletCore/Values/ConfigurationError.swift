@@ -4,7 +4,7 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     package let key: String
     /// What is wrong, and what would be right.
     package let why: String
-    /// Where the value was written, `/etc/martlet.yaml:12`; nil: nowhere, or not known yet.
+    /// Where the value was written, such as `/etc/martlet.yaml:12`; nil: nowhere, or not known yet.
     package private(set) var place: String?
 
     package init(key: String, why: String) {

@@ -3,11 +3,11 @@ package struct ConnectionSummary: Equatable, Sendable {
     package var id: ConnectionID
     package var user: String
     package var shard: Int
-    /// UTC, in milliseconds since 1970, as all times here.
+    /// When it connected: UTC, in milliseconds since 1970, like all times here.
     package var connectedAt: Int64
-    /// When something was received last.
+    /// When the server last received something from it.
     package var lastSeenAt: Int64
-    /// When the token ends; nil: never.
+    /// When the token expires; nil: never.
     package var expiresAt: Int64?
     package var thread: String?
     package var threads: [String] = []
@@ -17,7 +17,7 @@ package struct ConnectionSummary: Equatable, Sendable {
     package var origin: ClientOrigin?
     package var queuedMessages = 0
     package var queuedBytes = 0
-    /// Of the last ping, in microseconds; nil before the first pong.
+    /// The round-trip time of the last ping, in microseconds; nil before the first pong.
     package var roundTrip: Int?
 
     package init(id: ConnectionID, user: String, shard: Int, connectedAt: Int64, lastSeenAt: Int64) {

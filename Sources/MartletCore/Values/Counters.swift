@@ -1,20 +1,20 @@
-/// What is counted: sums that only grow, even across restarts of a worker.
+/// What Martlet counts: sums that only grow, even across restarts of a worker.
 package enum Counter: Int, CaseIterable, Sendable {
     /// Deliveries: a message to two connections counts twice.
     case messagesSent
     case messagesReceived
     /// Deliveries that a connection could not take.
     case messagesFailed
-    /// Messages that were accepted for a connection and went down with it.
+    /// Messages that were accepted for a connection and lost when it ended.
     case messagesDropped
     /// Payload bytes of the deliveries.
     case bytesSent
     case bytesReceived
-    /// Clients' messages that were over the rate.
+    /// Messages of clients that exceeded their rate.
     case messagesRateLimited
-    /// Connections that became WebSockets of this shard.
+    /// Connections that became WebSockets on this shard.
     case connectionsOpened
-    /// Upgrades that were refused, by reason.
+    /// Upgrades that were refused because the request was malformed; other reasons follow.
     case refusedMalformed
     case refusedUnauthorized
     case refusedForbidden
@@ -25,40 +25,40 @@ package enum Counter: Int, CaseIterable, Sendable {
     case refusedUnavailable
     /// Connections whose HTTP head took too long.
     case handshakeTimeouts
-    /// Times that acceptance rested for want of descriptors, or of room for more peers.
+    /// How often a worker stopped accepting connections because it had no descriptors, or no room for more peers.
     case acceptPauses
-    /// API requests that were answered 401.
+    /// API requests that were answered with 401.
     case apiUnauthorized
     /// Publishes that were carried out, or passed on.
     case publishes
-    /// Publishes whose answer was known by their `Idempotency-Key`.
+    /// Publishes that were answered from the record of their `Idempotency-Key`.
     case publishesRepeated
-    /// Publishes that a full queue or a missing shard refused.
+    /// Publishes that were refused because a queue was full or a shard was missing.
     case publishesRefused
     /// Requests to other shards that got no answer in time.
     case requestsTimedOut
-    /// Joins and binds beyond what one member may have.
+    /// Joins and binds that were refused because the member was in too many rooms.
     case roomsRefused
     case pingsSent
-    /// Idempotent answers that were forgotten before their time.
+    /// Idempotent answers that were forgotten before they expired.
     case idempotencyForgotten
     /// Log lines that were lost in a flood.
     case logLinesLost
-    /// Connections that were closed because the handling of their message had ended its worker.
+    /// Connections that were closed because handling their message had ended a worker.
     case connectionsPoisoned
     /// HTTP connections that were closed to make room for others.
     case httpEvicted
     /// HTTP connections that were closed because they did not read their answers.
     case httpUnread
-    /// Requests whose bodies were refused as too many bytes were under way.
+    /// Requests whose bodies were refused because too many bytes were already on their way.
     case bodiesRefused
     /// Connections that were closed because too many bytes of unfinished messages were held.
     case partialMessagesRefused
-    /// Workers that were replaced by request: a restart, a reload, an upgrade, another number of shards.
+    /// Workers that were replaced on request: for a restart, a reload, an upgrade, or a new number of shards.
     case plannedRestarts
     /// Workers that were replaced because they had ended.
     case unplannedRestarts
-    /// Answers of HTTP, by status; the last one is of all others.
+    /// HTTP answers with status 200; other statuses follow, and the last counter is for all the rest.
     case http200
     case http204
     case http400
@@ -80,7 +80,7 @@ package enum Counter: Int, CaseIterable, Sendable {
     case http505
     case httpOther
 
-    /// The statuses of HTTP that are counted, and where.
+    /// The HTTP statuses that are counted, and their counters.
     package static let statuses: [(status: Int, counter: Counter)] = [
         (200, .http200), (204, .http204), (400, .http400), (401, .http401), (403, .http403),
         (404, .http404), (405, .http405), (408, .http408), (409, .http409), (411, .http411),
@@ -88,7 +88,7 @@ package enum Counter: Int, CaseIterable, Sendable {
         (431, .http431), (500, .http500), (503, .http503), (505, .http505),
     ]
 
-    /// Where answers of a status are counted.
+    /// Returns the counter for answers with a status.
     package static func answers(of status: Int) -> Counter {
         statuses.first { $0.status == status }?.counter ?? .httpOther
     }
@@ -118,12 +118,12 @@ package struct Counters: Equatable, Sendable {
         closes[index] = Self.sum(closes[index], count)
     }
 
-    /// Sets what was received from another process.
+    /// Sets the counts of closes that another process sent.
     package mutating func setCloses(_ counts: [Int]) {
         for (index, count) in counts.prefix(closes.count).enumerated() { closes[index] = count }
     }
 
-    /// Sums of what other processes say never trap: they stay at their end.
+    /// Adds the counters of another process; a sum that would overflow stays at the largest value.
     package mutating func merge(_ other: Counters) {
         for index in values.indices { values[index] = Self.sum(values[index], other.values[index]) }
         for index in closes.indices { closes[index] = Self.sum(closes[index], other.closes[index]) }

@@ -1,7 +1,7 @@
 /// Text that is equal only to the same bytes.
 ///
-/// Swift's strings are equal where they look the same (`é` as one character and as two); ids of users and rooms are opaque,
-/// and two that differ in a byte are two. Whatever is keyed by such an id is keyed by this.
+/// Swift's strings are equal if they look the same (`é` as one character and as two). Ids of users and rooms are
+/// opaque: two that differ in one byte are different. Whatever is keyed by such an id is keyed by this type.
 package struct ExactText: Hashable, Comparable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     package let text: String
 
@@ -22,13 +22,13 @@ package struct ExactText: Hashable, Comparable, Sendable, ExpressibleByStringLit
     package func hash(into hasher: inout Hasher) {
         var text = text
         text.withUTF8 { bytes in unsafe hasher.combine(bytes: UnsafeRawBufferPointer(bytes)) }
-        hasher.combine(0xFF as UInt8)  // no byte of UTF-8, so that neighbours in a key stay apart
+        hasher.combine(0xFF as UInt8)  // never a byte of UTF-8, so that neighbours in a key stay apart
     }
 
     package var description: String { text }
 }
 
 extension String {
-    /// True for the same bytes.
+    /// Returns true if both strings have the same bytes.
     package func isExactly(_ other: String) -> Bool { utf8.elementsEqual(other.utf8) }
 }

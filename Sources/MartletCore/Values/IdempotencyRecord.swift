@@ -1,12 +1,12 @@
-/// The answers to requests that carried an `Idempotency-Key`, for five minutes: the second time gets the first answer.
+/// The answers to requests that carried an `Idempotency-Key`, for five minutes, so that a repeated request gets it.
 ///
-/// Bounded: the oldest are forgotten early when there are too many, and counted.
+/// The record is bounded: when there are too many answers, the oldest are forgotten early, and counted.
 package struct IdempotencyRecord<Answer: Sendable>: Sendable {
     package enum Finding: Sendable {
-        /// The key is new: carry the request out, then ``remember(_:fingerprint:_:now:)`` its answer.
+        /// The key is new: carry out the request, then ``remember(_:fingerprint:_:now:)`` its answer.
         case new
         case known(Answer)
-        /// The key came before with another request.
+        /// The key was used before, with a different request.
         case conflict
     }
 
@@ -21,11 +21,14 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
     private var entries: [ExactText: Entry] = [:]
     private var order: [(key: ExactText, expiry: UInt64)] = []
     private var orderStart = 0
-    /// Answers that were forgotten before their time.
+    /// How many answers were forgotten before they expired.
     package private(set) var forgottenEarly = 0
 
-    /// * `capacity`: the most answers that are kept.
-    /// * `lifetime`: how long, in nanoseconds.
+    /// Makes an empty record.
+    ///
+    /// - Parameters:
+    ///   - capacity: The most answers that are kept.
+    ///   - lifetime: How long each answer is kept, in nanoseconds.
     package init(capacity: Int, lifetime: UInt64 = 300_000_000_000) {
         self.capacity = capacity
         self.lifetime = lifetime
@@ -33,15 +36,15 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
 
     package var count: Int { entries.count }
 
-    /// Looks a key up.
+    /// Looks up a key.
     ///
-    /// `fingerprint`: of the request (``Fingerprint``), so that a key which is used for two things is found out.
+    /// `fingerprint` is that of the request (``Fingerprint``), which detects a key that is used for two requests.
     package func find(_ key: String, fingerprint: UInt64, now: UInt64) -> Finding {
         guard let entry = entries[ExactText(key)], entry.expiry > now else { return .new }
         return entry.fingerprint == fingerprint ? .known(entry.answer) : .conflict
     }
 
-    /// Everything that is remembered, oldest first.
+    /// Every answer that is remembered, oldest first.
     package var all: [(key: String, fingerprint: UInt64, answer: Answer, expiry: UInt64)] {
         order[orderStart...].compactMap { place in
             guard let entry = entries[place.key], entry.expiry == place.expiry else { return nil }
@@ -49,10 +52,10 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
         }
     }
 
-    /// True where an answer is remembered under the key, of whatever age.
+    /// Returns true if an answer of any age is remembered under the key.
     package func knows(_ key: String) -> Bool { entries[ExactText(key)] != nil }
 
-    /// Remembers an answer; returns those that were forgotten for it, or because of their age.
+    /// Remembers an answer, and returns those that were forgotten to make room or because of their age.
     @discardableResult
     package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) -> [Answer] {
         let forgotten = forgetOld(now)
@@ -60,10 +63,10 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
         return forgotten
     }
 
-    /// Until when an answer is remembered that is given now.
+    /// Returns the time until which an answer that is given now is remembered.
     package func expiry(now: UInt64) -> UInt64 { now + lifetime }
 
-    /// Remembers an answer of before; those with an earlier expiry come first.
+    /// Remembers an answer that expires at a given time; answers must come in the order of their expiry.
     package mutating func restore(_ key: String, fingerprint: UInt64, _ answer: Answer, expiry: UInt64) {
         let key = ExactText(key)
         entries[key] = Entry(fingerprint: fingerprint, answer: answer, expiry: expiry)
@@ -77,7 +80,7 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
             let isDue = first.expiry <= now
             guard isDue || entries.count >= capacity else { break }
             orderStart += 1
-            // A key that was remembered again since has a later place in the order.
+            // A key that has been remembered again since then has a later place in the order.
             guard let entry = entries[first.key], entry.expiry == first.expiry else { continue }
             entries.removeValue(forKey: first.key)
             forgotten.append(entry.answer)

@@ -1,4 +1,4 @@
-/// What a manager knows of its shard.
+/// What a manager knows about its shard.
 package struct ManagerStatistics: Equatable, Sendable {
     package var connections: Int
     package var users: Int
@@ -6,6 +6,6 @@ package struct ManagerStatistics: Equatable, Sendable {
     package var threads: Int
     package var jobs: Int
     package var counters: Counters
-    /// Only where it was asked for.
+    /// How many connections each user has; only if this was asked for.
     package var connectionsByUser: [ExactText: Int]?
 }

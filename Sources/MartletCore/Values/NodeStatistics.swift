@@ -1,12 +1,12 @@
-/// What the supervisor knows of its own process, and what is in force.
+/// What the supervisor knows about its own process, and the limits in force.
 package struct SupervisorStatistics: Equatable, Sendable {
     package var cpuNanoseconds: UInt64
     package var residentBytes: Int
     package var openDescriptors: Int
     package var descriptorLimit: Int
-    /// UTC, in milliseconds since 1970.
+    /// When it started: UTC, in milliseconds since 1970.
     package var startedAt: Int64
-    /// Keys of the configuration that are bounds, and their values; 0: no bound.
+    /// The keys of the configuration that are limits, and their values; 0: no limit.
     package var limits: [Limit]
 
     package struct Limit: Equatable, Sendable {
@@ -36,9 +36,9 @@ package struct SupervisorStatistics: Equatable, Sendable {
     }
 }
 
-/// The whole node.
+/// The statistics of the whole node.
 ///
-/// The totals are computed from the shards, so the sums always agree.
+/// The totals are computed from the shards, so that the sums always agree.
 package struct NodeStatistics: Equatable, Sendable {
     package var shards: [ShardStatistics]
     package var uptimeNanoseconds: UInt64
@@ -47,11 +47,11 @@ package struct NodeStatistics: Equatable, Sendable {
     package var jobs: Int
     /// Requests that the switchboard refused, or that no shard answered in time.
     package var switchboardRefused = 0
-    /// Publishes for several shards that the switchboard answered by their keys.
+    /// Publishes for several shards that the switchboard answered from the record of their keys.
     package var switchboardRepeated = 0
-    /// Requests that were routed with an older ``ShardMap``, and sent on to where their users are now.
+    /// Requests that were routed with an older ``ShardMap``, and sent on to the shards where their users are now.
     package var switchboardRerouted = 0
-    /// Nil where a supervisor from before there was such a thing has said this.
+    /// What the supervisor says about itself; nil if its version does not report this yet.
     package var supervisor: SupervisorStatistics?
 
     package init(shards: [ShardStatistics], uptimeNanoseconds: UInt64, threads: Int = 0, jobs: Int = 0) {
@@ -63,14 +63,14 @@ package struct NodeStatistics: Equatable, Sendable {
 
     package var totalConnections: Int { shards.reduce(0) { $0 + $1.connections } }
 
-    /// A user lives on one shard, so users can be added up.
+    /// The number of users: each lives on one shard, so the shards' numbers can be added up.
     package var uniqueUsers: Int { shards.reduce(0) { $0 + $1.users } }
 
     package var counters: Counters {
         shards.reduce(into: Counters()) { $0.merge($1.counters) }
     }
 
-    /// Nil where some shard was not asked for it.
+    /// How many connections each user has; nil if some shard was not asked for this.
     package var connectionsByUser: [ExactText: Int]? {
         var merged: [ExactText: Int] = [:]
         for shard in shards {

@@ -1,9 +1,9 @@
-/// Which web pages may connect: a browser names its page's origin (RFC 6454), other clients name none.
+/// Which web pages may connect: a browser sends the origin of its page (RFC 6454), other clients send none.
 package struct OriginPolicy: Equatable, Sendable {
-    /// `https://example.com`, `https://*.example.com` (any name under it), the origin of an app (`capacitor://localhost`,
-    /// `chrome-extension://ID`, `null`), `*` (any).
+    /// The patterns of allowed origins; empty: only pages of the host that they connect to.
     ///
-    /// Empty: only pages of the host that they connect to.
+    /// A pattern is `https://example.com`, `https://*.example.com` (any name under it), the origin of an app
+    /// (`capacitor://localhost`, `chrome-extension://ID`, `null`), or `*` (any origin).
     package let allowed: [String]
     private let patterns: [Origin]
 
@@ -12,14 +12,18 @@ package struct OriginPolicy: Equatable, Sendable {
         patterns = allowed.map { Origin($0) }
     }
 
-    /// * `origin`: the field of the request; nil: it is no browser.
-    /// * `host`: the host that the request was sent to.
+    /// Tells whether a client may connect.
+    ///
+    /// - Parameters:
+    ///   - origin: The request's `Origin` field; nil: the client is not a browser.
+    ///   - host: The host that the request was sent to.
+    /// - Returns: True if it may connect.
     package func allows(_ origin: String?, host: String?) -> Bool {
         guard let origin else { return true }
         let page = Origin(origin)
         if allowed.isEmpty {
             guard let host, ["http", "https"].contains(page.scheme) else { return false }
-            // Whether TLS ends before us is not known: the page's own scheme says which port is meant.
+            // We do not know whether a proxy in front of us ends TLS: the page's own scheme says which port is meant.
             return page == Origin("\(page.scheme)://\(host)")
         }
         return zip(allowed, patterns).contains { $0 == "*" || Self.matches($1, page) }
@@ -42,7 +46,7 @@ package struct OriginPolicy: Equatable, Sendable {
         }
     }
 
-    /// Why a pattern cannot be one; nil where it can.
+    /// Returns why a pattern is not valid; nil if it is.
     package static func problem(_ pattern: String) -> String? {
         if pattern == "*" || pattern == "null" { return nil }
         guard let separator = pattern.firstRange(of: "://"), isScheme(pattern[..<separator.lowerBound]) else {
@@ -60,7 +64,7 @@ package struct OriginPolicy: Equatable, Sendable {
         return nil
     }
 
-    /// RFC 3986, 3.1.
+    /// Returns true for the scheme of a URL (RFC 3986, 3.1).
     private static func isScheme(_ text: Substring) -> Bool {
         guard let first = text.utf8.first, isLetter(first) else { return false }
         return text.utf8.allSatisfy { isLetter($0) || (0x30...0x39).contains($0) || "+-.".utf8.contains($0) }
@@ -73,10 +77,10 @@ package struct OriginPolicy: Equatable, Sendable {
 
 /// An origin in its parts, in lower case, with the port that its scheme implies.
 private struct Origin: Equatable, Sendable {
-    /// Empty where it is none, as of `null`.
+    /// The scheme; empty if there is none, as in `null`.
     let scheme: String
     let host: String
-    /// Empty where the scheme implies none.
+    /// The port; empty if none is given and the scheme implies none.
     let port: String
 
     init(_ text: String) {

@@ -1,11 +1,11 @@
-/// Requests with an `Idempotency-Key` that concern several shards: carried out once, answered as often as asked.
+/// Requests with an `Idempotency-Key` that concern several shards: each is carried out once, and answered every time.
 ///
-/// One that is asked again while the first is under way waits for the first's answer.
+/// A request that comes again while the first one is under way waits for the answer to the first.
 package struct RepeatedRequests: Sendable {
     package enum Beginning: Equatable, Sendable {
-        /// Carry it out, and tell ``end(_:_:now:)``.
+        /// Carry out the request, then call ``end(_:_:now:)``.
         case first
-        /// It will be answered with the one that is under way.
+        /// The request will get the answer of the one that is under way.
         case waits
         case answered(CommandReply)
     }
@@ -15,7 +15,7 @@ package struct RepeatedRequests: Sendable {
         var waiting: [PendingRequests.Key] = []
     }
 
-    /// Requests that were answered without being carried out again.
+    /// How many requests were answered without being carried out again.
     package private(set) var repeated = 0
     private var answers: IdempotencyRecord<CommandReply>
     private var underWay: [PendingRequests.Key: UnderWay] = [:]
@@ -28,12 +28,12 @@ package struct RepeatedRequests: Sendable {
     /// Every answer that is remembered, oldest first.
     package var remembered: [(key: String, fingerprint: UInt64, answer: CommandReply, expiry: UInt64)] { answers.all }
 
-    /// Remembers an answer that was given before; those with an earlier expiry come first.
+    /// Remembers an answer that was given before; answers must come in the order of their expiry.
     package mutating func restore(_ key: String, fingerprint: UInt64, _ reply: CommandReply, expiry: UInt64) {
         answers.restore(key, fingerprint: fingerprint, reply, expiry: expiry)
     }
 
-    /// Somebody asks with this key.
+    /// Notes that somebody sends a request with this key, and tells what to do with it.
     package mutating func begin(_ key: RequestKey, _ asker: PendingRequests.Key, now: UInt64) -> Beginning {
         switch answers.find(key.text, fingerprint: key.fingerprint, now: now) {
         case .known(let reply):
@@ -53,9 +53,9 @@ package struct RepeatedRequests: Sendable {
         return .first
     }
 
-    /// A request has its answer; returns who else is to be told.
+    /// Notes that a request has its answer, and returns who else waits for it.
     ///
-    /// Harmless for requests without a key. What failed is not remembered: it may be tried again.
+    /// It is harmless for requests without a key. A failure is not remembered: the request may be tried again.
     package mutating func end(
         _ asker: PendingRequests.Key,
         _ reply: CommandReply,

@@ -1,4 +1,4 @@
-/// A command as it travels: with the key under which its answer is remembered, where it has one.
+/// A command as it travels: with the key under which its answer is remembered, if it has one.
 package struct Request: Equatable, Sendable {
     package let command: Command
     package let key: RequestKey?
@@ -12,7 +12,7 @@ package struct Request: Equatable, Sendable {
 /// An `Idempotency-Key`, and what it was used for.
 package struct RequestKey: Hashable, Sendable {
     package let text: String
-    /// Of the address and the body, so that a key which is used for two things is found out.
+    /// A hash of the address and the body, by which a key that is used for two requests is detected.
     package let fingerprint: UInt64
 
     package init(_ text: String, fingerprint: UInt64) {
@@ -20,7 +20,9 @@ package struct RequestKey: Hashable, Sendable {
         self.fingerprint = fingerprint
     }
 
-    /// `body` is what the backend sent, before any envelope: a timestamp would make every request another.
+    /// Makes a key with the fingerprint of a command and its body.
+    ///
+    /// `body` is what the backend sent, without an envelope: its timestamp would make every request a different one.
     package init(_ text: String, of command: Command, _ body: Span<UInt8>, isEvent: Bool) {
         var fingerprint = Fingerprint()
         let address =

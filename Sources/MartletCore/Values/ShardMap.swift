@@ -5,17 +5,17 @@
 /// `zlib.crc32(user.encode()) % 1024`. Neighbouring slots go to different shards, because ids that count upwards differ in
 /// the low bits of that hash most evenly.
 package struct ShardMap: Equatable, Sendable {
-    /// Slots that users hash to; a promise, because other programs compute it.
+    /// The number of slots that users hash to; it must not change, because other programs compute slots too.
     package static let userSlotCount = 1024
     /// The most shards one node may have.
     package static let largestShardCount = 128
 
-    /// Counts changes of the map; a message says which generation it was routed with.
+    /// The number of the map, which grows with each change; a message says which generation it was routed with.
     package let generation: UInt32
     /// The owner of each slot.
     package let owners: [UInt16]
 
-    /// A map that deals the slots out to so many shards, one after the other.
+    /// Makes a map that deals the slots out to the shards, one after the other.
     package init(shardCount: Int, generation: UInt32 = 1) {
         precondition((1...Self.largestShardCount).contains(shardCount), "a node has 1 to 128 shards")
         self.generation = generation
@@ -28,9 +28,9 @@ package struct ShardMap: Equatable, Sendable {
 
     package func shard(ofUser user: String) -> Int { shard(ofUserSlot: Self.userSlot(of: user)) }
 
-    /// The owner of a connection: the id carries its user's slot.
+    /// Returns the shard that owns a connection, whose id carries its user's slot.
     ///
-    /// Nil for text that is no id of ours.
+    /// Nil for text that is not an id of ours.
     package func shard(of connection: ConnectionID) -> Int? { connection.userSlot.map(shard(ofUserSlot:)) }
 
     package static func userSlot(of user: String) -> Int {

@@ -1,10 +1,10 @@
-/// What the supervisor thinks of a shard.
+/// The state of a shard, as the supervisor knows it.
 package enum ShardState: UInt8, Sendable {
-    /// Its worker was started and has not said `ready`.
+    /// Its worker was started and has not said `ready` yet.
     case starting
     case serving
     case stopping
-    /// Its worker has ended, and the next one waits for its time.
+    /// Its worker has ended, and the next one is not started yet.
     case down
     /// Its worker has ended, and the next one is taking over its connections: requests are held for it.
     case recovering
@@ -19,6 +19,6 @@ package enum ShardState: UInt8, Sendable {
         }
     }
 
-    /// True where requests are accepted: carried out at once, or held for a moment.
+    /// True if requests are accepted: they are carried out at once, or held for a moment.
     package var takesRequests: Bool { self == .serving || self == .recovering }
 }

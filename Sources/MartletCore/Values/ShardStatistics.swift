@@ -1,4 +1,4 @@
-/// What a worker reports of itself, and what the supervisor adds.
+/// What a worker reports about itself, and what the supervisor adds.
 package struct ShardStatistics: Equatable, Sendable {
     package var shard = 0
     package var pid: Int32 = 0
@@ -10,23 +10,23 @@ package struct ShardStatistics: Equatable, Sendable {
     package var threads = 0
     package var jobs = 0
     package var counters = Counters()
-    /// Connections that speak HTTP now: backends, and clients before their upgrade.
+    /// Connections that speak HTTP now: those of backends, and those of clients before their upgrade.
     package var httpConnections = 0
     /// Bytes that wait in the queues of connections.
     package var queueBytes = 0
-    /// Slots of the arena that are in use, open or closing.
+    /// Slots of the arena that are in use, by connections that are open or closing.
     package var slotsInUse = 0
     package var residentBytes = 0
     package var cpuNanoseconds: UInt64 = 0
-    /// Bytes of the shard's memory that hold frames, identities and what came in part.
+    /// Bytes of the shard's memory that hold frames, identities and unfinished messages.
     package var arenaBytes = 0
-    /// Descriptors that its worker has open, a few seconds ago, and may have at most.
+    /// Descriptors that its worker had open a few seconds ago.
     package var openDescriptors = 0
     package var descriptorLimit = 0
     package var restarts = 0
     /// Why the last worker of this shard ended.
     package var lastEnd: String?
-    /// What the next one made of its connections; nil until it has taken over.
+    /// How the connections came through the end of the last worker; nil until the next one has taken over.
     package var lastRestart: Restart?
     package var connectionsByUser: [ExactText: Int]?
 
@@ -35,13 +35,13 @@ package struct ShardStatistics: Equatable, Sendable {
 
 /// How a shard came through the end of a worker.
 package struct Restart: Equatable, Sendable {
-    /// UTC, in milliseconds since 1970.
+    /// When this was: UTC, in milliseconds since 1970.
     package var at: Int64
     package var kept = 0
     package var lost = 0
     /// From the worker's end to the moment the next one served.
     package var pauseMilliseconds = 0
-    /// Connections of which the kernel had moved bytes that the worker had not recorded when it ended.
+    /// Connections for which the kernel had moved bytes that the worker had not recorded when it ended.
     package var unrecorded = 0
 
     package init(at: Int64) {

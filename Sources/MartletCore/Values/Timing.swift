@@ -1,4 +1,4 @@
-/// What is timed.
+/// The durations that Martlet measures.
 package enum Timing: Int, CaseIterable, Sendable {
     /// From a publish's last byte to its answer.
     case publish

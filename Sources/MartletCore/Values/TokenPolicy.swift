@@ -2,10 +2,10 @@
 package struct TokenPolicy: Equatable, Sendable {
     package var issuer: String?
     package var audience: String?
-    /// Seconds that clocks may differ by.
+    /// By how many seconds clocks may differ.
     package var leeway: Double
 
-    /// Lists in a token are never longer; a token is at most 8 KiB anyway.
+    /// The most rooms that a list in a token may have; a token has at most 8 KiB anyway.
     package static let mostRooms = 64
     package static let longestMetadata = 4096
 
@@ -15,9 +15,9 @@ package struct TokenPolicy: Equatable, Sendable {
         self.leeway = leeway
     }
 
-    /// Throws the first thing that is wrong.
+    /// Checks claims, and throws the first problem.
     ///
-    /// `now`: Unix seconds.
+    /// `now` is in Unix seconds.
     package func check(_ claims: TokenClaims, now: Double) throws(TokenProblem) {
         guard let expiry = claims.expiresAt else { throw .noExpiry }
         guard now < expiry + leeway else { throw .expired }

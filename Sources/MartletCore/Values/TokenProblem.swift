@@ -1,4 +1,4 @@
-/// Why a token is refused: a stable code for programs, and a sentence for people.
+/// Why a token is refused: each problem has a stable code for programs, and a sentence for people.
 package enum TokenProblem: String, Error, CaseIterable, Sendable {
     case missing = "token_missing"
     case malformed = "token_malformed"

@@ -3,10 +3,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// A shard's worker is replaced while it lives: the same way as after a crash, but the one before can take it back.
+// A shard's worker is replaced while it lives: as after a crash, but the old worker can go on if this fails.
 
 extension Supervisor {
-    /// Starts the replacement of a shard's worker; `respond` is told why it came to nothing, or nil.
+    /// Starts the replacement of a shard's worker; calls `respond` with the reason it failed, or nil on success.
     func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
         guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
             leaveDeadline == nil || rolling != nil
@@ -28,7 +28,7 @@ extension Supervisor {
         if heir.pid == 0 { otherEnded(heir, "it could not be started") }
     }
 
-    /// The same for an operator.
+    /// Starts the replacement of a shard's worker, and answers the operator that asked for it.
     func restart(_ donor: WorkerProcess, answering respond: @escaping (HTTPResponse) -> Void) {
         restart(donor) { problem in respond(Self.answer(problem, "restarted")) }
     }
@@ -38,7 +38,7 @@ extension Supervisor {
         return .json(Array("{\"\(what)\":true}".utf8))
     }
 
-    /// The worker with a tag, which its events carry.
+    /// Returns the worker with a tag, which its events carry.
     func tagged(_ tag: Int) -> WorkerProcess? { (workers + others).first { $0.tag == tag } }
 
     func checkHandovers(_ now: UInt64) {
@@ -49,7 +49,7 @@ extension Supervisor {
         if let deadline = upgrading?.deadline, deadline <= now { giveUpUpgrade("it took too long") }
     }
 
-    /// Something happened in the replacement of a worker.
+    /// Handles an event in the replacement of a worker.
     func continueHandover(_ donor: WorkerProcess, _ event: Handover.Event) {
         guard let heir = donor.heir, let action = unsafe donor.handover?.heard(event, now: loop.now) else { return }
         switch action {
@@ -76,7 +76,7 @@ extension Supervisor {
         }
     }
 
-    /// From here on the heir owns the shard.
+    /// Makes the heir the owner of the shard.
     private func commit(_ donor: WorkerProcess, _ heir: WorkerProcess) {
         isStoreStale = true
         dismissals += unsafe [heir.succeed(donor, now: loop.now)].compactMap { $0 }
@@ -88,16 +88,16 @@ extension Supervisor {
         tellCommit(heir)
         let respond = donor.onHandover
         donor.forgetHandover()
-        // Told when it serves.
+        // The requester gets the answer when the heir serves.
         heir.onHandover = respond
     }
 
-    /// What a worker that another supervisor has started may take, since it is not known what it was told.
+    /// How long a worker of another supervisor may take to leave, since we do not know what it was told.
     private static let longestLeaving: UInt64 = 60_000_000_000
 
-    /// Its shard is another's: it answers who waits for it, and leaves.
+    /// Tells a worker that has lost its shard to answer its HTTP clients, and leave.
     ///
-    /// One that stays could touch what is its heir's.
+    /// There is a time limit, because a worker that stays could touch what belongs to its heir.
     func retire(_ worker: WorkerProcess) {
         tell(worker, .retire)
         worker.leavesUntil = unsafe loop.now + 2 * (worker.stopTimeout ?? Self.longestLeaving)
@@ -111,7 +111,7 @@ extension Supervisor {
         respond?(problem)
     }
 
-    /// A worker that has no shard, or not yet, has ended.
+    /// Handles the end of a worker that had no shard, or not yet.
     func otherEnded(_ worker: WorkerProcess, _ end: String) {
         isStoreStale = true
         others.removeAll { $0 === worker }

@@ -4,12 +4,13 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// A new configuration reaches the workers as their successors are born with it, one shard after another.
+// How a new configuration reaches the workers: their successors start with it, one shard after another.
 
 extension Supervisor {
-    /// Reads the configuration again and replaces every worker; `respond` is told why not, or nil.
+    /// Reads the configuration again, and replaces every worker.
     ///
-    /// A configuration that cannot be used, or that needs another start, leaves everything as it is.
+    /// Calls `respond` with the reason it failed, or nil on success. A configuration that cannot be used, or that needs
+    /// a new start, leaves everything as it is.
     func reload(_ respond: @escaping (String?) -> Void) {
         guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
             return respond("workers are already being replaced: try again")
@@ -42,7 +43,9 @@ extension Supervisor {
         }
     }
 
-    /// Replaces every worker, one after another, or all at once where they need new memory; `onEnd` is told why not, or nil.
+    /// Replaces every worker, one after another, or all at once if they need new memory.
+    ///
+    /// Calls `onEnd` with the reason it failed, or nil on success.
     func renew(_ onEnd: @escaping (String?) -> Void) {
         guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
             return onEnd("workers are already being replaced: try again")
@@ -50,19 +53,21 @@ extension Supervisor {
         if hasFixedMemory { return roll(onEnd) }
         scale(to: workers.count, isForced: true) { problem in
             guard let problem, self.stopDeadline == nil else { return onEnd(problem) }
-            // The old memory is better than old programs, or an old configuration.
+            // It is better to keep the old memory than old programs or an old configuration.
             self.log.error("Workers still use memory that they can resize", metadata: ["why": "\(problem)"])
             self.roll(onEnd)
         }
     }
 
-    /// The first supervisors made memory whose size any worker could change, and with that end all others.
+    /// False if some memory has a size that any worker can change, which would end all processes that have it mapped.
+    ///
+    /// The first versions of the supervisor made such memory.
     var hasFixedMemory: Bool {
         SharedMemory.isFixed(board.memory.number)
             && workers.allSatisfy { $0.arena < 0 || SharedMemory.isFixed($0.arena) }
     }
 
-    /// Replaces every worker, one after another; `onEnd` is told why it ended early, or nil.
+    /// Replaces every worker, one after another; calls `onEnd` with the reason it ended early, or nil on success.
     func roll(_ onEnd: @escaping (String?) -> Void) {
         let rolling = Rolling(onEnd)
         self.rolling = rolling
@@ -94,7 +99,7 @@ extension Supervisor {
         notes.ready()
     }
 
-    /// The first key that only a new start can change.
+    /// Returns the first changed key that only a new start can put in force.
     private func needsStart(_ new: Configuration) -> String? {
         if let key = StartOnly(configuration).firstObstacle(to: StartOnly(new)) { return key }
         if configuration.supervision != new.supervision { return "supervision" }
@@ -106,9 +111,9 @@ extension Supervisor {
 /// A replacement of all workers that is under way.
 final class Rolling {
     let onEnd: (String?) -> Void
-    /// Whose turn it is.
+    /// The shard whose worker is being replaced.
     var shard = 0
-    /// What its replacement came to; nil until that is known.
+    /// The outcome of its replacement, which is a problem or nil; nil until this is known.
     var outcome: String??
 
     init(_ onEnd: @escaping (String?) -> Void) {

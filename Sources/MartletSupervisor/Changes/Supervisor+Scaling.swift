@@ -3,7 +3,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The number of shards changes while everybody stays connected: a whole new set of workers takes over from the old one.
+// How the number of shards changes while all clients stay connected: a new set of workers takes over from the old one.
 
 /// A change of the number of shards that is under way.
 final class Scaling {
@@ -12,7 +12,7 @@ final class Scaling {
     fileprivate let map: ShardMap
     fileprivate let board: Board
     fileprivate let respond: (String?) -> Void
-    /// The heirs have the shards; some may not serve yet.
+    /// Whether the heirs have the shards; some of them may not serve yet.
     fileprivate var isCommitted = false
 
     fileprivate init(
@@ -29,12 +29,12 @@ final class Scaling {
         self.respond = respond
     }
 
-    /// What the heirs share, before they have their shards.
+    /// The board that the heirs share, before they have their shards.
     var uncommittedBoard: Int32? { isCommitted ? nil : board.memory.number }
 
     var deadline: UInt64? { isCommitted ? nil : steps.deadline }
 
-    /// Which of the heirs a worker is; nil: none, or it has its shard already.
+    /// Returns the number of a worker among the heirs; nil if it is not one, or already has its shard.
     func number(of worker: WorkerProcess) -> Int? {
         isCommitted ? nil : heirs.firstIndex { $0 === worker }
     }
@@ -44,9 +44,9 @@ final class Scaling {
 }
 
 extension Supervisor {
-    /// Makes it so many shards; `respond` is told why it came to nothing, or nil.
+    /// Changes the number of shards; calls `respond` with the reason it failed, or nil on success.
     ///
-    /// `isForced`: even where it is so many already, so that they have new memory.
+    /// With `isForced` this is done even if there are already so many shards, so that they get new memory.
     func scale(to count: Int, isForced: Bool = false, _ respond: @escaping (String?) -> Void) {
         guard (1...ShardMap.largestShardCount).contains(count) else {
             return respond("there can be 1 to \(ShardMap.largestShardCount) workers")
@@ -82,7 +82,7 @@ extension Supervisor {
         }
     }
 
-    /// Something happened in the change of the number of shards.
+    /// Handles an event in the change of the number of shards.
     func continueScaling(_ event: Resharding.Event) {
         guard let scaling, !scaling.isCommitted else { return }
         switch unsafe scaling.steps.heard(event, now: loop.now) {
@@ -122,14 +122,14 @@ extension Supervisor {
         scaling.respond(reason)
     }
 
-    /// From here on the heirs own the shards.
+    /// Makes the heirs the owners of the shards.
     private func commit(_ scaling: Scaling) {
         scaling.isCommitted = true
         isStoreStale = true
         let donors = workers
         let waiting = donors.flatMap { ($0.post?.takeWaiting() ?? []) + $0.takeHeldClients() }
         for (number, heir) in scaling.heirs.enumerated() {
-            // What shards that are no more have counted is the first one's.
+            // The first shard gets the counters of shards that do not exist any more.
             let last = number == 0 ? Array(donors.dropFirst(scaling.heirs.count)) : []
             unsafe heir.succeed(countersOf: donors.dropFirst(number).prefix(1) + last, now: loop.now)
         }
@@ -153,7 +153,7 @@ extension Supervisor {
         }
     }
 
-    /// Every shard serves, or will not: what was asked meanwhile is asked of them.
+    /// Releases the requests that were held, once every shard serves, or is known not to.
     func finishScaling() {
         guard let scaling, scaling.isCommitted, !workers.contains(where: \.isRecovering) else { return }
         self.scaling = nil

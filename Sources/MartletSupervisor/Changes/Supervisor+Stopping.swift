@@ -3,7 +3,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The end: every worker closes its clients, and then there is nothing left to supervise.
+// How the service stops: every worker closes its clients, and then there is nothing left to supervise.
 
 extension Supervisor {
     func received(_ arrival: SignalSource.Arrival) {
@@ -26,7 +26,7 @@ extension Supervisor {
         beginStopping()
     }
 
-    /// Stops for good, for an operator, who is told when every worker has ended.
+    /// Stops for good; calls `onEnd` when every worker has ended, for the operator that asked for this.
     func stop(_ onEnd: @escaping () -> Void) {
         if stopDeadline == nil { log.info("Stopping", metadata: ["asked": "martletctl stop"]) }
         onStopped.append(onEnd)
@@ -42,7 +42,7 @@ extension Supervisor {
         unwatchListeners()
         listeners.close()
         for worker in workers {
-            // Nothing is handed over any more: the heir holds the donor's sockets, and must not get them.
+            // Nothing is handed over any more: the heir holds the donor's sockets, and must not go on with them.
             worker.heir?.donor = nil
             worker.heir?.end("the service stops")
             worker.forgetHandover()

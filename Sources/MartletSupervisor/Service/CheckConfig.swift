@@ -4,7 +4,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// `martletd check-config` says what would stop a start, as far as that shows before workers read their keys.
+/// `martletd check-config` says what would prevent a start, as far as this is known before workers read their keys.
 struct CheckConfig: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",

@@ -11,9 +11,9 @@ final class ControlServer {
         var exchange: HTTPExchange
         var unsent: [UInt8] = []
         var isClosed = false
-        /// When something was moved between us last (monotonic nanoseconds).
+        /// When something was last received or sent (monotonic nanoseconds).
         var lastMoved: UInt64
-        /// It has ended its side.
+        /// Whether it has ended its side.
         var hasEnded = false
 
         init(index: Int, descriptor: Int32, bodyBytes: Int, now: UInt64) {
@@ -24,7 +24,7 @@ final class ControlServer {
         }
     }
 
-    /// What only the supervisor itself can do.
+    /// An order that only the supervisor itself can carry out.
     enum Order {
         case restart(Int)
         case reload
@@ -34,7 +34,7 @@ final class ControlServer {
     }
 
     private static let mostPeers = 64
-    /// How long an operator may take to go on with a request, or with reading an answer.
+    /// How long an operator may pause while it sends a request or reads an answer.
     private static let patience: UInt64 = 60_000_000_000
 
     private let loop: EventLoop
@@ -43,10 +43,10 @@ final class ControlServer {
     private let token: (Int) -> UInt64
     private var peers: [Int: Peer] = [:]
     private var nextIndex = 0
-    /// What the supervisor is to do, and where to answer.
+    /// Orders for the supervisor, with the closures that answer them.
     private var orders: [(order: Order, respond: (HTTPResponse) -> Void)] = []
 
-    /// `token`: the loop's token for the peer of an index.
+    /// Makes the server; `token` returns the loop's token for the peer with an index.
     init(loop: EventLoop, switchboard: Switchboard, bodyBytes: Int, token: @escaping (Int) -> UInt64) {
         self.loop = loop
         self.switchboard = switchboard
@@ -54,7 +54,7 @@ final class ControlServer {
         self.token = token
     }
 
-    /// Accepts who waits; false where that failed for want of descriptors.
+    /// Accepts the connections that wait; false if that failed because there are no descriptors.
     func accept(_ listener: Int32) -> Bool {
         while true {
             let accepted: Int32?
@@ -73,7 +73,7 @@ final class ControlServer {
         }
     }
 
-    /// Lets go of whoever has been idle longest: operators who come are not kept out by those who only stay.
+    /// Closes the connection that has been idle longest, so that idle operators do not keep others out.
     private func closeIdle() {
         let idle = peers.values.filter { $0.unsent.isEmpty && !$0.exchange.isWaiting && !$0.exchange.isMidRequest }
         if let longest = idle.min(by: { ($0.lastMoved, $0.index) < ($1.lastMoved, $1.index) }) { close(longest) }
@@ -83,7 +83,7 @@ final class ControlServer {
         guard let peer = peers[index] else { return }
         if event.isWritable { flush(peer) }
         guard event.isReadable, !peer.isClosed else { return }
-        // Operators ask one thing after the other; who sends a flood of requests and reads no answers is cut.
+        // Operators send one request after another; a peer that sends a flood of them and reads no answers is closed.
         guard peer.exchange.wantsInput else {
             close(peer)
             return
@@ -91,7 +91,7 @@ final class ControlServer {
         switch StreamSocket.receive(peer.descriptor, appendingTo: &peer.exchange.input, room: 65536) {
         case .wouldBlock: return
         case .ended where peer.exchange.isWaiting:
-            // It has said all; what it asked is still answered.
+            // It will send nothing more; its requests are still answered.
             peer.exchange.stopReading()
             peer.hasEnded = true
             watch(peer)
@@ -102,14 +102,14 @@ final class ControlServer {
         }
     }
 
-    /// Closes those who have begun to ask, or been answered, and do not go on; called now and then.
+    /// Closes peers that have begun a request, or have been answered, and do not go on; called now and then.
     func expire(now: UInt64) {
         for peer in peers.values where now > peer.lastMoved + Self.patience {
             if !peer.unsent.isEmpty || (peer.exchange.isMidRequest && !peer.exchange.isWaiting) { close(peer) }
         }
     }
 
-    /// What operators have ordered since this was asked.
+    /// Takes the orders that operators have given since the last call.
     func takeOrders() -> [(order: Order, respond: (HTTPResponse) -> Void)] {
         defer { orders = [] }
         return orders
@@ -119,7 +119,7 @@ final class ControlServer {
         peer.exchange.date = date()
         while true {
             let event = peer.exchange.next()
-            // Whoever may open the socket may send bodies.
+            // Anyone who may open the socket may send bodies.
             if case .bodyAnnounced = event { continue }
             guard case .request(let request, let number, let body) = event else { break }
             do throws(HTTPProblem) {
@@ -165,7 +165,7 @@ final class ControlServer {
         case .reload: orders.append((.reload, respond))
         case .upgrade: orders.append((.upgrade(asker: descriptor), respond))
         case .stop:
-            // An order that waited for a supervisor longer than whoever gave it is no order any more.
+            // If the operator has gone while the order waited for a supervisor, the order is void.
             if StreamSocket.hasEnded(descriptor) { throw .notFound }
             orders.append((.stop, respond))
         case .scale: orders.append((.scale(try workers(in: text)), respond))
@@ -244,7 +244,7 @@ final class ControlServer {
         peers.removeValue(forKey: peer.index)
     }
 
-    /// Ends every connection, but that with this descriptor.
+    /// Ends every connection except the one with this descriptor.
     func stop(except kept: Int32 = -1) {
         for peer in peers.values where peer.descriptor != kept { close(peer) }
     }

@@ -3,28 +3,28 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletSystemd
 
-/// The listening sockets of the node: the service manager's, or our own.
+/// The listening sockets of the node, which the service manager or we have made.
 ///
 /// The supervisor holds them for as long as it lives, so that no connection is refused while workers come and go.
 struct Listeners {
     private(set) var client: [Int32] = []
     private(set) var api: [Int32] = []
-    /// Where nothing but the metrics is served.
+    /// The sockets that serve only the metrics.
     private(set) var metrics: [Int32] = []
-    /// -1: operators cannot connect.
+    /// The control socket; -1: there is none.
     private(set) var control: Int32 = -1
-    /// Where clients and backends connect, for people.
+    /// Where clients connect, as text for people.
     private(set) var clientAddress = ""
     private(set) var apiAddress = ""
-    /// The keys of those that were not inherited.
+    /// The configuration keys of the sockets that were not inherited.
     private(set) var opened: [String] = []
-    /// Socket files of ours, to be removed at the end.
+    /// The socket files that we have made, to be removed at the end.
     private var files: [SocketFile] = []
     var ownedPaths: [String] { files.map(\.path) }
 
     /// Takes inherited sockets by their names (``Purpose``) and opens what was not inherited.
     ///
-    /// Where something is wrong, nothing is left of what it has made. `check`: what else must hold of them.
+    /// If something is wrong, nothing that it has made is left. `check` throws if the sockets are not right.
     init(
         _ configuration: Configuration,
         _ inherited: [Systemd.InheritedDescriptor],
@@ -74,11 +74,10 @@ struct Listeners {
         }
     }
 
-    /// Sockets that a service manager may pass.
+    /// How many sockets a service manager may pass.
     private static let most = 128
 
-    /// What a socket is for, by the name that the service manager gives it: that of `FileDescriptorName=`, or where that is
-    /// not set the name of its unit.
+    /// The purpose of a socket, from its name: that of `FileDescriptorName=`, or that of its unit if this is not set.
     enum Purpose: String, CaseIterable {
         case client, api, control, metrics
 
@@ -126,19 +125,19 @@ struct Listeners {
         }
     }
 
-    /// Where a socket listens, for people.
+    /// Returns where a socket listens, as text for people.
     private static func place(_ socket: Int32) -> String {
         Listener.port(of: socket).map { "port \($0)" } ?? "a Unix socket"
     }
 
-    /// Where inherited sockets listen.
+    /// Returns where inherited sockets listen, as text for people.
     private static func words(_ sockets: [Int32]) -> String {
         let ports = sockets.compactMap { Listener.port(of: $0) }.map { "port \($0)" }
         let others = sockets.count - ports.count
         return (ports + (others > 0 ? ["a socket of the service manager"] : [])).joined(separator: ", ")
     }
 
-    /// Where a browser on this machine finds the demo page.
+    /// The URL of the demo page for a browser on this machine.
     var demoPage: String {
         guard let first = client.first, let port = Listener.port(of: first) else { return "" }
         let address = NetworkAddress(localOf: first)
@@ -146,10 +145,10 @@ struct Listeners {
         return "http://\(ListenAddress.tcp(address: host, port: port))/"
     }
 
-    /// Where the metrics are served, for people.
+    /// Where the metrics are served, as text for people.
     var metricsAddress: String { Self.words(metrics) }
 
-    /// The sockets that the program before us had.
+    /// Takes over the sockets of the previous program.
     init(_ state: SupervisorState) {
         client = state.clientListeners
         api = state.apiListeners
@@ -161,9 +160,9 @@ struct Listeners {
         for listener in all { Listener.prepare(listener) }
     }
 
-    /// Has the kernel find backends that have vanished: they keep connections for hours and say nothing between requests.
+    /// Makes the kernel detect backends that have vanished, because they may be silent for hours between requests.
     ///
-    /// Clients have their own heartbeats. `timeout`: how long a backend may be silent within a request.
+    /// Clients have their own heartbeats. `timeout` is how long a backend may pause within a request.
     func watchBackends(_ timeout: Duration) {
         let seconds = Int(clamping: timeout.components.seconds)
         for listener in api + metrics { StreamSocket.findVanished(listener, seconds: max(6, seconds)) }
@@ -194,21 +193,21 @@ struct Listeners {
 
     // MARK: Healing
 
-    /// What became of a socket that somebody has shut down.
+    /// What was done about a socket that somebody has shut down.
     enum Healing: Equatable {
         case listensAgain
-        /// A new one listens in its place; workers that hold the old one must be replaced.
+        /// A new socket listens in its place; workers that hold the old one must be replaced.
         case replaced
-        /// Only whoever made it can make another one.
+        /// Only the service manager, which made the socket, can make another one.
         case lost(String)
     }
 
-    /// Those that workers accept on, in the order in which workers have them.
+    /// The sockets on which workers accept, in the order in which workers have them.
     var all: [Int32] { client + api + metrics }
 
-    /// Has one of ``all`` listen again.
+    /// Makes one of ``all`` listen again.
     ///
-    /// `name`: its address of before (``Listener/name(of:)``).
+    /// `name` is the address that it had (``Listener/name(of:)``).
     mutating func heal(_ index: Int, name: [UInt8]) -> Healing {
         do throws(SystemCallError) {
             if Listener.port(of: all[index]) != nil {
@@ -236,10 +235,10 @@ struct Listeners {
         }
     }
 
-    /// True where backends connect over a network.
+    /// True if backends connect over a network.
     var isAPIOnNetwork: Bool { api.contains { Listener.port(of: $0) != nil } }
 
-    /// Stops listening for clients and backends; workers hold their own numbers of the same sockets until they exit.
+    /// Stops listening for clients and backends; workers hold their own copies of the same sockets until they exit.
     mutating func close() {
         for descriptor in all + [control] where descriptor >= 0 { closeDescriptor(descriptor) }
         client = []

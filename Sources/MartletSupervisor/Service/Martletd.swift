@@ -5,9 +5,9 @@ internal import MartletWire
 
 /// The command line of the supervisor.
 ///
-/// In reading order of this room: Martletd (what was asked for; MartletConfiguration says what is configured), Listeners (which
-/// sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (words between them), ControlServer (what
-/// operators ask).
+/// This target in reading order: Martletd (the command line; MartletConfiguration reads the configuration), Listeners
+/// (the sockets), Supervisor (one turn), WorkerProcess (one shard's worker), Switchboard (frames between workers),
+/// ControlServer (operators' requests).
 @main
 struct Martletd: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -42,13 +42,13 @@ struct Martletd: ParsableCommand {
         }
     }
 
-    /// Runs, and ends with a sentence where something cannot be.
+    /// Runs `body`, and turns an error into a sentence and an exit code.
     static func report(_ body: () throws -> Void) throws {
         do {
             try body()
         } catch let error as ConfigurationError {
             CurrentProcess.printError(Printable.text("martletd: \(error)"))
-            // What another try cannot mend (EX_CONFIG of sysexits.h): a service manager gives up at once.
+            // Another attempt would not fix this (EX_CONFIG of sysexits.h): a service manager gives up at once.
             throw ExitCode(BirthContract.exitCodeOfBadConfiguration)
         } catch let error as SystemCallError {
             CurrentProcess.printError(Printable.text("martletd: \(error)"))

@@ -1,8 +1,8 @@
 internal import MartletCore
 
-/// The `MESSAGE_ID=` of the events of a service's life in the journal (journalctl(1), systemd.journal-fields(7)).
+/// The `MESSAGE_ID=` of events in the service's life, for the journal (journalctl(1), systemd.journal-fields(7)).
 ///
-/// Never change one: operators and their tools look for them. They stand in docs/operating.md, too.
+/// Never change one: operators and their tools search for them. They are also listed in docs/operating.md.
 enum MessageID {
     private static let known: [String: String] = [
         "Martlet \(Martlet.version) serves": "d262785df7b64881996aade76d1f209e",
@@ -19,6 +19,6 @@ enum MessageID {
         "The service was not upgraded": "b2ac5c535d864697b4438c09b488476a",
     ]
 
-    /// Of the event that a message tells; nil: it is none of those.
+    /// Returns the id of the event that a message describes; nil if the event has none.
     static func of(_ message: String) -> String? { known[message] }
 }

@@ -21,7 +21,7 @@ struct PrintConfig: ParsableCommand {
         try Martletd.report {
             let reading = ConfigurationReading(file: config, flags: [:], over: Configuration())
             if let problem = reading.problems.first { throw problem }
-            // The reference is the same everywhere.
+            // The reference has the defaults, so that it is the same everywhere.
             try StandardOutput.print(
                 markdown
                     ? ConfigurationText.markdown(Configuration()) : ConfigurationText.yaml(reading.configuration),

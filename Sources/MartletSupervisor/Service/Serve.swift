@@ -5,7 +5,7 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-/// `martletd`: serves until it is told to stop.
+/// `martletd` serves until it is told to stop.
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Serve until SIGTERM or SIGINT (the default command).")
 
@@ -40,7 +40,7 @@ struct Serve: ParsableCommand {
     var checkState = false
 
     func run() throws {
-        // Before a secret is read.
+        // This happens before a secret is read.
         if !dev { CurrentProcess.hideMemory() }
         if checkState {
             if StateCheck.run(settings) { return }
@@ -63,8 +63,9 @@ struct Serve: ParsableCommand {
         }
     }
 
-    /// The settings; where workers of the process before serve on, a configuration that is bad now does not end them: it is
-    /// read again and again until it is good, or the service manager's patience with this start is at its end.
+    /// Reads the settings; while workers of the previous process serve, a bad configuration does not end them.
+    ///
+    /// In that case it is read again and again, until it is good or the service manager loses patience with this start.
     private func usableSettings() throws(ConfigurationError) -> (Configuration, SecretReading) {
         var said = ""
         while true {

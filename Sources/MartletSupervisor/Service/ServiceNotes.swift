@@ -2,17 +2,17 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletSystemd
 
-/// What the service manager is told while the service runs (sd_notify(3)): how it is, and that it lives.
+/// Tells the service manager while the service runs (sd_notify(3)) how it is, and that it is alive.
 ///
-/// Without a service manager nothing is told, and nothing is due.
+/// If there is no service manager, nothing is sent, and nothing is due.
 struct ServiceNotes {
-    /// How old what is shown may be.
+    /// How old the status may become.
     private static let statusInterval: UInt64 = 5_000_000_000
-    /// How much longer a start, a stop or a reload may take each time that we say so.
+    /// By how much each notification extends the time for a start, a stop or a reload.
     private static let extensionMicroseconds = 15_000_000
 
     private let isHeard = Systemd.isListening
-    /// A third of what the service manager waits for (sd_watchdog_enabled(3)).
+    /// A third of the time that the service manager waits (sd_watchdog_enabled(3)).
     private let watchdogInterval = Systemd.watchdogInterval.map { $0 / 3 }
     private var watchdogDue: UInt64 = 0
     private var statusDue: UInt64 = 0
@@ -26,14 +26,14 @@ struct ServiceNotes {
 
     /// The service as it is now.
     struct Service {
-        /// Nothing is overdue.
+        /// Whether nothing is overdue.
         var isWell: Bool
-        /// It starts, stops or reloads, and that goes on.
+        /// Whether it is starting, stopping or reloading, and makes progress.
         var isBusy: Bool
         var workers: [ShardStatistics]
     }
 
-    /// Says what is due.
+    /// Sends what is due.
     mutating func tell(_ service: @autoclosure () -> Service, now: UInt64) {
         guard let deadline, now >= deadline else { return }
         let service = service()
@@ -48,27 +48,27 @@ struct ServiceNotes {
         if !lines.isEmpty { Systemd.notify(lines.joined(separator: "\n")) }
     }
 
-    /// The shards have changed: the status is due.
+    /// Notes that the shards have changed, so that the status is due.
     mutating func changed() { statusDue = 0 }
 
-    /// Every shard serves, for the first time or again.
+    /// Tells that every shard serves, for the first time or again.
     mutating func ready() {
         Systemd.notify("READY=1")
         changed()
     }
 
-    /// Workers are being replaced; ``ready()`` follows.
+    /// Tells that workers are being replaced; ``ready()`` follows.
     mutating func reloading() {
         Systemd.notify("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)")
         changed()
     }
 
-    /// This process ends, and the service goes on.
+    /// Tells that this process ends, but the service goes on.
     func leaving() { Systemd.notify("STOPPING=1\nSTATUS=The workers keep serving until the next process takes over") }
 
     func stopping() { Systemd.notify("STOPPING=1\nSTATUS=Closing connections") }
 
-    /// As in `2 shards serve 1200 connections, 340 messages/s`.
+    /// Makes the status, such as `2 shards serve 1200 connections, 340 messages/s`.
     private mutating func status(_ workers: [ShardStatistics], _ now: UInt64) -> String {
         let total = workers.reduce(into: Counters()) { $0.merge($1.counters) }[.messagesSent]
         let seconds = Double(now - sentAt) / 1e9

@@ -2,17 +2,17 @@ internal import Logging
 internal import MartletCore
 internal import MartletLinux
 
-// Listening sockets are shared with every worker, and shutdown(2) by one of all who hold one ends accepting for all. A
-// worker cannot do that (seccomp); should somebody else do it, it is noticed and healed.
+// Listening sockets are shared with every worker, and shutdown(2) by any process that holds one ends accepting for all.
+// A worker cannot do this (seccomp); if another process does it, it is noticed and fixed.
 
 extension Supervisor {
-    /// Hears of operators, where they can connect.
+    /// Watches for operators, if they can connect.
     func watchControl() throws(SystemCallError) {
         guard listeners.control >= 0 else { return }
         try loop.register(listeners.control, token: Source.control.token(), interest: .readable)
     }
 
-    /// Hears of the end of each listening socket.
+    /// Watches for the end of each listening socket.
     func watchListeners() throws(SystemCallError) {
         listenerNames = listeners.all.map { Listener.name(of: $0) }
         for (index, listener) in listeners.all.enumerated() {
@@ -25,11 +25,11 @@ extension Supervisor {
         listenerNames = []
     }
 
-    /// Somebody has shut a listening socket down.
+    /// Handles a listening socket that somebody has shut down.
     func listenerEnded(_ index: Int) {
         guard listeners.all.indices.contains(index), listenerNames.indices.contains(index) else { return }
         let old = listeners.all[index]
-        // What is not healed would be reported for ever, and what is replaced by this number no more.
+        // A socket that cannot be fixed would be reported forever, and a replaced one would not be reported any more.
         loop.deregister(old)
         switch listeners.heal(index, name: listenerNames[index]) {
         case .listensAgain: log.error("A listening socket was shut down, and listens again")
@@ -46,7 +46,7 @@ extension Supervisor {
         try? loop.register(listeners.all[index], token: token, interest: .end)
     }
 
-    /// Workers that hold a socket which was shut down are replaced, as soon as nothing else is being replaced.
+    /// Replaces the workers that hold a socket that was shut down, as soon as nothing else is being replaced.
     func passNewListeners() {
         guard holdOldListeners, rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
             leaveDeadline == nil, workers.allSatisfy({ $0.isServing && $0.handover == nil })

@@ -4,7 +4,7 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-/// Writes the log of all processes: to the journal, or to standard error as text or as JSON, a line for each event.
+/// Writes the log of all processes to the journal, or to standard error as lines of text or of JSON.
 struct SupervisorLog: LogHandler {
     private enum Form {
         case journal, text, json
@@ -13,7 +13,7 @@ struct SupervisorLog: LogHandler {
     var logLevel: Logger.Level
     var metadata: Logger.Metadata = [:]
     private let form: Form
-    /// What it logs others say, who could say anything: none of it is an event that has an id.
+    /// Whether its lines come from other processes, which could send anything, so that no line gets an event's id.
     private let isOfOthers: Bool
 
     init(_ configuration: Configuration.Log, isOfOthers: Bool = false) {
@@ -35,7 +35,7 @@ struct SupervisorLog: LogHandler {
             }
     }
 
-    /// Whether the journal gets the log.
+    /// Returns true if the log goes to the journal.
     static func isJournal(_ configuration: Configuration.Log) -> Bool { SupervisorLog(configuration).form == .journal }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -87,13 +87,13 @@ struct SupervisorLog: LogHandler {
         return Printable.json(String(decoding: json.bytes, as: UTF8.self))
     }
 
-    /// A value with spaces or control characters in quotes, so that one event stays one line.
+    /// Puts a value with spaces or control characters in quotes, so that one event remains one line.
     private static func quoted(_ value: String) -> String {
         if value.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x22 && $0 < 0x7F }) { return value }
         var json = JSONWriter()
         json.value(value)
         let text = Printable.text(String(decoding: json.bytes, as: UTF8.self))
-        // Quotes are for what would else be no word, or no end of one.
+        // Quotes are only for values that would otherwise not be a single word.
         return value.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x22 }) && text.utf8.count == value.utf8.count + 2
             ? value : text
     }
@@ -113,7 +113,7 @@ extension Logger.Level {
 }
 
 extension LogLine {
-    /// As the logging library has it.
+    /// The level in the logging library.
     var level: Logger.Level {
         switch priority {
         case ...2: .critical

@@ -2,14 +2,15 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-/// What the service manager keeps for the next supervisor (`FileDescriptorStoreMax=`, systemd.service(5)): a few
-/// descriptors of each worker, and the memory that says what they are.
+/// The descriptors that the service manager keeps for the next supervisor (`FileDescriptorStoreMax=`,
+/// systemd.service(5)).
 ///
-/// All that is told here is with the kernel when the call returns: it counts even if we are killed right after it.
+/// These are a few descriptors of each worker, and the memory that says what they are. When a call here returns, the
+/// kernel has everything, so that it is kept even if we are killed right after that.
 final class DescriptorStore {
     /// The name of the memory.
     static let stateName = "state"
-    /// Room for one of the two copies.
+    /// The room for each of the two copies of the state.
     private static let copySize = 1 << 20
     private static let headSize = 16
 
@@ -18,7 +19,7 @@ final class DescriptorStore {
     private var sequence: UInt64
     private var last: StoreState?
 
-    /// An empty one.
+    /// Makes an empty store.
     init() throws(SystemCallError) {
         memory = try SharedMemory.create(name: "martlet-store", byteCount: 2 * Self.copySize)
         stored = [Self.stateName]
@@ -26,7 +27,7 @@ final class DescriptorStore {
         Systemd.store(memory.number, as: Self.stateName)
     }
 
-    /// One that is filled: with the memory and the names of what it keeps.
+    /// Continues a filled store; `names` are those of the descriptors that it keeps.
     init(memory: consuming OwnedDescriptor, names: [String]) {
         sequence = Self.latest(in: memory.number)?.sequence ?? 0
         self.memory = memory
@@ -35,13 +36,13 @@ final class DescriptorStore {
 
     var names: [String] { Array(stored) }
 
-    /// Makes it so that exactly these are kept, and say that.
+    /// Makes the store hold exactly these descriptors, and this state.
     func keep(_ descriptors: [String: Int32], _ state: StoreState) {
         for (name, descriptor) in descriptors where !stored.contains(name) {
             Systemd.store(descriptor, as: name)
             stored.insert(name)
         }
-        // What it names is there already, and what it no longer names still is.
+        // Everything that the state names is already kept, and what it no longer names is still kept.
         if state != last { write(state) }
         for name in stored.subtracting(descriptors.keys) where name != Self.stateName {
             Systemd.removeFromStore(name)
@@ -49,13 +50,13 @@ final class DescriptorStore {
         }
     }
 
-    /// Nothing is left for anybody.
+    /// Removes everything from the store.
     func empty() {
         for name in stored { Systemd.removeFromStore(name) }
         stored = []
     }
 
-    /// One copy is always whole: the other one is written.
+    /// Writes the state over the older one of two copies, so that one of them is always whole.
     private func write(_ state: StoreState) {
         let bytes = state.bytes
         guard bytes.count <= Self.copySize - Self.headSize else { return }
@@ -69,7 +70,7 @@ final class DescriptorStore {
         last = state
     }
 
-    /// What was written last; nil where nothing was.
+    /// Returns the state that was written last; nil if there is none.
     static func state(in memory: Int32) -> [UInt8]? { latest(in: memory)?.bytes }
 
     private static func latest(in memory: Int32) -> (sequence: UInt64, bytes: [UInt8])? {

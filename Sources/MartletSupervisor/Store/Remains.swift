@@ -3,18 +3,18 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-/// What a supervisor before us has left with the service manager: workers that serve on.
+/// What a previous supervisor has left with the service manager: workers that continue to serve.
 final class Remains {
     let state: StoreState
     let memory: Int32
     let names: [String]
     private var numbers: [String: Int32]
 
-    /// Takes what is ours out of all that was inherited; nil where there is nothing, or nothing of use.
+    /// Takes the stored descriptors out of all inherited ones; nil if there are none, or they cannot be used.
     ///
-    /// `problem`: told why what there is is of no use.
+    /// `problem` is told why they cannot be used.
     init?(_ inherited: inout [Systemd.InheritedDescriptor], problem: (String) -> Void) {
-        // What has the name of a listener is one, or a mistake that is told there.
+        // A descriptor with the name of a listener is one, or a mistake that is reported elsewhere.
         let isListener = { (one: Systemd.InheritedDescriptor) in
             Listener.isListening(one.number) || Listeners.Purpose(one.name) != nil
         }
@@ -32,7 +32,7 @@ final class Remains {
             (self.memory, self.state) = (memory, state)
         } catch {
             problem("\(error)")
-            // Those who wait for us see that nobody comes: they close their connections and end.
+            // Workers that wait for us see that nobody comes: they close their connections and end.
             for one in stored {
                 Systemd.removeFromStore(one.name)
                 closeDescriptor(one.number)
@@ -41,12 +41,12 @@ final class Remains {
         }
     }
 
-    /// A descriptor that was left; nil where it is gone, or taken already.
+    /// Takes a descriptor that was left; nil if it is gone, or was already taken.
     func take(_ kind: StoredKind, _ identity: UInt64) -> Int32? {
         identity == 0 ? nil : numbers.removeValue(forKey: kind.name(identity))
     }
 
-    /// Ends whoever is left and owns nothing, and lets go of the rest.
+    /// Ends the remaining processes, which own nothing, and releases the remaining descriptors.
     func discardOthers() {
         for (name, number) in numbers {
             if name.hasPrefix(StoredKind.process.rawValue) {

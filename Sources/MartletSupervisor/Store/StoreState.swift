@@ -2,22 +2,22 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What the next supervisor must know to go on with our workers: it lies in memory that the service manager keeps, and
-/// is as it was at every moment, so that it is good when we are killed.
+/// What the next supervisor must know to go on with our workers.
 ///
-/// Descriptors are named by ``descriptorIdentity(_:)``, processes by their ids.
+/// It is in memory that the service manager keeps, and is up to date at every moment, so that it can be used if we are
+/// killed. Descriptors are named by ``descriptorIdentity(_:)``, processes by their ids.
 struct StoreState: Equatable {
-    /// A shard, by whoever may touch its memory.
+    /// A shard, with the processes that may touch its memory.
     struct Shard: Equatable {
         var generation: UInt32
-        /// The worker; 0: there is none.
+        /// The worker's process id; 0: there is no worker.
         var pid: Int32
         var keeperPid: Int32
         var tether: UInt64
         var post: UInt64
         var keeper: UInt64
         var arena: UInt64
-        /// The keeper of a worker that has ended, and which the present one has not taken over from yet; 0: none.
+        /// The keeper of a worker that has ended, and from which the current one has not taken over yet; 0: none.
         var estate: UInt64
         var restarts: Int
         var lastEnd: String?
@@ -30,19 +30,19 @@ struct StoreState: Equatable {
     /// The version of the program that wrote this.
     var program = Martlet.version
     var arenaVersion = ArenaLayout.version
-    /// The first supervisor is 1, the next that goes on with its workers 2.
+    /// The number of the supervisor: the first one is 1, the next one that goes on with its workers is 2.
     var run: UInt64
     var startOnly: StartOnly
     var mapGeneration: UInt32
     var board: UInt64
     var addressKey: UInt64
-    /// A secret that was made up for this run; empty: none.
+    /// A secret that was generated for this run; empty: none.
     var developmentSecret: [UInt8]
-    /// What workers were started from (``ProgramFile/identity``).
+    /// The program from which workers were started (``ProgramFile/identity``).
     var workerProgram: String
-    /// Digest of all that workers were born with.
+    /// A digest of everything that workers got when they started.
     var configuration: [UInt8]
-    /// We were asked to end, so that the next one begins anew: with new workers.
+    /// Whether we were asked to end, so that the next supervisor replaces all workers.
     var isPlanned = false
     var shards: [Shard] = []
 

@@ -3,7 +3,7 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-/// What a stored descriptor is: the first part of its name.
+/// The kind of a stored descriptor, which is the first part of its name.
 enum StoredKind: String {
     case process, tether, post, keeper, arena, board
 

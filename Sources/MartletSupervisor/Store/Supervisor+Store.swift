@@ -5,10 +5,10 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-// Workers outlive their supervisor: what the next one needs lies with the service manager, always.
+// Workers outlive their supervisor: the service manager always keeps what the next one needs.
 
 extension Supervisor {
-    /// Before a turn's words leave, the next supervisor would know what they say.
+    /// Updates the store before the frames of a turn are sent, so that the next supervisor would know what they say.
     func keepStore() {
         defer {
             for keeper in dismissals { keeper.dismiss() }
@@ -41,7 +41,7 @@ extension Supervisor {
         return state
     }
 
-    /// Tells one configuration of workers from another.
+    /// A digest that differs for different configurations of workers.
     private var contractDigest: [UInt8] {
         let contract = BirthContract(
             shard: 0,
@@ -57,11 +57,12 @@ extension Supervisor {
         return SHA1.digest(contract.bytes)
     }
 
-    /// How long what is being replaced may take before this process ends all the same.
+    /// How long replacements that are under way may take before this process ends all the same.
     private static let leavePatience: UInt64 = 5_000_000_000
 
-    /// Ends this process and leaves the workers to the next one, when nothing is being replaced any more: whoever still answers
-    /// backends for a shard that it no longer has may do so to the end.
+    /// Ends this process, and leaves the workers to the next one, as soon as nothing is being replaced any more.
+    ///
+    /// A worker that still answers backends, but has no shard any more, may do so to the end.
     func leave() {
         guard leaveDeadline == nil else { return }
         leaveDeadline = unsafe loop.now + Self.leavePatience
@@ -75,7 +76,7 @@ extension Supervisor {
             && workers.allSatisfy { $0.handover == nil }
         guard isSettled || now >= leaveDeadline else { return }
         isLeaving = true
-        // Whoever waits for a shard that is being replaced is passed on, or told.
+        // Clients that wait for a shard that is being replaced are passed back, so that they get an answer.
         for worker in workers { giveBack(worker.takeHeldClients()) }
         isStoreStale = true
         keepStore()
@@ -89,7 +90,7 @@ extension Supervisor {
 
     // MARK: The next one
 
-    /// Meets the workers that serve on; what is asked waits until all have answered, or ended.
+    /// Meets the workers that continue to serve; requests wait until all of them have answered, or ended.
     func goOn(with remains: Remains) throws {
         switchboard.hold()
         for worker in workers where worker.pid > 0 {
@@ -107,7 +108,7 @@ extension Supervisor {
         )
     }
 
-    /// Every shard is known again, or there is none to be known: what waited is asked.
+    /// Releases the requests that waited, once the state of every shard is known.
     func endMeeting() {
         guard let remains, !workers.contains(where: { !$0.isServing && ($0.isUnconfirmed || $0.isRecovering) }) else {
             return
@@ -141,7 +142,7 @@ extension Supervisor {
         }
     }
 
-    /// Clients that came by the post of the supervisor before us.
+    /// Takes the clients that came over the post of the previous supervisor.
     func takeOldPost(of worker: WorkerProcess) {
         guard let post = worker.oldPost else { return }
         worker.oldPost = nil

@@ -1,10 +1,10 @@
 internal import MartletCore
 internal import MartletLinux
 
-// A worker that another supervisor has started, and that may serve on.
+// A worker that another supervisor has started, and that may continue to serve.
 
 extension WorkerProcess {
-    /// The shard as the supervisor before us left it: with its worker, which gets a new link and a new post, or without.
+    /// Makes the shard as the previous supervisor left it; its worker, if any, gets a new link and a new post.
     convenience init(
         shard: Int,
         _ state: StoreState.Shard,
@@ -25,7 +25,7 @@ extension WorkerProcess {
         lifecycle = WorkerLifecycle(policy: policy, restarts: state.restarts)
         pauseBegan(at: Clock.monotonicNanoseconds())
         oldPost = remains.take(.post, state.post).map {
-            // It is only read from, so nobody is granted anything.
+            // The channel is only read, so no credits are granted.
             let saved = DescriptorChannel.Saved(window: CreditWindow(size: .max / 8), owed: 0, waiting: [])
             return DescriptorChannel(resuming: $0, saved, bound: 0)
         }
@@ -60,7 +60,7 @@ extension WorkerProcess {
         lifecycle.started(at: now)
         tether = remains.take(.tether, state.tether).map { Tether(owning: $0) }
         if estate != nil {
-            // It had not taken over yet: the next one does, from the same keeper.
+            // The worker had not taken over yet: the next one will, from the same keeper.
             isTakingOver()
             isRecovering = true
             end("its supervisor ended before it had taken over")
@@ -70,7 +70,7 @@ extension WorkerProcess {
         }
     }
 
-    /// What the next supervisor must know of the shard.
+    /// What the next supervisor must know about the shard.
     var stored: StoreState.Shard {
         StoreState.Shard(
             generation: generation,
@@ -87,7 +87,7 @@ extension WorkerProcess {
         )
     }
 
-    /// What the next supervisor needs of the worker, by name.
+    /// The descriptors of the worker that the next supervisor needs, by name.
     var storedDescriptors: [(name: String, descriptor: Int32)] {
         func entry(_ kind: StoredKind, _ descriptor: Int32) -> (name: String, descriptor: Int32) {
             (kind.name(descriptorIdentity(descriptor)), descriptor)

@@ -1,15 +1,18 @@
 internal import MartletCore
 internal import MartletWire
 
-/// What is asked of shards while there are none to ask: kept in order, within a bound, and not for ever.
+/// Requests for shards while these cannot answer: they are kept in order, within a limit, and not forever.
 struct HeldRequests {
     private let capacity: Int
     private let patience: UInt64
     private var waiting: [(header: PeerHeader, payload: [UInt8], deadline: UInt64)] = []
     private var byteCount = 0
 
-    /// * `capacity`: the most bytes that are kept.
-    /// * `patience`: how long, in nanoseconds.
+    /// Makes an empty list.
+    ///
+    /// - Parameters:
+    ///   - capacity: The most bytes that are kept.
+    ///   - patience: How long a request is kept, in nanoseconds.
     init(capacity: Int, patience: UInt64) {
         self.capacity = capacity
         self.patience = patience
@@ -17,10 +20,10 @@ struct HeldRequests {
 
     var nextDeadline: UInt64? { waiting.first?.deadline }
 
-    /// What is still to be asked, in order.
+    /// The requests that are held, in order.
     var requests: [(header: PeerHeader, payload: [UInt8])] { waiting.map { ($0.header, $0.payload) } }
 
-    /// Keeps a request; false where there is no room.
+    /// Keeps a request; false if there is no room.
     mutating func add(_ header: PeerHeader, _ payload: [UInt8], now: UInt64) -> Bool {
         guard byteCount <= capacity else { return false }
         byteCount += PeerHeader.length + payload.count
@@ -28,7 +31,7 @@ struct HeldRequests {
         return true
     }
 
-    /// Takes out what one process has asked; it must be told.
+    /// Removes the requests of one process, which must get an answer.
     mutating func removeAll(from source: UInt16) -> [PendingRequests.Key] {
         let keys = waiting.filter { $0.header.source == source }.map {
             PendingRequests.Key(source: source, correlation: $0.header.correlation)
@@ -37,7 +40,7 @@ struct HeldRequests {
         return keys
     }
 
-    /// Takes out what has waited too long; whoever asked must be told.
+    /// Removes the requests that have waited too long; their requesters must get an answer.
     mutating func expire(now: UInt64) -> [PendingRequests.Key] {
         let due = waiting.prefix { $0.deadline <= now }
         byteCount -= due.reduce(0) { $0 + PeerHeader.length + $1.payload.count }

@@ -1,11 +1,11 @@
 internal import MartletCore
 internal import MartletWire
 
-/// A batch for one shard whose users are several shards' now: the parcels, and the answers in their old order.
+/// A batch for one shard whose users several shards have now: it holds the parcels, and the answers in their old order.
 final class SplitBatch {
     struct Parcel {
         var bytes: [UInt8] = []
-        /// Which publishes of the whole these are.
+        /// The numbers of these publishes in the whole batch.
         var numbers: [Int] = []
     }
 
@@ -14,7 +14,7 @@ final class SplitBatch {
     private var missing = 0
     private let onReplies: ([CommandReply]) -> Void
 
-    /// `onReplies`: told once, when every publish is answered.
+    /// Makes an empty batch; `onReplies` is called once, when every publish is answered.
     init(_ onReplies: @escaping ([CommandReply]) -> Void) {
         self.onReplies = onReplies
     }
@@ -28,17 +28,17 @@ final class SplitBatch {
         missing += 1
     }
 
-    /// A publish that belongs to no one shard.
+    /// Adds a publish that does not belong to a single shard, and therefore fails.
     func addFailure() { replies.append(.failed(.malformed)) }
 
-    /// What is to be sent; a batch without any is answered at once.
+    /// Takes the parcels that must be sent; a batch without any is answered at once.
     func takeParcels() -> [Int: Parcel] {
         if missing == 0 { onReplies(replies.compactMap { $0 }) }
         defer { parcels = [:] }
         return parcels
     }
 
-    /// One shard has answered its part.
+    /// Notes the answer of one shard to its part.
     func answered(_ numbers: [Int], _ reply: CommandReply) {
         for (index, number) in numbers.enumerated() {
             if case .batch(let list) = reply, list.count == numbers.count {

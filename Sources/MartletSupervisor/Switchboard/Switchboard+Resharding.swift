@@ -2,10 +2,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The number of shards changes: what is asked meanwhile is kept, and then asked of those who have the users.
+// While the number of shards changes, requests are held, and then sent to the shards that have the users.
 
 extension Switchboard {
-    /// Keeps what is asked from now on, until ``release(now:)``; what was asked before is answered.
+    /// Holds new requests until ``release(now:)``; earlier ones are answered.
     func hold() { holding = HeldRequests(capacity: holdBytes, patience: Self.patience) }
 
     func hold(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
@@ -15,16 +15,16 @@ extension Switchboard {
         answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
     }
 
-    /// Everything is asked of those who have the users now.
+    /// Sends the requests that were held to the shards that have the users now.
     func release(now: UInt64) {
         guard let held = holding?.requests else { return }
         holding = nil
         for (header, payload) in held { route(header, payload, 0..<payload.count, now: now) }
     }
 
-    /// Other workers have the shards, which are others too.
+    /// Replaces all workers and the map.
     func replaceAll(by new: [WorkerProcess], _ map: ShardMap) {
-        // Whoever was frozen has answered everything; this is for what nobody can answer any more.
+        // Frozen workers have answered everything; this is for requests that nobody can answer any more.
         for worker in workers { shardFailed(worker.shard) }
         retired = retired.filter { $0.pid != 0 } + workers
         workers = new
@@ -33,7 +33,7 @@ extension Switchboard {
         isRemindedUntil = Clock.monotonicNanoseconds() + Self.memory
     }
 
-    /// A request was routed with a map that is not in force any more.
+    /// Routes a request again that was routed with a map that is not in force any more.
     func reroute(
         _ request: Request,
         _ header: PeerHeader,
@@ -57,7 +57,7 @@ extension Switchboard {
         }
     }
 
-    /// The publishes of a batch for one shard of before go to several now; their answers become one again.
+    /// Splits a batch for one previous shard between several shards; their answers become one again.
     private func split(_ input: [UInt8], _ range: Range<Int>, _ key: PendingRequests.Key, now: UInt64) {
         let answers = SplitBatch { self.answer(.init(key: key, reply: .batch($0))) }
         do throws(WireError) {

@@ -1,13 +1,13 @@
 internal import MartletCore
 internal import MartletWire
 
-// Rooms have members on several shards, and the switchboard knows on which.
+// Rooms may have members on several shards, and the switchboard knows on which.
 
 extension Switchboard {
-    /// A shard says which of its rooms have members.
+    /// Notes changes of a shard's rooms.
     func note(_ changes: RoomChanges, from worker: WorkerProcess, correlation: UInt64) {
         for change in changes.changes { interest.note(change, shard: worker.shard) }
-        // More pieces of the same are on their way.
+        // More pieces are on their way.
         if correlation == 0 { return }
         let header = PeerHeader(
             kind: .roomsNoted,
@@ -19,9 +19,10 @@ extension Switchboard {
         worker.stream?.append(header, [])
     }
 
-    /// A worker that took over a shard says all of its rooms, in pieces, of which so many are still to come.
+    /// Notes all rooms of a worker that took over a shard, in pieces, of which `missing` are still to come.
     ///
-    /// Until the last one is here the rooms of the worker before stay: nobody's publish falls between two pieces.
+    /// Until the last piece has arrived, the rooms of the previous worker remain, so that no publish is lost between
+    /// two pieces.
     func noteAll(_ changes: RoomChanges, from worker: WorkerProcess, missing: UInt64) {
         worker.roomsToldSoFar += changes.changes
         if missing > 0 { return }
@@ -30,16 +31,16 @@ extension Switchboard {
         worker.roomsToldSoFar = []
     }
 
-    /// The shards that a publish to a room concerns: those where it has members, and those that may know its answer already.
+    /// Returns the shards for a publish to a room: those where it has members, and those that may know the answer.
     func shards(of room: Room, _ request: Request, _ now: UInt64) -> [Int] {
-        // Alone, a shard tells nobody of its rooms.
+        // A lone shard does not report its rooms.
         if workers.count == 1 { return [0] }
         let members = interest.shards(of: room)
         if request.key == nil || now >= isRemindedUntil || (members.isEmpty && threadReachesUser) { return members }
         return workers.indices.filter { members.contains($0) || workers[$0].state.takesRequests }
     }
 
-    /// Nothing is bound to the room: a thread's id is tried as a user's; a job has no watchers.
+    /// Handles a publish to a room without members: the id of a thread is tried as a user's, a job has no watchers.
     func sendToEmpty(
         _ room: Room,
         _ request: Request,

@@ -2,7 +2,7 @@ internal import MartletCore
 internal import MartletLinux
 
 extension Switchboard {
-    /// What this process says of itself beside the shards.
+    /// What this process reports about itself, in addition to the shards.
     var supervisorStatistics: SupervisorStatistics {
         SupervisorStatistics(
             cpuNanoseconds: Clock.processNanoseconds(),

@@ -2,12 +2,12 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// Routes words between workers: reads the fixed head of a frame, copies its payload once, and remembers who waits.
+/// Routes frames between workers: it reads the fixed head of a frame, copies its payload once, and remembers who waits.
 final class Switchboard {
     /// How long a request may wait for a shard.
     static let patience: UInt64 = 5_000_000_000
     private static let mostPending = 1_000_000
-    /// Answers to publishes for several shards that are remembered by their keys.
+    /// How many answers to publishes for several shards are remembered by their keys.
     private static let mostAnswers = 262_144
     /// How long keys are remembered.
     static let memory: UInt64 = 300_000_000_000
@@ -16,7 +16,7 @@ final class Switchboard {
     /// Workers that had a shard, whose own requests are still answered.
     var retired: [WorkerProcess] = []
     var map: ShardMap
-    /// Where rooms have members.
+    /// The shards where rooms have members.
     var interest = InterestTable()
     let holdBytes: Int
     let startedAt: UInt64
@@ -24,18 +24,19 @@ final class Switchboard {
     var ownAskers: [UInt64: (CommandReply) -> Void] = [:]
     var repeats = RepeatedRequests(capacity: mostAnswers)
     var nextCorrelation: UInt64 = 0
-    /// Requests that a full queue or a missing shard refused.
+    /// How many requests were refused because a queue was full or a shard was missing.
     var refused = 0
-    /// Requests that were routed with an older map, and sent to where their users are now.
+    /// How many requests were routed with an older map, and sent on to the shards where their users are now.
     var rerouted = 0
     var holding: HeldRequests?
-    /// A message to a thread in which nobody is goes to the user of that id.
+    /// Whether a message to a thread without members goes to the user with that id.
     var threadReachesUser = false
-    /// Bounds of the configuration that is in force.
+    /// The limits of the configuration that is in force.
     var limits: [SupervisorStatistics.Limit] = []
     let descriptors: DescriptorCount
-    /// Until then a shard may know the answer to a publish that would not go to it now: the number of shards was another
-    /// one, or another supervisor remembered.
+    /// Until when a shard may know the answer to a publish that would not go to it now.
+    ///
+    /// This happens if the number of shards was different, or a previous supervisor remembered the answer.
     var isRemindedUntil: UInt64 = 0
 
     init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64, descriptorLimit: Int) {
@@ -51,7 +52,7 @@ final class Switchboard {
 
     // MARK: Requests
 
-    /// A worker asks something of another shard, or of several.
+    /// Handles a worker's request for another shard, or for several.
     func command(_ frame: PeerStream.Frame, from worker: WorkerProcess, now: UInt64) {
         guard let input = worker.stream?.input else { return }
         var header = frame.header
@@ -62,7 +63,7 @@ final class Switchboard {
 
     func route(_ header: PeerHeader, _ input: [UInt8], _ payload: Range<Int>, now: UInt64) {
         let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
-        // No worker of ours gives a number twice while it waits.
+        // None of our workers uses a number twice while it waits.
         if pending.mode(of: key) != nil { return }
         if header.mapGeneration == map.generation, workers.indices.contains(Int(header.destination)) {
             return pass(header, input, payload, to: workers[Int(header.destination)], now: now)
@@ -78,7 +79,7 @@ final class Switchboard {
         spread(request, text: text, key, mapGeneration: header.mapGeneration, now: now)
     }
 
-    /// Passes a request on to one shard, unread.
+    /// Passes a request on to one shard, without reading it.
     func pass(
         _ header: PeerHeader,
         _ input: [UInt8],
@@ -94,7 +95,7 @@ final class Switchboard {
         send(key, to: [worker], mode: .single, now: now, bytes)
     }
 
-    /// The supervisor itself asks, for an operator; the answer comes by `onReply`, always.
+    /// Sends a request of the supervisor itself, for an operator; `onReply` always gets an answer.
     func ask(_ request: Request, text: Span<UInt8>, now: UInt64, _ onReply: @escaping (CommandReply) -> Void) {
         nextCorrelation += 1
         let key = PendingRequests.Key(source: PeerAddress.supervisor, correlation: nextCorrelation)
@@ -154,7 +155,7 @@ final class Switchboard {
         }
     }
 
-    /// True where a request with this key was answered before, or is under way: then it is, or will be, answered.
+    /// Returns true if a request with this key was answered, or is under way; then this one gets that answer.
     private func isRepeated(_ request: Request, _ asker: PendingRequests.Key, _ now: UInt64) -> Bool {
         guard let key = request.key else { return false }
         switch repeats.begin(key, asker, now: now) {
@@ -198,7 +199,7 @@ final class Switchboard {
         now: UInt64,
         _ frame: [UInt8]
     ) {
-        // All or nobody: a publish that cannot reach one shard is not begun at the others, so that it can be repeated.
+        // All or none: a publish that cannot reach one shard is not begun at the others, so that it can be repeated.
         let hasRoom = targets.allSatisfy {
             $0.state.takesRequests && ($0.stream?.queuedBytes ?? 0) <= holdBytes && !pending.isFull(for: $0.shard)
         }
@@ -208,29 +209,29 @@ final class Switchboard {
             return
         }
         pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience, frame: frame)
-        // What a shard that is recovering does not get now, its next worker gets by ``resend(to:)``.
+        // A shard that is recovering does not get the request now; its next worker gets it by ``resend(to:)``.
         for target in targets where target.isServing && !target.isHeld { target.append(frame) }
     }
 
-    /// A shard has another worker, while the one before still speaks.
+    /// Replaces a shard's worker, while the previous one is still running.
     func replace(_ old: WorkerProcess, by new: WorkerProcess) {
         workers[old.shard] = new
         retired = retired.filter { $0.pid != 0 } + [old]
     }
 
-    /// A shard has a new worker, which has what the one before had: it gets what that one has not answered.
+    /// Sends a new worker, which has taken over, the requests that the previous one has not answered.
     func resend(to worker: WorkerProcess) {
         for frame in pending.frames(for: worker.shard) { worker.append(frame) }
     }
 
     // MARK: Replies
 
-    /// A shard has answered.
+    /// Handles a shard's answer.
     func reply(_ frame: PeerStream.Frame, from worker: WorkerProcess) {
         guard let input = worker.stream?.input else { return }
         let key = PendingRequests.Key(source: frame.header.destination, correlation: frame.header.correlation)
         switch pending.mode(of: key) {
-        case nil: return  // too late: the asker was told that the shard did not answer
+        case nil: return  // this is too late: the asker was told that the shard did not answer
         case .single where key.source != PeerAddress.supervisor:
             guard pending.passed(key, from: worker.shard) else { return }
             var header = frame.header
@@ -249,7 +250,7 @@ final class Switchboard {
         case .receipts, .statistics:
             let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
             if case .shard(var statistics) = reply {
-                // What was shown must not go back, even if the worker dies before its next beat.
+                // Numbers that were shown must not decrease, even if the worker dies before its next beat.
                 statistics.connectionsByUser = nil
                 worker.reported = statistics
             }
@@ -257,19 +258,20 @@ final class Switchboard {
         }
     }
 
-    /// A shard's next worker serves: it has no rooms but those that it tells of from now on.
+    /// Forgets the rooms of a shard whose new worker serves, which reports its rooms from now on.
     ///
-    /// Until then the rooms of the dead one stay, so that publishes to them are answered as those to its users are.
+    /// Until then the rooms of the dead worker remain, so that publishes to them are answered like those to its users.
     func workerServes(_ shard: Int) { interest.forget(shard: shard) }
 
-    /// A shard is gone, with all that it had: whoever waits for it is told.
+    /// Answers the requests that wait for a shard that is gone.
     ///
-    /// What its worker had asked of others goes on, for nobody: the same key must find it done.
+    /// Requests of its own worker to other shards go on, although nobody waits: a request with the same key must find
+    /// them done.
     func shardFailed(_ shard: Int) {
         for answer in pending.shardFailed(shard) { self.answer(answer) }
     }
 
-    /// Tells those who waited too long.
+    /// Answers the requests that have waited too long.
     func expire(now: UInt64) {
         for answer in pending.expire(now: now) { self.answer(answer) }
         for key in holding?.expire(now: now) ?? [] {
@@ -277,7 +279,7 @@ final class Switchboard {
         }
     }
 
-    /// Tells the asker, and whoever asked the same meanwhile.
+    /// Passes an answer to the asker, and to those who have asked the same in the meantime.
     func answer(_ answer: PendingRequests.Answer) {
         deliver(answer)
         for asker in repeats.end(answer.key, answer.reply, now: Clock.monotonicNanoseconds()) {
@@ -288,7 +290,7 @@ final class Switchboard {
     private func deliver(_ answer: PendingRequests.Answer) {
         var reply = answer.reply
         if case .node(let node) = reply {
-            // One of the programs before does not know of the supervisor's own.
+            // A worker of a previous program does not know the supervisor's own statistics.
             let isKnown = answer.key.source == PeerAddress.supervisor || asker(answer.key)?.isOfThisProgram == true
             reply = .node(completed(node, supervisor: isKnown ? supervisorStatistics : nil))
         }
@@ -308,7 +310,7 @@ final class Switchboard {
         if let asker = asker(answer.key) { asker.stream?.append(header, payload) }
     }
 
-    /// Who asked, if it is still there: a worker's numbers begin with its generation.
+    /// Returns the worker that asked, if it is still there: its request numbers begin with its generation.
     private func asker(_ key: PendingRequests.Key) -> WorkerProcess? {
         let generation = UInt32(truncatingIfNeeded: key.correlation >> 40)
         if workers.indices.contains(Int(key.source)) {
@@ -318,21 +320,21 @@ final class Switchboard {
         return retired.first { $0.shard == Int(key.source) && $0.generation == generation }
     }
 
-    /// The statistics of every shard, also of those that cannot answer now.
+    /// Completes statistics with those of the shards that cannot answer now.
     private func completed(_ node: NodeStatistics, supervisor: SupervisorStatistics?) -> NodeStatistics {
         let wantsUsers = node.shards.contains { $0.connectionsByUser != nil }
         let shards = workers.map { worker in
-            // What a worker said before it died is in the ledger already.
+            // What a worker reported before it died is already in the ledger.
             let fresh = node.shards.first { $0.shard == worker.shard && $0.pid == worker.pid }
             var statistics = worker.statistics(fresh: fresh)
-            // Of those that do not answer it is known only where they have nobody.
+            // For a shard that does not answer, this is known only if it has no connections.
             if wantsUsers, statistics.connectionsByUser == nil, statistics.connections == 0 {
                 statistics.connectionsByUser = [:]
             }
             return statistics
         }
         let uptime = Clock.monotonicNanoseconds() - startedAt
-        // Alone, a shard tells nobody of its rooms; of several, each room is counted once.
+        // A lone shard does not report its rooms; if there are several shards, each room is counted once.
         let isAlone = workers.count == 1
         var completed = NodeStatistics(
             shards: shards,
@@ -356,7 +358,7 @@ extension WorkerProcess {
         self.stream = stream
     }
 
-    /// Takes the stream out, so that it is changed in place; the caller puts it back.
+    /// Takes the stream, so that it is changed in place; the caller puts it back.
     fileprivate func takeStream() -> PeerStream? {
         defer { stream = nil }
         return stream

@@ -1,7 +1,7 @@
 internal import MartletCore
 internal import MartletWire
 
-/// What of the configuration only a new start of the service can change: sockets, and the sizes of shared memory.
+/// The part of the configuration that only a new start of the service can change: sockets, and sizes of shared memory.
 struct StartOnly: Equatable {
     /// Keys and their values as text, in a fixed order.
     private let values: [(key: String, value: String)]
@@ -13,18 +13,18 @@ struct StartOnly: Equatable {
             ("workers", configuration.workers.map(String.init) ?? "auto"),
             ("client.listen", configuration.client.listen), ("api.listen", configuration.api.listen),
             ("control_socket", configuration.controlSocket),
-            // Programs from before there was such a key see those above only.
+            // Older programs, which do not know this key, see only those above.
             ("metrics.listen", configuration.metrics.listen ?? ""),
         ]
         connections = configuration.limits.connections
         countsAddresses = configuration.limits.connectionsPerAddress > 0
     }
 
-    /// The first key that differs so that a service with these values cannot go on with the other's.
+    /// Returns the first key because of which a service with these values cannot go on with the other ones.
     func firstObstacle(to other: StartOnly) -> String? {
-        // What a program does not know is not set there.
+        // A key that a program does not know is not set there.
         for key in values.map(\.key) + other.values.map(\.key) where value(key) != other.value(key) { return key }
-        // The arenas and the board have their size from these.
+        // The sizes of the arenas and of the board depend on these.
         if other.connections > connections { return "limits.connections" }
         if other.countsAddresses, !countsAddresses { return "limits.connections_per_address" }
         return nil

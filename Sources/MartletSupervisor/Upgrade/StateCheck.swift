@@ -3,17 +3,18 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// Says whether this program could go on where a running supervisor stops: run as a child of that one, on a copy of its
-/// state, before it becomes this program.
+/// Checks whether this program could go on where a running supervisor stops.
+///
+/// It runs as a child of that supervisor, on a copy of its state, before the supervisor becomes this program.
 enum StateCheck {
-    /// Descriptors of the child.
+    /// The child's descriptor of the state; the next one is for the problem.
     private static let state: Int32 = 3
     private static let problem: Int32 = 4
     static let longestProblem = 4096
-    /// How long a worker may take to say what it is, in milliseconds.
+    /// How long a worker may take to identify itself, in milliseconds.
     private static let patience: Int32 = 5000
 
-    /// Writes the problem to descriptor 4, and returns false, where it could not.
+    /// Runs the check; if this program could not go on, writes the problem to descriptor 4 and returns false.
     static func run(_ settings: () throws -> (Configuration, SecretReading)) -> Bool {
         do {
             let bytes = try SharedMemory.contents(of: state, limit: SupervisorState.largest)
@@ -27,7 +28,7 @@ enum StateCheck {
         }
     }
 
-    /// Reads the configuration that is to be in force, and throws where this program cannot go on with it and the state.
+    /// Reads the new configuration, and throws if this program cannot go on with it and the state.
     static func check(
         _ state: SupervisorState,
         _ settings: () throws -> (Configuration, SecretReading)
@@ -45,7 +46,7 @@ enum StateCheck {
         return (configuration, secrets)
     }
 
-    /// Asks the worker's program what it is.
+    /// Asks the worker's program for its identity.
     private static func checkWorker(_ path: String) throws {
         let answer = try SharedMemory.create(name: "martlet-identity", byteCount: 0)
         let child = try ChildProcess(

@@ -3,16 +3,16 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The other side of an upgrade: what the program before us left is taken up.
+// The second half of an upgrade: the new program takes up what the previous one has left.
 
-/// What a program of this process has left for the next.
+/// What the previous program of this process has left for this one.
 struct Resumption {
     let state: SupervisorState
-    /// This is the program of before: why the next one could not go on.
+    /// Why the next program could not go on, if this is the previous one again; otherwise nil.
     let problem: String?
     private let memory: Int32
 
-    /// What was left; nil where this is a start like any other.
+    /// Reads what was left; nil if this is an ordinary start.
     init?() throws {
         guard let text = CurrentProcess.environment(SupervisorState.variable), let memory = Int32(text) else {
             return nil
@@ -25,13 +25,13 @@ struct Resumption {
         for variable in SupervisorState.variables { CurrentProcess.unsetEnvironment(variable) }
     }
 
-    /// The worker's program, where this is the program of before; nil: the one beside us.
+    /// The worker's program, if this is the previous program again; nil: the one beside our own file.
     var workerProgram: ProgramFile? {
         problem == nil
             ? nil : ProgramFile(path: Supervisor.workerPath(beside: state.path), owning: state.workerProgram)
     }
 
-    /// Becomes the program of before again, which goes on; returns only where there is none.
+    /// Becomes the previous program again, which goes on; returns only if there is none.
     func fallBack(_ error: any Error) {
         guard state.previous >= 0, problem == nil else { return }
         let variables =
@@ -45,7 +45,7 @@ struct Resumption {
         )
     }
 
-    /// From here on there is no way back, and nobody else's descriptors stay open.
+    /// Closes the descriptors that were kept for the way back, which is not possible from now on.
     func commit() {
         for descriptor in state.descriptors { NextProgram.keep(descriptor, false) }
         closeDescriptor(memory)
@@ -55,7 +55,7 @@ struct Resumption {
 }
 
 extension Supervisor {
-    /// Everything goes on; then the workers become new ones, and whoever asked for that is told.
+    /// Goes on with everything; then replaces the workers, and answers whoever asked for the upgrade.
     func resume(_ resumption: Resumption) throws {
         resumption.commit()
         for worker in workers { try register(worker) }
@@ -86,7 +86,7 @@ extension Supervisor {
         }
     }
 
-    /// Answers whoever asked the program before us, and ends that connection.
+    /// Answers the operator that asked the previous program, and ends that connection.
     private func answer(_ asker: Int32, _ response: HTTPResponse) {
         guard asker >= 0 else { return }
         var bytes: [UInt8] = []

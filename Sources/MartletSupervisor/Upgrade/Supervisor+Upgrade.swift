@@ -4,16 +4,17 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The supervisor becomes its own next version: same process id, same children, same sockets. Then it rolls the workers.
+// The supervisor becomes its next version, with the same process id, children and sockets. Then it replaces the
+// workers.
 
 /// An upgrade that is under way, up to the moment at which this program ends.
 final class Upgrade {
     enum Stage {
-        /// The next program looks at a copy of our state.
+        /// The next program checks a copy of our state.
         case checking
-        /// Workers that were replaced still answer; nothing is held up for them.
+        /// Workers that were replaced still answer; nothing else waits for them.
         case waiting
-        /// What is asked from now on waits for the next program; what was asked before is being answered.
+        /// New requests wait for the next program; earlier ones are being answered.
         case draining
     }
 
@@ -38,19 +39,19 @@ final class Upgrade {
         self.respond = respond
     }
 
-    /// True of the next program's process that looks at our state.
+    /// Returns true for the process of the next program that checks our state.
     func isCheck(_ pid: Int32) -> Bool { check.pid == pid }
 }
 
 extension Supervisor {
-    /// How long what was asked may take to be answered; longer than a shard gets.
+    /// How long answers to earlier requests may take, which is longer than a shard may take.
     private static let drainPatience: UInt64 = 6_000_000_000
 
     static func workerPath(beside program: String) -> String {
         program.prefix(through: program.lastIndex(of: "/") ?? program.startIndex) + "martlet-worker"
     }
 
-    /// Becomes the program that lies where ours was started from; whoever asked is answered by that one.
+    /// Becomes the program in the file from which ours was started; the new program answers whoever asked for this.
     func upgrade(_ asker: Int32, _ respond: @escaping (HTTPResponse) -> Void) {
         guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil, leaveDeadline == nil,
             workers.allSatisfy({ $0.isServing && $0.handover == nil })
@@ -77,7 +78,7 @@ extension Supervisor {
         }
     }
 
-    /// The next program has looked at our state.
+    /// Handles the end of the next program's check of our state.
     func checkEnded() {
         guard let upgrading, case .checking = upgrading.stage, let end = upgrading.check.reap() else { return }
         loop.deregister(upgrading.check.handle.number)
@@ -100,12 +101,12 @@ extension Supervisor {
             upgrading.stage = .draining
             upgrading.deadline = unsafe loop.now + Self.drainPatience
             continueUpgrade()
-        // A worker that ends just now is replaced first: the next program finds every shard served.
+        // A worker that ends just now is replaced first, so that the next program finds every shard served.
         case .draining: if switchboard.isIdle, isQuiet { becomeNext(upgrading) }
         }
     }
 
-    /// Every shard has its worker, and there are no others.
+    /// True if every shard has its worker, and there are no other workers.
     private var isQuiet: Bool {
         others.isEmpty && workers.allSatisfy { $0.isServing && $0.saved != nil }
     }
@@ -129,7 +130,7 @@ extension Supervisor {
         upgrading.respond(Self.answer(problem, "upgraded"))
     }
 
-    /// Returns only where it failed; then all is as before.
+    /// Becomes the next program; returns only if this failed, and then everything is as before.
     private func becomeNext(_ upgrading: Upgrade) {
         switchboard.refuseHeldOfOperators()
         flush()
@@ -153,7 +154,7 @@ extension Supervisor {
         endUpgrade("this program could not switch to the new one: \(problem)")
     }
 
-    /// Our environment, with these variables and without older ones of their kind.
+    /// Returns our environment with these variables, and without older ones of their kind.
     static func environment(with variables: [(name: String, value: String)]) -> [String] {
         let own = SupervisorState.variables
         let others = CurrentProcess.environment.filter { entry in !own.contains { entry.hasPrefix($0 + "=") } }

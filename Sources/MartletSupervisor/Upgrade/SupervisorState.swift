@@ -2,10 +2,11 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// All that the supervisor's next program needs to go on where this one stops: it lies in a sealed memfd, and the
-/// descriptors that it names stay open.
+/// Everything that the supervisor's next program needs to go on where this one stops.
+///
+/// It is in a sealed memfd, and the descriptors that it names stay open.
 struct SupervisorState {
-    /// A worker, as its supervisor has it.
+    /// A worker, as its supervisor knows it.
     struct Worker {
         var generation: UInt32
         var pid: Int32
@@ -16,41 +17,42 @@ struct SupervisorState {
         var arena: Int32
         var keeper: Int32
         var tether: Int32
-        /// What it reported last, with its last restart; counters of workers before it are in `ledger`.
+        /// What it reported last, with its last restart; counters of previous workers are in `ledger`.
         var reported: ShardStatistics
         var ledger: ShardStatistics
         var unread: [UInt8]
         var unsent: [UInt8]
     }
 
-    /// Says where the state is to the next program: the number of its descriptor.
+    /// The variable that tells the next program the descriptor of the state.
     static let variable = "MARTLET_RESUME"
-    /// Says to a program that is taken back why the next one could not go on.
+    /// The variable that tells a previous program, when it comes back, why the next one could not go on.
     static let problemVariable = "MARTLET_RESUME_PROBLEM"
-    /// The listening sockets of the metrics, by numbers with commas: programs from before there were any do not expect them
-    /// in the state.
+    /// The variable with the listening sockets of the metrics, as numbers with commas.
+    ///
+    /// Older programs, which have no such sockets, do not expect them in the state.
     private static let metricsVariable = "MARTLET_RESUME_METRICS"
-    /// All that one program says to the next.
+    /// All variables that one program sets for the next.
     static let variables = [variable, problemVariable, metricsVariable]
     static let largest = 1 << 30
     private static let version: UInt16 = 2
 
     /// The version of the program that wrote this.
     var program = Martlet.version
-    /// The file that was started, which may be another one now.
+    /// The path of the file that was started, which may be another file now.
     var path: String
-    /// The program that wrote this, for the case that the next one cannot go on.
+    /// The descriptor of the program that wrote this, in case the next one cannot go on.
     var previous: Int32
-    /// The worker's program of that one.
+    /// The descriptor of that program's worker program.
     var workerProgram: Int32
     var startOnly: StartOnly
-    /// How the shards' memory is laid out, which the next workers must be able to read.
+    /// The layout of the shards' memory, which the next workers must be able to read.
     var arenaVersion = ArenaLayout.version
     var mapGeneration: UInt32
     var startedAt: UInt64
     var clientListeners: [Int32]
     var apiListeners: [Int32]
-    /// Not among ``bytes``.
+    /// The listening sockets of the metrics, which are not part of ``bytes``.
     private(set) var metricsListeners: [Int32] = []
     var control: Int32
     var clientAddress: String
@@ -58,14 +60,14 @@ struct SupervisorState {
     var ownedPaths: [String]
     var board: Int32
     var addressKey: UInt64
-    /// A secret that was made up for this run; empty: none.
+    /// A secret that was generated for this run; empty: none.
     var developmentSecret: [UInt8]
-    /// Who asked for the upgrade and waits for the answer; -1: nobody.
+    /// The connection of whoever asked for the upgrade and waits for the answer; -1: nobody.
     var asker: Int32
-    /// What the service manager keeps for us; -1: nothing.
+    /// The memory that the service manager keeps for us; -1: none.
     var storeMemory: Int32
     var storedNames: [String]
-    /// In the order of their shards.
+    /// The workers, in the order of their shards.
     var workers: [Worker] = []
     /// Keepers that have not ended.
     var keepers: [Int32]
@@ -86,13 +88,13 @@ struct SupervisorState {
             }
     }
 
-    /// By which the next program learns of ``metricsListeners``.
+    /// The variables from which the next program learns about ``metricsListeners``.
     var metricsVariables: [(name: String, value: String)] {
         if metricsListeners.isEmpty { return [] }
         return [(Self.metricsVariable, metricsListeners.map(String.init).joined(separator: ","))]
     }
 
-    /// Takes up what the program before us has said of them; only sockets that listen.
+    /// Takes over the metrics listeners that the previous program has named, if they really listen.
     mutating func takeMetricsListeners() {
         let text = CurrentProcess.environment(Self.metricsVariable) ?? ""
         metricsListeners = text.split(separator: ",").compactMap { Int32($0) }.filter { Listener.isListening($0) }

@@ -2,13 +2,13 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// What the switchboard knows goes on in the next program of this process.
+// The next program of this process goes on with what the switchboard knows.
 
 extension Switchboard {
-    /// Nothing is asked of any shard and not answered.
+    /// True if no request to a shard waits for an answer.
     var isIdle: Bool { pending.count == 0 }
 
-    /// What the next program needs to go on where nothing is under way (``isIdle``): what is held, known and remembered.
+    /// What the next program needs to go on when nothing is under way (``isIdle``): what is held, known and remembered.
     var saved: [UInt8] {
         var writer = ByteWriter()
         for number in [refused, rerouted] { writer.put(Int64(number)) }
@@ -36,7 +36,7 @@ extension Switchboard {
         return writer.bytes
     }
 
-    /// Goes on with what another program has ``saved``; what is held stays so until ``release(now:)``.
+    /// Goes on with what the previous program has ``saved``; requests that are held remain so until ``release(now:)``.
     func restore(_ saved: [UInt8], now: UInt64) throws(WireError) {
         var reader = ByteReader(saved)
         refused = Int(try reader.integer(Int64.self))
@@ -62,7 +62,7 @@ extension Switchboard {
         try reader.finish()
     }
 
-    /// Operators' own requests that are held are refused: their connections do not live on.
+    /// Refuses held requests of operators, because their connections end.
     func refuseHeldOfOperators() {
         for key in holding?.removeAll(from: PeerAddress.supervisor) ?? [] {
             answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))

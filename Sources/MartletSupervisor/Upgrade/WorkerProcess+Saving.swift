@@ -2,12 +2,12 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// A worker goes on under the next program of its supervisor.
+// How a worker goes on under the next program of its supervisor.
 
 extension WorkerProcess {
-    /// The workers that were started by the program that this process was before.
+    /// Returns the workers that the previous program of this process had.
     ///
-    /// Throws, and takes nothing, where one cannot be watched.
+    /// If one cannot be watched, this throws, and takes nothing.
     static func resumed(
         _ state: SupervisorState,
         policy: WorkerLifecycle.Policy,
@@ -49,7 +49,7 @@ extension WorkerProcess {
 }
 
 extension WorkerLifecycle.Policy {
-    /// What was configured.
+    /// Makes the policy of a configuration.
     init(_ supervision: Configuration.Supervision) {
         self.init(
             readyTimeout: supervision.handoverTimeout.nanoseconds,

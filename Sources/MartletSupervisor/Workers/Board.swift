@@ -2,10 +2,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// The node's board as its maker has it: the memory that workers are given, and the supervisor's own view of it.
+/// The node's board as the supervisor holds it: the memory that workers get, and the supervisor's own view of it.
 final class Board {
     let memory: OwnedDescriptor
-    /// Keys the numbers by which addresses are counted.
+    /// The key of the hash by which addresses are counted.
     let addressKey: UInt64
     private let mapping: MemoryMapping
     private let board: NodeBoard
@@ -19,7 +19,7 @@ final class Board {
         board = unsafe try NodeBoard(formatting: mapping.bytes, shards: shards, places: places)
     }
 
-    /// A board that a supervisor before us has made.
+    /// Adopts a board that a previous supervisor has made.
     init(adopting descriptor: Int32, shards: Int, addressKey: UInt64) throws {
         self.addressKey = addressKey
         memory = OwnedDescriptor(owning: descriptor)
@@ -27,6 +27,6 @@ final class Board {
         board = unsafe try NodeBoard(mapping.bytes, shards: shards)
     }
 
-    /// A worker has died, and its connections with it.
+    /// Clears the counts of a shard whose worker has died, and its connections with it.
     func clear(shard: Int) { board.clear(shard: shard) }
 }

@@ -5,9 +5,9 @@ internal import MartletWire
 // Clients' sockets on their way from the worker that accepted them to the one that owns their user.
 
 extension Supervisor {
-    /// Passes a client's socket on; one that cannot be passed goes back, to be refused with an answer.
+    /// Passes on the clients' sockets that a worker has sent, or returns them to be refused with an answer.
     ///
-    /// `most`: so many at once, as the others have their turn, too.
+    /// `most` limits how many are passed on at once, so that other workers get their turn too.
     func postReady(_ worker: WorkerProcess?, most: Int = .max) {
         guard let worker else { return }
         for _ in 0..<most {
@@ -17,10 +17,10 @@ extension Supervisor {
         if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
     }
 
-    /// To the worker that has the client's user, now or when there is one again, or back.
+    /// Passes a client to the worker that has its user, now or when there is one again, or returns it.
     func deliver(_ packet: DescriptorChannel.Packet) {
         guard let descriptor = packet.descriptor else { return }
-        // Whoever passes something else wants it in another worker's hands.
+        // A worker that passes anything else may want to place it into another worker.
         guard StreamSocket.isConnection(descriptor), let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned
         else { return closeDescriptor(descriptor) }
         let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
@@ -35,7 +35,7 @@ extension Supervisor {
         giveBack(packet.bytes, descriptor)
     }
 
-    /// Who has a client's user.
+    /// Returns the worker that has a client's user.
     func owner(of ticket: AdoptionTicket) -> WorkerProcess? {
         let shard =
             ticket.service == .messages
@@ -43,7 +43,7 @@ extension Supervisor {
         return workers.indices.contains(shard) ? workers[shard] : nil
     }
 
-    /// A ticket's bytes with the shard that its user has now: it may have been written before there was another number.
+    /// Returns a ticket's bytes with the current shard of its user, which may have changed in the meantime.
     func readdressed(_ ticket: AdoptionTicket, _ bytes: [UInt8]) -> [UInt8] {
         guard let owner = owner(of: ticket), owner.shard != Int(ticket.destination) else { return bytes }
         var ticket = ticket
@@ -51,8 +51,9 @@ extension Supervisor {
         return ticket.bytes
     }
 
-    /// A ticket that a worker of the program before ours can read: it does not know of windows, and an extension need not be
-    /// agreed on.
+    /// Returns a ticket that a worker can read, even if it is a worker of the previous program.
+    ///
+    /// Such a worker does not know about windows, so the ticket is sent without an agreement on compression.
     private func understood(_ bytes: [UInt8], by worker: WorkerProcess) -> [UInt8] {
         if worker.isOfThisProgram { return bytes }
         guard var ticket = try? AdoptionTicket(bytes), ticket.deflate?.askedWindow != nil else { return bytes }
@@ -60,22 +61,23 @@ extension Supervisor {
         return ticket.bytes
     }
 
-    /// Passes on a client that had to wait.
+    /// Passes a client that had to wait on to a worker.
     func passOn(_ packet: DescriptorChannel.Packet, to worker: WorkerProcess) {
         guard let descriptor = packet.descriptor else { return }
         if (try? worker.post?.send(understood(packet.bytes, by: worker), descriptor: descriptor)) != nil { return }
         giveBack(packet.bytes, descriptor)
     }
 
-    /// Refuses clients' sockets for which there is nobody.
+    /// Gives back clients' sockets that no worker can take.
     func giveBack(_ packets: [DescriptorChannel.Packet]) {
         for packet in packets {
             if let descriptor = packet.descriptor { giveBack(packet.bytes, descriptor) }
         }
     }
 
-    /// Sends a client's socket back to the worker that accepted it, which refuses it with an answer; where there is no such
-    /// worker now, the answer is ours.
+    /// Sends a client's socket back to the worker that accepted it, to be refused with an answer.
+    ///
+    /// If there is no such worker now, we answer ourselves.
     func giveBack(_ bytes: [UInt8], _ descriptor: Int32) {
         let ticket = try? AdoptionTicket(bytes)
         let source = ticket.flatMap { workers.indices.contains(Int($0.source)) ? workers[Int($0.source)] : nil }

@@ -3,19 +3,19 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// How a shard's next worker takes over what the one before left: its memory, and its sockets from the keeper's hands.
+// How a shard's next worker takes over what the previous one has left: its memory, and its sockets, from the keeper.
 //
-// The worker says `ready`; it is told `takeOver` and collects; it says `adopted`, having changed nothing; it is told
-// `commit`, and from then on the shard is its own; it says `recovered`, and serves.
+// The worker says `ready`. It is told `collect`, and says `collected`, without having changed anything. It is told
+// `commit`, and from then on it owns the shard. It says `recovered`, and serves.
 
 extension Supervisor {
-    /// A worker holds the sockets of the one before.
+    /// Handles the news that a worker holds the sockets of the previous one.
     func collected(_ found: Adoption, _ worker: WorkerProcess) {
         if let donor = worker.donor { return continueHandover(donor, .collected(problem: found.problem)) }
         if let heir = scaling?.number(of: worker) {
             return continueScaling(.collected(heir: heir, problem: found.problem))
         }
-        // An heir that was given up may have said so before it ended.
+        // An heir that was given up may have sent this before it ended.
         guard worker.inherits, workers.contains(where: { $0 === worker }), stopDeadline == nil else { return }
         if let problem = found.problem {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
@@ -27,13 +27,13 @@ extension Supervisor {
         tellCommit(worker)
     }
 
-    /// The shard is the worker's from here on; it says what it made of it.
+    /// Tells a worker that it owns the shard from now on; it will report the result.
     func tellCommit(_ worker: WorkerProcess) {
         worker.owesRecovery = true
         tell(worker, .commit)
     }
 
-    /// A worker has taken over, and serves.
+    /// Notes that a worker has taken over, and serves.
     func recovered(_ outcome: Adoption, _ worker: WorkerProcess) {
         worker.recovered(outcome)
         let restart = worker.lastRestart ?? Restart(at: 0)
@@ -57,12 +57,12 @@ extension Supervisor {
 
     // MARK: Keepers
 
-    /// A keeper says that it is there; all else it says to whoever inherits.
+    /// Handles a keeper's first message; its later messages are for the worker that inherits.
     func keeperSpoke(_ worker: WorkerProcess?) {
         guard let worker, !worker.isKeeperKnown, let keeper = worker.keeper else { return }
         worker.isKeeperKnown = true
         loop.deregister(keeper.channel)
-        // Its maker may have been killed right after it was made: it speaks up at once, or there is none.
+        // Its worker may have been killed right after the start: the keeper reports at once, or there is none.
         guard case .born(let pid)? = try? keeper.wait(milliseconds: 100), let watched = WatchedProcess(pid: pid) else {
             return
         }

@@ -3,32 +3,34 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// What workers say.
+// The messages of workers.
 
 extension Supervisor {
-    /// The service as its manager is told of it.
+    /// Returns the state of the service for the service manager.
     func service(_ now: UInt64) -> ServiceNotes.Service {
         ServiceNotes.Service(
             isWell: !(workers + others).contains { $0.lifecycle.isStuck(at: now) },
-            // A start and a stop may take long, but not for ever; replacements have deadlines of their own.
+            // A start and a stop may take long, but not forever; replacements have their own deadlines.
             isBusy: now < busyUntil || rolling != nil || scaling != nil,
             workers: workers.map { $0.statistics(fresh: nil) }
         )
     }
 
-    /// Bytes of a worker's words that are taken at once, and how often so in one turn: the others have their turn, too.
+    /// How many bytes are received from a worker at once.
+    ///
+    /// ``receivesPerTurn`` is how often this is done in one turn, so that other workers get their turn too.
     private static let receiveSize = 65536
     private static let receivesPerTurn = 16
 
     func linkReady(_ worker: WorkerProcess?, _ event: EventLoop.Event) {
         guard let worker, worker.link >= 0 else { return }
         if event.isReadable, !receive(from: worker, most: Self.receivesPerTurn) {
-            // End of file without an end of the process: the pidfd will tell; do not spin until then.
+            // The pidfd will report the end of the process; do not spin until then.
             loop.deregister(worker.link)
         }
     }
 
-    /// Takes what a worker has said; false at the end of its words.
+    /// Receives messages from a worker; false at the end of the stream.
     @discardableResult
     func receive(from worker: WorkerProcess, most: Int = .max) -> Bool {
         for _ in 0..<most {
@@ -49,12 +51,14 @@ extension Supervisor {
         return true
     }
 
-    /// Whether a worker may say something: of a shard, only who has it; others say that they are there, or what they took.
+    /// Returns true if a worker may send such a message.
+    ///
+    /// Only the owner of a shard may speak for it; other workers may say that they are ready, or what they have taken.
     private func mayBeSaid(_ kind: PeerKind, by worker: WorkerProcess) -> Bool {
         let isOwner = workers.indices.contains(worker.shard) && workers[worker.shard] === worker
         return switch kind {
         case .reply, .rooms, .frozen: isOwner
-        // Once for each time that it takes a shard over, or is met by another supervisor.
+        // Once each time that it takes over a shard, or meets another supervisor.
         case .recovered, .allRooms: isOwner && (worker.owesRecovery || worker.isUnconfirmed)
         case .ready: worker.lifecycle.shardState == .starting || worker.isUnconfirmed
         case .collected: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil

@@ -4,7 +4,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The workers' lives: how one is started, what is heard of it first, and what is done when it has ended.
+// The lives of workers: how one is started, what it reports first, and what is done when it has ended.
 
 extension Supervisor {
     func start(_ worker: WorkerProcess) {
@@ -31,7 +31,7 @@ extension Supervisor {
         }
     }
 
-    /// Says so where fewer connections fit than were configured.
+    /// Warns if fewer connections fit than were configured.
     func warnOfFewDescriptors() {
         let budget = DescriptorBudget(limit: descriptorLimit, http: configuration.limits.httpConnections)
         let room = budget.sockets * workers.count
@@ -45,7 +45,7 @@ extension Supervisor {
         )
     }
 
-    /// Throws where the service could not run within the limits that this process has been given (getrlimit(2)).
+    /// Throws if the service cannot run within the limits of this process (getrlimit(2)).
     static func checkLimits(
         _ configuration: Configuration,
         descriptors: Int,
@@ -68,10 +68,10 @@ extension Supervisor {
         }
     }
 
-    /// A worker cannot do with less.
+    /// The fewest descriptors with which a worker can run.
     private static let leastDescriptors = 128
 
-    /// Collects processes that have ended and are nobody's, where this is the first process of a container.
+    /// Collects ended processes that belong to nobody, if this is the first process of a container.
     func reapOrphans() {
         Orphans.reap { pid in
             workers.contains { $0.pid == pid || $0.keeperPid == pid } || others.contains { $0.pid == pid }
@@ -79,13 +79,13 @@ extension Supervisor {
         }
     }
 
-    /// Clients that may wait for one shard to recover, or to take over: a quarter of the table for all.
+    /// How many clients may wait until one shard has recovered or is taken over: a quarter of the table for all shards.
     var mostHeldClients: Int { max(8, min(1024, descriptorLimit / 4 / max(1, workers.count))) }
 
-    /// An eighth of the table for each worker's clients under way, and no more than that in all.
+    /// Returns how many clients of each worker may be on their way: an eighth of the table for all workers.
     static func window(descriptorLimit: Int, workers: Int) -> Int { max(8, min(1024, descriptorLimit / 8 / workers)) }
 
-    /// Hears of everything that comes from a worker.
+    /// Watches everything that comes from a worker.
     func register(_ worker: WorkerProcess) throws(SystemCallError) {
         try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
         try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
@@ -100,7 +100,7 @@ extension Supervisor {
     func processReady(_ worker: WorkerProcess?) {
         guard let worker, let end = worker.reaped() else { return }
         isStoreStale = true
-        // What it said before it ended counts.
+        // What it sent before it ended counts.
         receive(from: worker)
         postReady(worker)
         takeOldPost(of: worker)
@@ -123,7 +123,7 @@ extension Supervisor {
         unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter(), isKilled: worker.wasKilled)
         if stopDeadline == nil { worker.ledger[.unplannedRestarts] += 1 }
         worker.forget(end, keepsEstate: stopDeadline == nil)
-        // Requests are held while the next worker is about to take over; else whoever waits is told.
+        // Requests are held while the next worker is about to take over; otherwise those who wait get an answer.
         worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
         if worker.estate == nil {
             if stopDeadline == nil { worker.lost(connections: connections) }
@@ -151,7 +151,7 @@ extension Supervisor {
 
     func becameReady(_ worker: WorkerProcess) {
         if worker.isUnconfirmed {
-            // It serves since before our time, and has told all its rooms.
+            // It has served since before our start, and has reported all its rooms.
             worker.isUnconfirmed = false
             serves(worker)
             takeOldPost(of: worker)
@@ -161,11 +161,11 @@ extension Supervisor {
         if let donor = worker.donor { return continueHandover(donor, .heirReady) }
         if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
         if worker.inherits { return tell(worker, .collect) }
-        // A shard that begins anew has no rooms but those that it tells of from now on.
+        // A shard that begins anew has only the rooms that it reports from now on.
         switchboard.workerServes(worker.shard)
         serves(worker)
         guard worker.isRecovering else { return }
-        // Whoever came while the service starts has waited.
+        // Clients that came during the start of the service have waited.
         worker.isRecovering = false
         switchboard.resend(to: worker)
         for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
@@ -193,7 +193,7 @@ extension Supervisor {
     /// How long a start may take.
     var startPatience: UInt64 { 2 * configuration.supervision.handoverTimeout.nanoseconds }
 
-    /// A shard that cannot be started does not keep the others from being a service; it is shown, and tried again.
+    /// Declares the service ready without the shards that could not be started, which are reported and tried again.
     func serveDegraded(_ now: UInt64) {
         guard !wasReady, now >= busyUntil, stopDeadline == nil, workers.contains(where: \.isServing) else { return }
         wasReady = true
@@ -202,7 +202,7 @@ extension Supervisor {
         notes.ready()
     }
 
-    /// Tells every worker how every shard is.
+    /// Tells every worker the state of every shard.
     func announceStates() {
         notes.changed()
         let payload = ShardStates(workers.map(\.state)).bytes

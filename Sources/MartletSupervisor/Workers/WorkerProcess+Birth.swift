@@ -3,13 +3,12 @@ internal import MartletLinux
 internal import MartletSystemd
 internal import MartletWire
 
-// A worker is born: with a contract, its descriptors, and what the one before left.
+// How a worker is started: with a contract, its descriptors, and what the previous worker has left.
 
 extension WorkerProcess {
-    /// Starts the next worker, born with what the one before left, or with a new arena.
+    /// Starts the next worker, with what the previous one has left, or with a new arena.
     ///
-    /// * `program`: the worker's.
-    /// * `listeners`: the clients' and the backends' listening sockets.
+    /// `program` is the worker's program; `listeners` are the listening sockets for clients and backends.
     func start(
         program: ProgramFile,
         listeners: Listeners,
@@ -55,7 +54,7 @@ extension WorkerProcess {
         let (ourTether, theirTether) = try SocketPair(.packets).split()
         let tether = Tether(owning: ourTether)
         let theirTetherEnd = OwnedDescriptor(owning: theirTether)
-        // What it says when it traps is found by its shard.
+        // In the journal, what it prints when it traps can be found by its shard.
         let isJournal = SupervisorLog.isJournal(configuration.log)
         let errors = OwnedDescriptor(owning: isJournal ? Systemd.journalStream(as: "martlet-shard-\(shard)") : -1)
         let child = try ChildProcess(
@@ -79,7 +78,7 @@ extension WorkerProcess {
         lifecycle.started(at: now)
     }
 
-    /// Variables that a worker gets; none of them is configuration.
+    /// The environment variables that a worker gets, none of which is configuration.
     private static let passedVariables: [String] = {
         #if DEBUG
         ["SWIFT_BACKTRACE=", "TSAN_", "ASAN_", "MARTLET_FAULTS="]

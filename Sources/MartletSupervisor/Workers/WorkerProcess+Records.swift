@@ -1,18 +1,18 @@
 internal import MartletCore
 
-// What is written down of a worker: why it came, and what it says in the log.
+// What is recorded about a worker: why it was started, and what it logs.
 
 extension WorkerProcess {
     static let scaled = "scale"
     static let restarted = "restart"
 
-    /// It took, or takes, the place of one that was asked to leave it.
+    /// True if it took, or takes, the place of a worker that was replaced on request.
     var isPlanned: Bool { lastEnd == Self.scaled || lastEnd == Self.restarted }
 
-    /// Log lines of one worker that are written in a second; what comes beyond is counted as lost.
+    /// How many log lines of one worker are written in a second; any more are counted as lost.
     private static let mostLogLines = 2000
 
-    /// Whether its next log line is written: it writes a few in a minute, and can be taken over by strangers.
+    /// Decides whether its next log line is written: normally there are few, but an attacker may send many.
     func mayLog(now: UInt64) -> Bool {
         if now / 1_000_000_000 != logged.second { logged = (now / 1_000_000_000, 0) }
         logged.count += 1

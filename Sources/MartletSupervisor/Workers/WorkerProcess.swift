@@ -2,84 +2,84 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// One shard's worker as the supervisor has it: the process, its link for words and its post for descriptors.
+/// One shard's worker, as the supervisor knows it: the process, its link for frames, and its post for descriptors.
 final class WorkerProcess {
     let shard: Int
     var lifecycle: WorkerLifecycle
-    /// Counts the workers of this shard.
+    /// The number of the worker among those of this shard.
     var generation: UInt32 = 0
-    /// The words to and from the worker; nil where there is no process.
+    /// The stream of frames to and from the worker; nil if there is no process.
     var stream: PeerStream?
     private(set) var link: Int32 = -1
     private(set) var post: DescriptorChannel?
-    /// Rooms that it has told, as long as more of them are to come.
+    /// The rooms that it has reported, while more of them are to come.
     var roomsToldSoFar: [RoomChange] = []
     /// What it reported last.
     var reported = ShardStatistics()
-    /// What earlier workers of this shard had counted, so that counters never go back.
+    /// What earlier workers of this shard had counted, so that counters never decrease.
     var ledger = Counters()
     var lastEnd: String?
-    /// How long it may take to stop, as it was told; nil: that is not known.
+    /// How long it may take to stop, as it was told; nil: this is not known.
     var stopTimeout: UInt64?
-    /// It has no shard any more, and is to have ended by then.
+    /// When it must have ended, because it has no shard any more; nil: it has one.
     var leavesUntil: UInt64?
-    /// Log lines in the present second.
+    /// How many log lines it has written in the current second.
     var logged: (second: UInt64, count: Int) = (0, 0)
     private(set) var lastRestart: Restart?
     private var endedAt: UInt64 = 0
-    /// The shard's memory, which outlives its workers; -1 before the first.
+    /// The shard's memory, which outlives its workers; -1 before the first worker.
     var arena: Int32 = -1
-    /// By which the present worker can be given another link, by the supervisor after us.
+    /// The tether by which the next supervisor can give the current worker a new link.
     var tether: Tether?
-    /// The post of the supervisor before us, until all that came by it is taken.
+    /// The post of the previous supervisor, until everything that came over it is taken.
     var oldPost: DescriptorChannel?
-    /// Another supervisor has started it, and we have not heard of it yet.
+    /// Whether another supervisor has started it, and it has not reported to us yet.
     var isUnconfirmed = false
-    /// The present worker's keeper.
+    /// The current worker's keeper.
     var keeper: KeeperChannel?
-    /// It has said that it is there: what else it says is for whoever inherits.
+    /// Whether the keeper has reported; its later messages are for the worker that inherits.
     var isKeeperKnown = false
-    /// The keeper's process; 0: not known.
+    /// The keeper's process id; 0: not known.
     var keeperPid: Int32 = 0
     /// What a worker that has ended left behind, until the next one has taken it over.
     var estate: KeeperChannel?
-    /// Its end came from outside.
+    /// Whether somebody else killed the process.
     private(set) var wasKilled = false
-    /// Workers in a row that ended before they served.
+    /// How many workers in a row have ended before they served.
     private var failedAdoptions = 0
-    /// The present worker has served.
+    /// Whether the current worker has served.
     private var hasServed = false
-    /// Its keeper has ended, though it lives.
+    /// Whether its keeper has ended, although the worker lives.
     var isWithoutKeeper = false
-    /// The present worker takes over from the one before.
+    /// Whether the current worker takes over from the previous one.
     var inherits = false
-    /// It was told that the shard is its own, and owes the word of what it made of it (``PeerKind/recovered``).
+    /// Whether it was told that it owns the shard, and has not reported the result yet (``PeerKind/recovered``).
     var owesRecovery = false
     /// Clients' sockets that came for the shard while it was recovering.
     var heldClients: [DescriptorChannel.Packet] = []
-    /// It ended because it cannot use what it was configured with.
+    /// Whether it ended because it cannot use its configuration.
     private(set) var hasBadConfiguration = false
     private(set) var pid: Int32 = 0
     private(set) var handle: Int32 = -1
     var linkWatchesWritable = false
     var postWatchesWritable = false
-    /// Why it was killed by us, if it was.
+    /// Why we killed it, if we did.
     private var killReason: String?
     private var reap: (() -> ProcessEnd?)?
     private var kill: (() -> Void)?
     private var sendAbort: (() -> Void)?
 
-    /// Tells its events from those of other workers, of the same shard too.
+    /// The number that distinguishes its events from those of other workers, including workers of the same shard.
     let tag: Int
-    /// What comes for the shard is held: the worker is frozen.
+    /// Whether requests for the shard are held, because the worker is frozen.
     var isHeld = false
-    /// The replacement of this worker that is under way, and who replaces it.
+    /// The replacement of this worker that is under way.
     var handover: Handover?
     var heir: WorkerProcess?
     var onHandover: ((String?) -> Void)?
-    /// Whom it is to replace.
+    /// The worker that it will replace.
     weak var donor: WorkerProcess?
-    /// Whom it takes users from, as one of a new number of shards.
+    /// The workers from which it takes users, if the number of shards changes.
     private(set) var sources: [WorkerProcess] = []
     private(set) var sourceBoard: Board?
     private let policy: WorkerLifecycle.Policy
@@ -91,10 +91,10 @@ final class WorkerProcess {
         lifecycle = WorkerLifecycle(policy: policy)
     }
 
-    /// It was started by the program that this process is: it understands all that we say.
+    /// Whether the current program of this process has started it, so that it understands everything that we send.
     var isOfThisProgram = false
 
-    /// A worker that takes over from one that lives.
+    /// Makes a worker that takes over from one that lives.
     init(succeeding donor: WorkerProcess, tag: Int) {
         shard = donor.shard
         self.tag = tag
@@ -106,9 +106,9 @@ final class WorkerProcess {
         self.donor = donor
     }
 
-    /// A worker of a new number of shards, which takes its users from all workers of before.
+    /// Makes a worker of a new set of shards, which takes its users from all previous workers.
     ///
-    /// `generation`: higher than theirs, so that nobody takes what is said to the one for something said to the other.
+    /// Its generation is after `generation`, which is at least theirs, so that messages to them are never confused.
     init(shard: Int, tag: Int, takingFrom sources: [WorkerProcess], _ board: Board, after generation: UInt32) {
         self.shard = shard
         self.tag = tag
@@ -119,7 +119,7 @@ final class WorkerProcess {
         sourceBoard = board
     }
 
-    /// The shard is ours; what those before had counted is not lost.
+    /// Takes over the counters of previous workers.
     func succeed(countersOf donors: [WorkerProcess], now: UInt64) {
         for donor in donors {
             ledger.merge(donor.ledger)
@@ -135,7 +135,7 @@ final class WorkerProcess {
         sourceBoard = nil
     }
 
-    /// A worker that was started by the program that this process was before.
+    /// Resumes a worker that the previous program of this process has started.
     init(
         resuming saved: SupervisorState.Worker,
         _ child: ChildBox,
@@ -164,31 +164,31 @@ final class WorkerProcess {
         lastRestart = saved.reported.lastRestart
     }
 
-    /// Nobody needs the shard's memory any more.
+    /// Closes the shard's memory, which nobody needs any more.
     func closeArena() {
         if arena >= 0 { closeDescriptor(arena) }
         arena = -1
     }
 
-    /// The shard is ours, and what it had counted too; returns as ``committed()``.
+    /// Takes over the shard and the counters of another worker; returns the same as ``committed()``.
     func succeed(_ donor: WorkerProcess, now: UInt64) -> KeeperChannel? {
         ledger = donor.ledger
         ledger.merge(donor.reported.counters)
         donor.reported = ShardStatistics()
         donor.arena = -1
         lifecycle.succeeds(donor.lifecycle)
-        // What it may take from here on is its own.
+        // From here on it has its own time limit.
         lifecycle.started(at: now)
         lastEnd = Self.restarted
         replacesAsPlanned()
-        // Those that were queued for it come first: it had not seen them.
+        // Clients that were queued for the donor come first, because it has not seen them.
         heldClients = (donor.post?.takeWaiting() ?? []) + donor.takeHeldClients()
         isRecovering = true
         self.donor = nil
         return committed()
     }
 
-    /// Tells whoever asked for the replacement what it came to: nil, or why it failed.
+    /// Tells whoever asked for the replacement why it failed, or nil on success.
     func answerHandover(_ problem: String?) {
         let respond = onHandover
         onHandover = nil
@@ -205,19 +205,19 @@ final class WorkerProcess {
 
     var isServing: Bool { lifecycle.shardState == .serving }
 
-    /// So much waits for it that it cannot be reading.
+    /// True if so much waits for the worker that it cannot be reading.
     var isDeaf: Bool { (stream?.queuedBytes ?? 0) > 4 * PeerHeader.largestPayload }
 
-    /// What others are told of the shard.
+    /// The state of the shard that other workers are told.
     var state: ShardState {
         let state = lifecycle.shardState
         return isRecovering && (state == .down || state == .starting) ? .recovering : state
     }
 
-    /// The next worker is on its way, and takes over, or the first one is: whoever asks for the shard waits.
+    /// Whether requests for the shard wait, because the next worker is about to take over, or the first one to start.
     var isRecovering = false
 
-    /// A child of ours is the worker.
+    /// Makes a child of ours the worker.
     func adopt(_ box: ChildBox, link: Int32, post: DescriptorChannel) {
         adopt(pid: box.child.pid, handle: box.child.handle.number, link: link, post: post)
         reap = { box.child.reap() }
@@ -225,7 +225,7 @@ final class WorkerProcess {
         sendAbort = { box.child.abort() }
     }
 
-    /// A process that another supervisor has started is the worker.
+    /// Makes a process that another supervisor has started the worker.
     func adopt(_ box: ForeignBox, pid: Int32, link: Int32, post: DescriptorChannel) {
         adopt(pid: pid, handle: box.process.handle.number, link: link, post: post)
         reap = { box.process.ended() }
@@ -250,19 +250,19 @@ final class WorkerProcess {
         return heldClients
     }
 
-    /// Lets the process say where it is, and end.
+    /// Asks the process to say where it is, and to end.
     func abort(_ reason: String) {
         killReason = reason
         sendAbort?()
     }
 
-    /// Ends the process; its end is learned from ``handle``.
+    /// Kills the process, whose end is learnt from ``handle``.
     func end(_ reason: String) {
         killReason = reason
         kill?()
     }
 
-    /// Collects the process if it has ended; says how in words.
+    /// Collects the process if it has ended, and returns how it ended as text.
     func reaped() -> String? {
         guard let end = reap?() else { return nil }
         wasKilled = killReason == nil && (end == .killed(signal: 9) || end == .unknown)
@@ -275,11 +275,11 @@ final class WorkerProcess {
         }
     }
 
-    /// Lets go of everything that belonged to a process that has ended.
+    /// Releases everything that belonged to a process that has ended.
     ///
-    /// What it leaves stays with its keeper, unless it has left already what it never took over.
+    /// Its keeper holds what it leaves, unless it has not taken over yet; then the previous keeper still does.
     func forget(_ end: String, keepsEstate: Bool) {
-        // The pause begins where the last one that served has ended.
+        // The pause begins when the last worker that served has ended.
         if hasServed { endedAt = Clock.monotonicNanoseconds() }
         if !hasServed { failedAdoptions += 1 }
         hasServed = false
@@ -288,7 +288,7 @@ final class WorkerProcess {
         isWithoutKeeper = false
         keeper = nil
         ledger.merge(reported.counters)
-        // What was connected is gone with it.
+        // These numbers were about its connections.
         reported = ShardStatistics()
         lastEnd = end
         closeDescriptor(link)
@@ -308,7 +308,7 @@ final class WorkerProcess {
 
     private static let mostFailedAdoptions = 5
 
-    /// So many connections are lost, with the worker that had them and its keeper.
+    /// Notes that connections are lost, together with the worker that had them and its keeper.
     func lost(connections: Int) {
         guard connections > 0 else { return }
         ledger.closed(with: CloseLabel.abnormal, count: connections)
@@ -317,31 +317,31 @@ final class WorkerProcess {
         lastRestart = restart
     }
 
-    /// The present worker was started to take over, and has not done so.
+    /// Notes that the current worker was started to take over, and has not done so yet.
     func isTakingOver() { inherits = true }
 
-    /// Nobody can take it over: the keeper closes what it holds.
+    /// Gives up what an ended worker has left, so that the keeper closes what it holds.
     func dropEstate() {
         estate = nil
         isRecovering = false
     }
 
-    /// The present worker holds all that the one before had: its keeper may go.
+    /// Notes that the current worker holds everything that the previous one had, and returns the previous one's keeper.
     ///
-    /// Returns that keeper, which is to be dismissed once the next supervisor would know, too.
+    /// The keeper must be dismissed once the next supervisor would know this too.
     func committed() -> KeeperChannel? {
         defer { estate = nil }
         inherits = false
         return estate
     }
 
-    /// The present worker has come to where it serves.
+    /// Notes that the current worker serves.
     func serves() {
         hasServed = true
         failedAdoptions = 0
     }
 
-    /// The present worker serves what it took over.
+    /// Notes that the current worker serves what it took over.
     func recovered(_ outcome: Adoption) {
         isRecovering = false
         owesRecovery = false
@@ -354,9 +354,9 @@ final class WorkerProcess {
         lastRestart = restart
     }
 
-    /// Statistics with all that only the supervisor knows.
+    /// Returns the worker's statistics, completed with what only the supervisor knows.
     ///
-    /// `fresh`: what the worker says now; nil: take what it said last.
+    /// `fresh` is what the worker reports now; nil: use what it reported last.
     func statistics(fresh: ShardStatistics?) -> ShardStatistics {
         var statistics = fresh ?? reported
         statistics.shard = shard
@@ -371,7 +371,7 @@ final class WorkerProcess {
     }
 }
 
-/// Holds a child process where a closure can reach it.
+/// Holds a child process so that a closure can use it.
 final class ChildBox {
     let child: ChildProcess
 
@@ -380,7 +380,7 @@ final class ChildBox {
     }
 }
 
-/// Holds a process that is no child where a closure can reach it.
+/// Holds a process that is not a child so that a closure can use it.
 final class ForeignBox {
     let process: ForeignProcess
 

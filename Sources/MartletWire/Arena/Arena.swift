@@ -2,9 +2,9 @@ internal import Synchronization
 
 /// A shard's shared memory: the state of its connections, which outlives the process that serves them.
 ///
-/// Slots say who is connected and where their streams stand; chunks hold bytes: identities, received pieces, frames. A
-/// frame is complete here before its first byte is sent, and is stored once however many connections it goes to.
-/// Lives on one thread; the memory stays mapped for as long as the arena lives.
+/// Slots say who is connected and how far each stream has come; chunks hold bytes: identities, received pieces, frames.
+/// A frame is complete here before its first byte is sent, and is stored once, however many connections it goes to. An
+/// arena lives on one thread; its memory stays mapped for as long as it lives.
 @safe
 package final class Arena {
     /// A frame in a queue.
@@ -13,7 +13,7 @@ package final class Arena {
         package let byteCount: UInt32
     }
 
-    /// Before a frame's bytes in its chunk: how many queues hold it, and its length.
+    /// The bytes before a frame in its chunk, which say how many queues hold it, and its length.
     static let frameHead = 8
 
     package let layout: ArenaLayout
@@ -29,13 +29,12 @@ package final class Arena {
 
     /// Slots that hold a connection.
     package internal(set) var slotsInUse = 0
-    /// What is being done, and what has been done: the part of the arena that decides what is done again.
+    /// What is being done, and what has been done: the part of the arena that decides what must be done again.
     package let journal: ArenaJournal
 
-    /// Lays out memory that is all zero.
+    /// Lays out memory that is all zero: `layout.byteCount` bytes, shared.
     ///
-    /// * `memory`: `layout.byteCount` bytes, shared, all zero.
-    /// * `discard`: called with page-aligned ranges whose contents are not needed any more.
+    /// `discard` is called with page-aligned ranges whose contents are not needed any more.
     @unsafe
     package init(
         formatting memory: UnsafeMutableRawBufferPointer,
@@ -56,9 +55,9 @@ package final class Arena {
         unsafe memory.copyBytes(from: header)
     }
 
-    /// Takes over what another worker has left; nothing is changed before ``recover(_:)``.
+    /// Takes over the memory that another worker has left; nothing is changed before ``recover(_:)``.
     ///
-    /// Memory is evidence: the header is checked here, every slot later.
+    /// Nothing in the memory is trusted: the header is checked here, and every slot later.
     @unsafe
     package init(
         adopting memory: UnsafeMutableRawBufferPointer,
@@ -82,9 +81,9 @@ package final class Arena {
         return unsafe ArenaSlot(base: base + layout.slotsOffset + index * ArenaLayout.slotSize)
     }
 
-    /// A slot as it is at this moment, in memory that nobody else writes.
+    /// Copies a slot, as it is at this moment, to memory that nobody else writes.
     ///
-    /// `memory`: ``ArenaLayout/slotSize`` bytes, aligned to 8.
+    /// `memory` has ``ArenaLayout/slotSize`` bytes, and is aligned to 8.
     @unsafe
     func slot(_ index: Int, copiedTo memory: UnsafeMutableRawBufferPointer) -> ArenaSlot {
         precondition(index >= 0 && index < layout.slotCount, "a slot outside of the arena")
@@ -94,7 +93,7 @@ package final class Arena {
         return unsafe ArenaSlot(base: copy)
     }
 
-    /// A cleared slot for a new connection; nil when all are taken.
+    /// Returns a cleared slot for a new connection; nil when all of them are taken.
     package func claimSlot() -> Int? {
         let index: Int
         if let reused = vacant.popLast() {
@@ -112,7 +111,7 @@ package final class Arena {
         return index
     }
 
-    /// The connection of a slot is gone: everything it held is free again.
+    /// Frees a slot whose connection is gone, and everything that it held.
     package func vacate(_ index: Int) {
         let slot = slot(index)
         slot.state = .vacant
@@ -129,9 +128,9 @@ package final class Arena {
         if slotsInUse == 0 { becameEmpty() }
     }
 
-    /// A great wave of connections is over: its memory goes back to the system.
+    /// Gives the memory of the slots back to the system after a large wave of connections is over.
     ///
-    /// Generations go on counting, so that an event of the past cannot be taken for one of a new connection.
+    /// Generations go on counting, so that an old event cannot be mistaken for an event of a new connection.
     private func becameEmpty() {
         guard highestSlots > 1024 else { return }
         let start = layout.slotsOffset / 4096 * 4096 + 4096
@@ -150,7 +149,7 @@ package final class Arena {
         if !allocator.pagesToDiscard.isEmpty { discardIdlePages() }
     }
 
-    /// Gives back what the allocator keeps no longer.
+    /// Gives back the pages that the allocator does not keep any longer.
     func discardIdlePages() {
         for page in allocator.takePagesToDiscard() {
             discard(layout.chunksOffset + page * ArenaLayout.pageSize, ArenaLayout.pageSize)
@@ -162,7 +161,7 @@ package final class Arena {
     /// Bytes of all chunks in use.
     package var chunkBytesInUse: Int { allocator.bytesInUse }
 
-    /// A chunk's memory; valid until it is freed.
+    /// Returns a chunk's memory, which is valid until the chunk is freed.
     @unsafe
     package func bytes(of chunk: UInt32, count: Int) -> UnsafeMutableRawBufferPointer {
         let offset = Int(chunk) * ArenaLayout.chunkUnit
@@ -170,20 +169,20 @@ package final class Arena {
         return unsafe UnsafeMutableRawBufferPointer(start: chunks + offset, count: count)
     }
 
-    /// Where bytes are received before it is known whose they are to keep.
+    /// The place where bytes are received before they get a chunk of their own.
     @unsafe
     package var landing: UnsafeMutableRawBufferPointer {
         unsafe UnsafeMutableRawBufferPointer(start: base + layout.landingOffset, count: ArenaLayout.landingSize)
     }
 
-    /// Forgets what was received into the landing: whatever a successor takes for received there, it is nobody else's bytes.
+    /// Clears the landing, so that a successor can never mistake one connection's bytes there for another's.
     package func clearLanding(_ count: Int) {
         unsafe UnsafeMutableRawBufferPointer(rebasing: landing[..<count]).initializeMemory(as: UInt8.self, repeating: 0)
     }
 
-    /// A chunk to receive into; the same holds for it: behind what it has from the start all is zero.
+    /// Makes a chunk to receive into, or returns nil when there is no memory.
     ///
-    /// * `count`: bytes that `fill` writes to its front. Nil when there is no memory.
+    /// `fill` writes `count` bytes to its front; all bytes after them are zero, for the same reason as in the landing.
     package func makeReceiveChunk(
         _ byteCount: Int,
         filled count: Int,
@@ -199,9 +198,9 @@ package final class Arena {
 
     // MARK: Frames
 
-    /// Room for a frame of that many bytes; the caller holds it once.
+    /// Makes room for a frame of that many bytes, which the caller holds once.
     ///
-    /// Nil when there is no memory.
+    /// Returns nil when there is no memory.
     package func makeFrame(_ byteCount: Int) -> UInt32? {
         guard let chunk = allocator.allocate(Self.frameHead + byteCount) else { return nil }
         let head = unsafe chunks + Int(chunk) * ArenaLayout.chunkUnit
@@ -210,7 +209,7 @@ package final class Arena {
         return chunk
     }
 
-    /// A frame's bytes.
+    /// Returns a frame's bytes.
     @unsafe
     package func frameBytes(_ frame: UInt32) -> UnsafeMutableRawBufferPointer {
         let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
@@ -232,17 +231,17 @@ package final class Arena {
 
     // MARK: Queues
 
-    /// Frames in a slot's queue.
+    /// Returns how many frames are in a slot's queue.
     package func queueCount(of slot: ArenaSlot) -> Int { Int(slot.queueTail &- slot.queueHead) }
 
-    /// Appends a frame, which the queue holds from then on; false when there is no memory.
+    /// Appends a frame, which the queue holds from now on; false when there is no memory.
     package func append(_ frame: UInt32, byteCount: UInt32, to slot: ArenaSlot) -> Bool {
         let capacity = slot.queueStore.capacity
         if slot.queueTail &- slot.queueHead == capacity, !growQueue(of: slot) { return false }
         retain(frame)
         unsafe entryAddress(slot, slot.queueTail)
             .storeBytes(of: UInt64(byteCount) << 32 | UInt64(frame), as: UInt64.self)
-        // The frame and its entry are complete before the queue holds them.
+        // The frame and its entry must be complete before the queue holds them.
         atomicMemoryFence(ordering: .releasing)
         slot.queueTail &+= 1
         slot.queuedBytes += UInt64(byteCount)
@@ -253,7 +252,7 @@ package final class Arena {
         slot.queueHead == slot.queueTail ? nil : entry(0, of: slot)
     }
 
-    /// The entry so many places behind the first.
+    /// Returns the entry that is `index` places after the first.
     package func entry(_ index: Int, of slot: ArenaSlot) -> QueueEntry {
         let word = unsafe entryAddress(slot, slot.queueHead &+ UInt32(index)).load(as: UInt64.self)
         return QueueEntry(frame: UInt32(truncatingIfNeeded: word), byteCount: UInt32(word >> 32))
@@ -268,7 +267,7 @@ package final class Arena {
         freeEmptyQueue(slot)
     }
 
-    /// Takes the entries off the queue's end, all but the first `kept`; the caller lets go of their frames.
+    /// Removes all entries from the queue except the first `kept`; the caller releases their frames.
     package func truncate(_ slot: ArenaSlot, keeping kept: Int) -> [QueueEntry] {
         let removed = (kept..<max(kept, queueCount(of: slot))).map { entry($0, of: slot) }
         slot.queueTail = slot.queueTail &- UInt32(removed.count)
@@ -284,7 +283,7 @@ package final class Arena {
         free(chunk)
     }
 
-    /// Doubles a queue's room, in a chunk of its own.
+    /// Moves a queue into a new chunk with twice the room.
     private func growQueue(of slot: ArenaSlot) -> Bool {
         let old = slot.queueStore
         let capacity = old.capacity * 2

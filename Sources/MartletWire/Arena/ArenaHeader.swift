@@ -2,7 +2,7 @@
 package struct ArenaHeader: Equatable, Sendable {
     package let layout: ArenaLayout
     package let shard: UInt16
-    /// Which worker of the shard owns the arena.
+    /// The generation of the worker that owns the arena.
     package let generation: UInt32
 
     private static let length = 44
@@ -13,7 +13,7 @@ package struct ArenaHeader: Equatable, Sendable {
         self.generation = generation
     }
 
-    /// The header as it lies in memory, its checksum last.
+    /// The header as it lies in memory, with its checksum at the end.
     package var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.put(ArenaLayout.magic)
@@ -29,7 +29,7 @@ package struct ArenaHeader: Equatable, Sendable {
         return writer.bytes
     }
 
-    /// Reads a header; memory is evidence, so everything is checked, also against the memory's size.
+    /// Reads a header; nothing in it is trusted, so everything is checked, also against the size of the memory.
     package init(_ memory: [UInt8], memorySize: Int) throws(ArenaError) {
         var reader = ByteReader(Array(memory.prefix(Self.length)))
         let magic: UInt64

@@ -5,7 +5,7 @@ internal import Synchronization
 package struct ArenaIdentity: Equatable, Sendable {
     package var connection: String
     package var bearer: Bearer
-    /// Every room that the connection is in itself.
+    /// Every room that the connection has joined itself.
     package var rooms: [Room]
 
     package init(connection: String, bearer: Bearer, rooms: [Room] = []) {
@@ -35,17 +35,17 @@ package struct ArenaIdentity: Equatable, Sendable {
 }
 
 extension Arena {
-    /// An identity's bytes are never more.
+    /// The most bytes that an identity may have.
     private static let largestIdentity = 131_072
 
-    /// Writes a slot's identity, in place of an older one; cookie, generation and connected-at must be set before.
+    /// Writes a slot's identity, in place of an older one; returns false when there is no memory.
     ///
-    /// False when there is no memory.
+    /// The slot's cookie, generation and `connectedAt` must be set before.
     package func setIdentity(_ identity: ArenaIdentity, of slot: ArenaSlot) -> Bool {
         replaceIdentity(of: slot, by: identity.bytes)
     }
 
-    /// Its length and checksum lie before it in its chunk, so that one store puts it in force.
+    /// Puts an identity in force by one store: its length and checksum lie before it in its chunk.
     private func replaceIdentity(of slot: ArenaSlot, by bytes: [UInt8]) -> Bool {
         guard bytes.count <= Self.largestIdentity, let chunk = allocate(8 + bytes.count) else { return false }
         let target = unsafe self.bytes(of: chunk, count: 8 + bytes.count)
@@ -59,12 +59,12 @@ extension Arena {
         return true
     }
 
-    /// Bytes of a slot's identity.
+    /// Returns how many bytes a slot's identity has.
     package func identityByteCount(of slot: ArenaSlot) -> Int {
         (try? recordLength(slot.identity, slot: 0)).map(Int.init) ?? 0
     }
 
-    /// Who holds a slot of ours, without its rooms, of which there may be many more bytes.
+    /// Reads who holds a slot of our arena, without the rooms, which may need many more bytes.
     package func bearer(of slot: ArenaSlot) throws(WireError) -> Bearer {
         var reader = ByteReader(ownIdentity(of: slot))
         _ = try reader.text(limit: 256)
@@ -73,7 +73,7 @@ extension Arena {
 
     /// Adds a room to a slot's identity; false when there is no memory.
     ///
-    /// What is there already is copied as it is: however many rooms a connection is in, one more costs a copy.
+    /// The existing bytes are copied as they are: however many rooms a connection is in, one more costs one copy.
     package func addRoom(_ room: Room, to slot: ArenaSlot) -> Bool {
         var bytes = ownIdentity(of: slot)
         guard let (place, count) = try? rooms(in: bytes) else { return false }
@@ -84,7 +84,7 @@ extension Arena {
         return replaceIdentity(of: slot, by: bytes)
     }
 
-    /// Takes a room out of a slot's identity, where it is there; false when there is no memory.
+    /// Removes a room from a slot's identity, if it is there; false when there is no memory.
     package func removeRoom(_ room: Room, from slot: ArenaSlot) -> Bool {
         var bytes = ownIdentity(of: slot)
         guard let (place, count) = try? rooms(in: bytes) else { return false }
@@ -104,12 +104,12 @@ extension Arena {
 
     private func ownIdentity(of slot: ArenaSlot) -> [UInt8] {
         let count = identityByteCount(of: slot)
-        // Our own memory, which a worker before us still maps.
+        // This is our own memory, but a previous worker may still have it mapped.
         guard count > 0 else { return [] }
         return unsafe Array(bytes(of: slot.identity, count: 8 + count)[8...])
     }
 
-    /// Where the number of rooms lies, and what it is.
+    /// Finds where the number of rooms lies, and what it is.
     private func rooms(in identity: [UInt8]) throws(WireError) -> (place: Int, count: UInt32) {
         var reader = ByteReader(identity)
         _ = try reader.text(limit: 256)
@@ -126,7 +126,7 @@ extension Arena {
         try identity(of: slot(index), index)
     }
 
-    /// The same of a slot that may be a copy (``ArenaImport``).
+    /// Reads the identity of a slot that may be a copy (``ArenaImport``), trusting nothing in it.
     func identity(of slot: ArenaSlot, _ index: Int) throws(ArenaError) -> ArenaIdentity {
         let chunk = slot.identity
         let count = Int(try recordLength(chunk, slot: index))
@@ -139,7 +139,7 @@ extension Arena {
         return identity
     }
 
-    /// Bytes of the identity in a chunk, once it is sure that they are in the arena.
+    /// Reads the length of the record in a chunk, and checks that the record lies within the arena.
     func recordLength(_ chunk: UInt32, slot index: Int) throws(ArenaError) -> UInt32 {
         guard chunk > 0, isInside(chunk, count: 8) else { throw .damagedSlot(index) }
         let count = unsafe bytes(of: chunk, count: 8).load(as: UInt32.self)
@@ -147,7 +147,7 @@ extension Arena {
         return count
     }
 
-    /// True where a piece that begins at this chunk lies within the arena.
+    /// Returns true if a piece that begins at this chunk lies within the arena.
     func isInside(_ chunk: UInt32, count: Int) -> Bool {
         Int(chunk) * ArenaLayout.chunkUnit + count <= layout.pageCount * ArenaLayout.pageSize
     }

@@ -1,25 +1,25 @@
 internal import MartletCore
 
-/// Copies connections from other shards' arenas into one's own: how users come to another shard with all they have.
+/// Copies connections from another shard's arena into our own, so that their users move to our shard.
 ///
-/// Nothing is changed in the other arena, so that all of it can be given up. Its worker still lives, and may be anybody's
-/// by now: whatever is read there is read once, and what was checked is what is used. A frame that several of the
-/// connections have in their queues is copied once.
+/// Nothing is changed in the other arena, so that the whole move can be given up. Its worker still lives, and an
+/// attacker may control it by now: everything is read only once there, and exactly what was checked is used. A frame
+/// that is in the queues of several connections is copied once.
 @safe
 package final class ArenaImport {
-    /// What an honest worker's connection has at most.
+    /// The most that a connection of an honest worker can have.
     package struct Limits: Sendable {
-        /// Bytes that were received and not handled.
+        /// How many bytes may be received and not handled.
         let received: Int
-        /// Bytes in a queue.
+        /// How many bytes may be in a queue.
         let queued: Int
-        /// Echoes, which have other limits, are for development.
+        /// Whether echoes are allowed: they have other limits, and are for development.
         let allowsEchoes: Bool
 
         package init(messageBytes: Int, queueBytes: Int, allowsEchoes: Bool) {
-            // A message with the heads of its fragments, which are merged before they outgrow it, and what came behind it.
+            // A message, the heads of its fragments (merged before they need more room than it), and what came after.
             received = 4 * messageBytes + 262_144
-            // A full queue takes one more message, which may be as large; the configuration may have allowed more before.
+            // A full queue takes one more message, which may be as large. The limit may have been higher before.
             queued = max(4 * queueBytes, 16_777_216)
             self.allowsEchoes = allowsEchoes
         }
@@ -29,12 +29,12 @@ package final class ArenaImport {
     private let target: Arena
     private let limits: Limits
     private let isOurs: (_ userSlot: Int) -> Bool
-    /// The copies of frames, by their references in the source, and their lengths.
+    /// The copies of frames and their lengths, by their references in the source.
     private var frames: [UInt32: (copy: UInt32, byteCount: UInt32)] = [:]
     /// The slot that is being copied, as it was at one moment.
     private let snapshot = UnsafeMutableRawBufferPointer.allocate(byteCount: ArenaLayout.slotSize, alignment: 8)
 
-    /// `isOurs`: whether users of this hash slot are.
+    /// Prepares to copy the connections of those users for whose hash slot `isOurs` returns true.
     package init(from source: Arena, to target: Arena, limits: Limits, isOurs: @escaping (_ userSlot: Int) -> Bool) {
         self.source = source
         self.target = target
@@ -44,10 +44,10 @@ package final class ArenaImport {
 
     deinit { unsafe snapshot.deallocate() }
 
-    /// Copies a connection; returns its slot here.
+    /// Copies a connection, and returns its slot in our arena; nil if there is no memory.
     ///
-    /// Throws where it makes no sense, in itself or beside the kernel's positions, or where it still moved; nil where
-    /// there is no memory. `place`: where our board counts its address.
+    /// Throws if the source slot is inconsistent, in itself or with the kernel's positions, or was still changing.
+    /// `place` gives the place where our board counts the address.
     package func copy(_ index: Int, _ positions: StreamPositions, place: (Int) -> Int) throws(ArenaError) -> Int? {
         let from = unsafe source.slot(index, copiedTo: snapshot)
         let identity = try source.identity(of: from, index)
@@ -71,7 +71,7 @@ package final class ArenaImport {
         return number
     }
 
-    /// Lets go of the copies: from now on only queues hold them.
+    /// Releases the copies of frames: from now on only queues hold them.
     package func finish() {
         for frame in frames.values { target.release(frame.copy) }
         frames = [:]
@@ -84,8 +84,9 @@ package final class ArenaImport {
         return Int(received.length) - Int(received.handled) <= limits.received && queued <= limits.queued
     }
 
-    /// Frames that were wholly sent have left the queue, whether that was recorded or not; returns where the first one that
-    /// is left begins.
+    /// Drops the frames that were completely sent, whether or not that was recorded.
+    ///
+    /// Returns the position at which the first remaining frame begins.
     private func dropSent(
         _ queue: inout ArraySlice<Arena.QueueEntry>,
         _ from: ArenaSlot,
@@ -122,7 +123,7 @@ package final class ArenaImport {
         guard buffer.chunk != 0, rest > 0 else { return true }
         let isInLanding = buffer.chunk == ArenaSlot.ReceiveBuffer.landing
         let whole = unsafe isInLanding ? source.landing : source.bytes(of: buffer.chunk, count: Int(buffer.length))
-        // Room for what comes next, as where it was; more is made where it is needed.
+        // Room for what comes next, about as much as there was before; more is made when it is needed.
         let made = unsafe target.makeReceiveChunk(max(rest, min(Int(buffer.capacity), 2 * rest + 65536)), filled: rest)
         {
             unsafe $0.copyMemory(
@@ -148,7 +149,7 @@ package final class ArenaImport {
         return true
     }
 
-    /// The length that was checked counts, whatever the frame says of itself by now.
+    /// Copies a frame with the length that was checked, whatever the frame says about itself by now.
     private func copied(_ entry: Arena.QueueEntry) -> UInt32? {
         if let known = frames[entry.frame], known.byteCount == entry.byteCount { return known.copy }
         guard let frame = target.makeFrame(Int(entry.byteCount)) else { return nil }

@@ -1,14 +1,14 @@
 internal import Synchronization
 
-/// What a shard is doing and what it has done, where its successor finds it.
+/// A record of what a shard is doing and what it has done, for its successor.
 ///
-/// Three things that a crash could do twice or lose are decided here by one store each: whether a delivery to many
-/// connections was done (``commit()``), whether a client's message was handled (``endHandling()``), and which requests of
-/// other processes have their answer (``remember(_:)``).
+/// Because of a crash, three things could be done twice or get lost. One store decides each of them: whether a delivery
+/// to many connections was done (``commit()``), whether a client's message was handled (``endHandling()``), and which
+/// requests of other processes have their answer (``remember(_:)``).
 @safe
 package struct ArenaJournal {
     private enum Field {
-        // The header's own bytes come first.
+        // The header's own bytes come before these.
         static let begun = 64
         static let done = 72
         static let frame = 80
@@ -30,15 +30,15 @@ package struct ArenaJournal {
         static let askedCorrelation = 160
         static let receivingSlot = 168
         static let furtherTwins = 172  // a count, and seven frames
-        static let furtherTwinsOf = 208  // the delivery that they are of
+        static let furtherTwinsOf = 208  // the delivery that they belong to
     }
 
     /// A client's message that was being handled.
     package struct Handling: Equatable, Sendable {
         package let slot: Int
-        /// ``ArenaSlot/ReceiveBuffer/handled`` before it.
+        /// The value of ``ArenaSlot/ReceiveBuffer/handled`` before the message.
         package let handled: UInt32
-        /// The client's own queue, state and flags before it.
+        /// The tail of the client's own queue before the message; its state and flags follow.
         package let queueTail: UInt32
         package let state: UInt32
         package let flags: UInt32
@@ -48,7 +48,7 @@ package struct ArenaJournal {
     package struct BatchUnderWay: Equatable, Sendable {
         package let source: UInt16
         package let correlation: UInt64
-        /// Where the receipts of those that are done lie.
+        /// The chunk with the receipts of the publishes that are done.
         package let chunk: UInt32
 
         package init(source: UInt16, correlation: UInt64, chunk: UInt32) {
@@ -61,9 +61,11 @@ package struct ArenaJournal {
     private let base: UnsafeMutableRawPointer
     private let ring: UnsafeMutableRawPointer
 
+    /// Makes access to the journal of an arena.
+    ///
     /// - Parameters:
-    ///   - base: the arena's first byte.
-    ///   - ring: the first of the ring's entries.
+    ///   - base: The arena's first byte.
+    ///   - ring: The first of the ring's entries.
     @unsafe
     init(base: UnsafeMutableRawPointer, ring: UnsafeMutableRawPointer) {
         unsafe self.base = base
@@ -72,10 +74,10 @@ package struct ArenaJournal {
 
     // MARK: Deliveries
 
-    /// The number of the last delivery that is done.
+    /// The number of the last delivery that was done.
     package var done: UInt64 { load(Field.done) }
 
-    /// A delivery begins; until ``commit()`` it counts as not done.
+    /// Begins a delivery, which counts as not done until ``commit()``.
     package func begin() {
         store(UInt32(0), Field.frame)
         store(UInt32(0), Field.twin)
@@ -83,15 +85,15 @@ package struct ArenaJournal {
         store(done &+ 1, Field.begun)
     }
 
-    /// The frame that the delivery appends to queues.
+    /// Notes the frame that the delivery appends to queues.
     package func note(frame: UInt32) {
         store(frame, Field.frame)
         atomicMemoryFence(ordering: .releasing)
     }
 
-    /// A frame, compressed; of the delivery's frame there are at most eight, one for each window.
+    /// Notes a compressed form (a twin) of the delivery's frame: there are at most eight, one for each window.
     ///
-    /// What belongs to no delivery need not be noted.
+    /// A frame that does not belong to a delivery need not be noted.
     package func note(twin: UInt32, of frame: UInt32) {
         guard begun != done, load(Field.frame) == frame else { return }
         if load(Field.twin) == UInt32(0) {
@@ -111,34 +113,34 @@ package struct ArenaJournal {
 
     private static let mostFurtherTwins: UInt32 = 7
 
-    /// How many are noted of the present delivery; what another one has left there, or another version, says nothing.
+    /// How many further twins are noted for the current delivery; what another delivery or version has left is ignored.
     private var furtherTwins: UInt32 {
         load(Field.furtherTwinsOf) == begun ? min(load(Field.furtherTwins), Self.mostFurtherTwins) : 0
     }
 
-    /// The delivery is done, with everything that was recorded of it.
+    /// Marks the delivery as done, with everything that was recorded about it.
     package func commit() {
         atomicMemoryFence(ordering: .releasing)
         store(load(Field.begun) as UInt64, Field.done)
     }
 
-    /// The number of the delivery that is under way.
+    /// The number of the delivery that was begun last.
     package var begun: UInt64 { load(Field.begun) }
 
-    /// The frames of a delivery that was begun and is not done: the plain one, and its twins.
+    /// The frames of a delivery that was begun and is not done: the plain frame, and its twins.
     package var unfinished: [UInt32]? {
         guard begun == done &+ 1 else { return nil }
         let further = (0..<Int(furtherTwins)).map { load(Field.furtherTwins + 4 * ($0 + 1)) as UInt32 }
         return ([load(Field.frame), load(Field.twin)] + further).filter { $0 != 0 }
     }
 
-    /// It was undone, and so are the attempts at what was asked counted.
+    /// Notes that the unfinished delivery was undone, and counts one more attempt at the request that asked for it.
     package func abandonUnfinished() {
         store((load(Field.askedAttempts) as UInt32) &+ 1, Field.askedAttempts)
         store(done, Field.begun)
     }
 
-    /// Another process asks for the next delivery; returns how often a worker has ended while it carried this out.
+    /// Notes the request for the next delivery, and returns how often a worker has ended while it carried this out.
     package func beginAsked(source: UInt16, correlation: UInt64) -> Int {
         if load(Field.askedSource) == UInt32(source) + 1, load(Field.askedCorrelation) == correlation {
             return Int(load(Field.askedAttempts) as UInt32)
@@ -152,20 +154,21 @@ package struct ArenaJournal {
         return 0
     }
 
-    /// Nobody asks: the next delivery is our own.
+    /// Notes that no other process has asked for the next delivery.
     package func endAsked() { store(UInt32(0), Field.askedSource) }
 
     // MARK: Receiving
 
-    /// Bytes of a connection are received now: until ``endReceiving()`` the kernel may have more of them than the slot says.
+    /// Notes that bytes of a connection are being received.
     ///
-    /// A successor believes that of no other slot: whatever the kernel counts there, no such byte lies in the arena.
+    /// Until ``endReceiving()`` the kernel may have counted more bytes than the slot says. A successor accepts this for
+    /// no other slot: whatever the kernel has counted there, the bytes are not in the arena.
     package func beginReceiving(_ index: Int) {
         store(UInt32(index + 1), Field.receivingSlot)
         atomicMemoryFence(ordering: .releasing)
     }
 
-    /// The slot says how far its connection was received.
+    /// Notes that the slot says again how much of its connection was received.
     package func endReceiving() {
         atomicMemoryFence(ordering: .releasing)
         store(UInt32(0), Field.receivingSlot)
@@ -179,7 +182,7 @@ package struct ArenaJournal {
 
     // MARK: Handling
 
-    /// A message of a client is handled now: what is done before ``endHandling()`` is undone by a successor.
+    /// Notes that a client's message is being handled: a successor undoes what is done before ``endHandling()``.
     package func beginHandling(_ index: Int, _ slot: ArenaSlot, handled: Int) {
         store(UInt32(handled), Field.handlingStart)
         store(slot.queueTail, Field.handlingTail)
@@ -208,13 +211,13 @@ package struct ArenaJournal {
 
     // MARK: Tables
 
-    /// Slots that were ever used.
+    /// How many slots were ever used.
     package var slotsUsed: UInt32 {
         get { load(Field.slotsUsed) }
         nonmutating set { store(newValue, Field.slotsUsed) }
     }
 
-    /// A word for each ``ArenaTable``: its chunk and its capacity.
+    /// The word of an ``ArenaTable``: its chunk and its capacity.
     package subscript(table: ArenaTable.Kind) -> UInt64 {
         get { load(offset(table)) }
         nonmutating set {
@@ -232,10 +235,10 @@ package struct ArenaJournal {
 
     // MARK: Batches
 
-    /// The chunk of ``BatchUnderWay`` has room for the receipt of each publish.
+    /// The size of the chunk of a ``BatchUnderWay``, which has room for the receipt of each publish.
     ///
-    /// A receipt is its length in a byte, its bytes, and in the last eight the number of the delivery with which it counts
-    /// (0: there is none).
+    /// A receipt is its length in one byte, its bytes, and in the last eight bytes the number of the delivery with
+    /// which it becomes valid (0: there is no receipt).
     package static let batchReceiptBytes = BatchCoding.mostPublishes * batchReceiptSize
     package static let batchReceiptSize = 40
     package static let batchReceiptText = 32
@@ -270,13 +273,13 @@ package struct ArenaJournal {
 
         package var source: UInt16
         package var correlation: UInt64
-        /// The delivery with which it counts: one that is not ``ArenaJournal/done`` was not answered.
+        /// The delivery with which the answer becomes valid: if it is after ``ArenaJournal/done``, there was no answer.
         package var delivery: UInt64
         package var reply: Reply
 
         package enum Reply: Equatable, Sendable {
             case bytes([UInt8])
-            /// So many bytes of a chunk.
+            /// The first `count` bytes of a chunk.
             case chunk(UInt32, count: Int)
         }
 
@@ -288,13 +291,13 @@ package struct ArenaJournal {
         }
     }
 
-    /// Where the next answer goes.
+    /// The entry for the next answer.
     private var ringNext: Int {
         let next: UInt32 = load(Field.ringNext)
         return Int(next) % ArenaLayout.ringCapacity
     }
 
-    /// Writes an answer over the oldest one; returns the chunk that the oldest one had.
+    /// Writes an answer over the oldest one, and returns the chunk that the oldest one had.
     package func remember(_ answer: Answered) -> UInt32? {
         let index = ringNext
         let old = entry(index)
@@ -315,7 +318,7 @@ package struct ArenaJournal {
             unsafe place.storeBytes(of: chunk, toByteOffset: 24, as: UInt32.self)
         }
         atomicMemoryFence(ordering: .releasing)
-        // Plus one: zero says that there is none.
+        // Plus one, because zero means that there is no answer.
         unsafe place.storeBytes(of: answer.delivery + 1, as: UInt64.self)
         store(UInt32((index + 1) % ArenaLayout.ringCapacity), Field.ringNext)
         if case .chunk(let chunk, _)? = old?.reply { return chunk }
@@ -346,7 +349,7 @@ package struct ArenaJournal {
         )
     }
 
-    /// Forgets answers that do not count, and those whose chunk `keep` refuses.
+    /// Forgets answers that are not valid, and those whose chunk `keep` refuses.
     func keepAnswers(_ keep: (_ chunk: UInt32, _ count: Int) -> Bool) {
         for index in 0..<ArenaLayout.ringCapacity {
             guard let answer = entry(index) else { continue }

@@ -1,29 +1,29 @@
 /// Where things lie in a shard's shared memory.
 ///
-/// From the front: one page of header and journal, the landing (where bytes are received), the ring of answered requests,
-/// the table of slots, and the chunks. A worker writes, its successor reads; both must agree, so the layout is versioned and
-/// the header says all sizes.
+/// From the front: one page with the header and the journal, the landing (where bytes are received), the ring of
+/// answered requests, the table of slots, and the chunks. A worker writes and its successor reads. Both must agree, so
+/// the layout has a version, and the header contains all sizes.
 package struct ArenaLayout: Equatable, Sendable {
     package static let magic: UInt64 = 0x4152_5454_454C_4D31  // "1MLETTRA" as it lies in memory
     package static let version: UInt32 = 6
     package static let headerSize = 4096
-    /// No arena has more slots.
+    /// The most slots that an arena may have.
     package static let mostSlots = 4_000_000
-    /// Bytes that one receive may take.
+    /// How many bytes one receive may take.
     package static let landingSize = 65536
     package static let slotSize = 256
-    /// Requests whose answers are remembered, so that one which is asked again is not done again.
+    /// How many answered requests are remembered, so that a repeated one is not carried out again.
     package static let ringCapacity = 8192
     package static let ringEntrySize = 64
     package static let ringSize = ringCapacity * ringEntrySize
-    /// Chunks are a multiple of this, and are named by their distance from the first in units of it.
+    /// The unit of chunks: it divides their sizes, and their names are distances from the first one in this unit.
     package static let chunkUnit = 128
-    /// The allocator's page: the most that holds chunks of one size, and what is given back to the system at once.
+    /// The size of the allocator's pages: a page holds chunks of one size, and is given back to the system as a whole.
     package static let pageSize = 262_144
 
-    /// Connections that fit.
+    /// How many connections fit.
     package let slotCount: Int
-    /// Pages for chunks.
+    /// The number of pages for chunks.
     package let pageCount: Int
 
     package init(slotCount: Int, pageCount: Int) {
@@ -32,10 +32,11 @@ package struct ArenaLayout: Equatable, Sendable {
         self.pageCount = pageCount
     }
 
-    /// What a shard gets: a slot for every connection of the node (any shard may come to own them all), and address space
-    /// for chunks; neither costs memory before it is touched.
+    /// Makes the layout for a shard: a slot for every connection of the node, and address space for chunks.
+    ///
+    /// Any shard may come to own all connections. Neither slots nor chunks cost memory before they are touched.
     package init(connections: Int) {
-        // 64 KiB a connection on average, at least 1 GiB, at most 8 GiB.
+        // 64 KiB for each connection on average; at least 1 GiB, at most 8 GiB.
         let chunkBytes = min(max(connections * 65536, 1 << 30), 8 << 30)
         self.init(slotCount: connections, pageCount: chunkBytes / Self.pageSize)
     }

@@ -1,21 +1,21 @@
-// How a worker goes on with the arena of another one. What that one was about to do when it ended is undone, what it did
-// without recording it is found out from the kernel, and what makes no sense is refused, slot by slot.
+// How a worker goes on with the arena of another one. What that one was in the middle of when it ended is undone, what
+// it did without recording it is learnt from the kernel, and slots that are inconsistent are refused, one by one.
 extension Arena {
-    /// What a recovery found.
+    /// The result of a recovery.
     package struct Recovery: Equatable, Sendable {
         /// Slots whose connections go on.
         package internal(set) var slots: [Int] = []
-        /// Slots that did not check out; their connections are lost.
+        /// Slots that are inconsistent; their connections are lost.
         package internal(set) var refused: [Int] = []
         /// The slot of the client whose message was being handled.
         package internal(set) var interrupted: Int?
-        /// Connections of which the kernel had moved bytes that were not recorded.
+        /// How many connections the kernel had moved bytes for that were not recorded.
         package internal(set) var unrecorded = 0
-        /// Connections that a delivery which was not done had reached already.
+        /// How many connections an unfinished delivery had already reached.
         package internal(set) var undone = 0
     }
 
-    /// A slot that holds a connection, and the socket that it is for.
+    /// A slot that holds a connection, and the cookie of the socket that it belongs to.
     package struct Occupied: Equatable, Sendable {
         package let slot: Int
         package let cookie: UInt64
@@ -30,7 +30,7 @@ extension Arena {
         }
     }
 
-    /// Throws where a slot makes no sense, in itself or beside the kernel's positions; changes nothing.
+    /// Throws if a slot is inconsistent, in itself or with the kernel's positions; changes nothing.
     package func check(_ index: Int, _ positions: StreamPositions) throws(ArenaError) {
         let slot = slot(index)
         _ = try identity(of: slot, index)
@@ -38,13 +38,13 @@ extension Arena {
         _ = try checkedQueue(of: slot, index, positions)
     }
 
-    /// True where no frame to a slot's client was half sent, and none waits to be.
+    /// Returns true if no frame to a slot's client is partly sent or waits to be sent.
     package func isQuiet(_ index: Int, _ positions: StreamPositions) -> Bool {
         let slot = slot(index)
         return slot.state == .open && slot.queueHead == slot.queueTail && slot.sentPosition == positions.written
     }
 
-    /// The entries of a slot's queue: each a frame that lies within the arena, all together what the positions need.
+    /// Returns the entries of a slot's queue; throws unless all are frames in the arena and they fit the positions.
     func checkedQueue(
         of slot: ArenaSlot,
         _ index: Int,
@@ -82,7 +82,7 @@ extension Arena {
         let buffer = slot.received
         guard positions.read >= buffer.position, buffer.handled <= buffer.length else { throw .damagedSlot(index) }
         let extra = positions.read - buffer.position
-        // There are bytes beyond those that were recorded where a worker ended between a receive and its record, only.
+        // Only a worker that ended between a receive and its record leaves more bytes than were recorded.
         guard extra == 0 || journal.receiving == index else { throw .damagedSlot(index) }
         let fits: Bool =
             switch buffer.chunk {
@@ -95,7 +95,7 @@ extension Arena {
         guard fits else { throw .damagedSlot(index) }
     }
 
-    /// Goes on with these slots, each with the positions of its socket; every other slot is vacant afterwards.
+    /// Goes on with these slots, each with the positions of its socket; all other slots are vacant afterwards.
     package func recover(_ positions: [Int: StreamPositions]) -> Recovery {
         var recovery = Recovery()
         generations = (0..<min(Int(journal.slotsUsed), layout.slotCount)).map { slot($0).generation }
@@ -119,7 +119,7 @@ extension Arena {
             unsafe bytes(of: frame, count: Self.frameHead).storeBytes(of: count, as: UInt32.self)
         }
         unsafe allocator = ChunkAllocator(base: chunks, continuing: survey)
-        // Before any of them is given out again.
+        // This must happen before any of the pages is used again.
         discardIdlePages()
         slotsInUse = recovery.slots.count
         highestSlots = generations.count
@@ -134,7 +134,7 @@ extension Arena {
         return recovery
     }
 
-    /// One slot goes on; false where it cannot.
+    /// Goes on with one slot; false if that is not possible.
     private func take(
         _ index: Int,
         _ position: StreamPositions,
@@ -171,7 +171,7 @@ extension Arena {
         if buffer.length == buffer.handled { buffer = .init(position: read) }
         if buffer.chunk == 0, buffer.length > 0 { buffer.chunk = ArenaSlot.ReceiveBuffer.landing }
         if buffer.chunk == ArenaSlot.ReceiveBuffer.landing {
-            // One connection at a time has its bytes in the landing.
+            // Only one connection at a time has its bytes in the landing.
             if landed != nil { return false }
             landed = index
         } else if buffer.chunk != 0 {
@@ -179,7 +179,7 @@ extension Arena {
             clearTail(of: buffer)
         }
         slot.received = buffer
-        // What is left is read again from its first byte.
+        // The rest is read again from its first byte.
         slot.reader = MessageReader()
         return true
     }
@@ -206,7 +206,7 @@ extension Arena {
         return true
     }
 
-    /// What is not any connection's: tables, and answers in the ring.
+    /// Claims the chunks that do not belong to a connection: tables, and answers in the ring.
     private func claimShared(_ survey: inout ChunkSurvey) {
         for kind in ArenaTable.Kind.allCases {
             let word = journal[kind]
@@ -240,7 +240,7 @@ extension Arena {
         }
     }
 
-    /// A receipt whose delivery was not done must not count when that number is used again.
+    /// Forgets receipts of a delivery that was not done: they must not become valid when its number is used again.
     private func forgetUndone(_ batch: ArenaJournal.BatchUnderWay) {
         let cells = unsafe bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
         for number in 0..<BatchCoding.mostPublishes {
@@ -251,8 +251,7 @@ extension Arena {
         }
     }
 
-    /// Bytes that were received, and lie where the next ones would be received, get a place of their own; false where there
-    /// is none.
+    /// Moves received bytes from the landing, which others need, to a chunk; false if there is no memory.
     private func rescueLanding(_ index: Int) -> Bool {
         let slot = slot(index)
         var buffer = slot.received
@@ -269,14 +268,14 @@ extension Arena {
         return true
     }
 
-    /// Workers of other versions may have left other connections' bytes behind what was received.
+    /// Clears the rest of a chunk, where workers of other versions may have left another connection's bytes.
     private func clearTail(of buffer: ArenaSlot.ReceiveBuffer) {
         let all = unsafe bytes(of: buffer.chunk, count: Int(buffer.capacity))
         unsafe UnsafeMutableRawBufferPointer(rebasing: all[Int(buffer.length)...])
             .initializeMemory(as: UInt8.self, repeating: 0)
     }
 
-    /// A client's message that was being handled is handled anew: what it had caused is taken back.
+    /// Undoes what the client's message that was being handled had caused, because it will be handled again.
     ///
     /// None of that had been sent: sockets are written at the end of a turn.
     private func undoHandling() -> Int? {
@@ -285,8 +284,8 @@ extension Arena {
         let slot = slot(handling.slot)
         let state = ArenaSlot.State(rawValue: handling.state)
         guard slot.state != .vacant, let state, slot.received.handled == handling.handled else { return nil }
-        // Nothing but this message's own answers was appended since; a queue that was cut meanwhile belongs to a
-        // connection that was closed, and stays so.
+        // Only this message's own answers were appended since then. A queue that was cut in the meantime belongs to a
+        // connection that was closed, and remains closed.
         if slot.queueTail &- handling.queueTail <= 64 {
             slot.queueTail = handling.queueTail
             slot.state = state
@@ -297,7 +296,7 @@ extension Arena {
         return handling.slot
     }
 
-    /// A delivery that was not done is taken back: whoever asked for it asks again, and nobody gets it twice.
+    /// Undoes a delivery that was not finished: whoever asked for it asks again, and no client gets it twice.
     private func undoDelivery() -> Int {
         guard let frames = journal.unfinished else { return 0 }
         defer { journal.abandonUnfinished() }

@@ -2,15 +2,15 @@ internal import Synchronization
 
 /// One connection's place in the arena: typed access to its 256 bytes.
 ///
-/// Little-endian, fixed offsets (``Field``); each field is stored by one instruction, so a successor never sees half of
-/// one. What is recorded after a system call may lag behind the kernel, which then knows better.
+/// Fields are little-endian and have fixed offsets (``Field``). Each is stored by one instruction, so a successor never
+/// sees half a field. What is recorded after a system call may lag behind the kernel, which then knows better.
 @safe
 package struct ArenaSlot {
     package enum State: UInt32, Sendable {
         case vacant = 0
         /// The connection is served.
         case open = 1
-        /// A close frame is on its way, or was sent; no further message leaves.
+        /// A close frame is queued or was sent; no further messages are sent.
         case closing = 2
     }
 
@@ -43,21 +43,21 @@ package struct ArenaSlot {
         package static let inlineQueue = 192
     }
 
-    /// Entries of the queue that fit into the slot itself.
+    /// How many entries of the queue fit into the slot itself.
     package static let inlineQueueCapacity = 4
 
     /// What was received of a client's stream and is not handled yet.
     package struct ReceiveBuffer: Equatable, Sendable {
-        /// Stands for a chunk where the bytes lie in the arena's landing.
+        /// A value of ``chunk`` that means that the bytes are in the arena's landing.
         package static let landing = UInt32.max
 
         /// The chunk that holds the bytes; 0: there are none.
         package var chunk: UInt32 = 0
         package var capacity: UInt32 = 0
         package var length: UInt32 = 0
-        /// Bytes in front that are handled for good.
+        /// How many bytes at the front have been handled for good.
         package var handled: UInt32 = 0
-        /// Bytes of the client's stream up to the end of the buffer.
+        /// How many bytes the client's stream has up to the end of the buffer.
         package var position: UInt64
 
         package init(
@@ -88,9 +88,9 @@ package struct ArenaSlot {
     package struct QueueStore: Equatable, Sendable {
         package static let inSlot = QueueStore(chunk: 0, capacity: UInt32(ArenaSlot.inlineQueueCapacity))
 
-        /// The chunk that holds the queue when it outgrew the slot; 0: it is in the slot.
+        /// The chunk that holds the queue if it has outgrown the slot; 0: it is in the slot.
         package var chunk: UInt32
-        /// Entries that fit, a power of two.
+        /// How many entries fit: a power of two.
         package var capacity: UInt32
     }
 
@@ -106,11 +106,11 @@ package struct ArenaSlot {
         package static let closeReceived = Flags(rawValue: 4)
         /// The peer broke the protocol: what it still sends is thrown away.
         package static let discards = Flags(rawValue: 8)
-        /// The client was told that its token ends soon.
+        /// The client was told that its token expires soon.
         package static let expiryAnnounced = Flags(rawValue: 16)
         /// permessage-deflate was agreed on.
         package static let deflates = Flags(rawValue: 32)
-        /// All that there are: those above, and three bits of ``ArenaSlot/deflateWindow``.
+        /// All bits that are used: those above, and the three bits of ``ArenaSlot/deflateWindow``.
         package static let known = Flags(rawValue: 0x1FF)
         static let windowShift: UInt32 = 6
         static let window = Flags(rawValue: 7 << windowShift)
@@ -118,7 +118,9 @@ package struct ArenaSlot {
 
     private let base: UnsafeMutableRawPointer
 
-    /// - Parameter base: the slot's first byte, in memory that outlives this value.
+    /// Makes access to a slot.
+    ///
+    /// - Parameter base: The slot's first byte, in memory that outlives this value.
     @unsafe
     package init(base: UnsafeMutableRawPointer) {
         unsafe self.base = base
@@ -129,25 +131,25 @@ package struct ArenaSlot {
         nonmutating set { store(newValue.rawValue, Field.state) }
     }
 
-    /// Counts the connections that this slot has held.
+    /// The number of connections that this slot has held.
     package var generation: UInt32 {
         get { load(Field.generation) }
         nonmutating set { store(newValue, Field.generation) }
     }
 
-    /// SO_COOKIE of the socket: ties a descriptor that arrives later to this slot.
+    /// SO_COOKIE of the socket, by which a descriptor that arrives later is matched with this slot.
     package var cookie: UInt64 {
         get { load(Field.cookie) }
         nonmutating set { store(newValue, Field.cookie) }
     }
 
-    /// UTC, milliseconds since 1970.
+    /// When it connected: UTC, in milliseconds since 1970.
     package var connectedAt: Int64 {
         get { load(Field.connectedAt) }
         nonmutating set { store(newValue, Field.connectedAt) }
     }
 
-    /// The chunk that holds who this is (``Arena/setIdentity``); 0: none.
+    /// The chunk that holds the connection's identity (``Arena/setIdentity``); 0: none.
     package var identity: UInt32 {
         get { load(Field.identity) }
         nonmutating set { store(newValue, Field.identity) }
@@ -158,7 +160,7 @@ package struct ArenaSlot {
         nonmutating set { store(newValue.rawValue, Field.flags) }
     }
 
-    /// The window that compressed messages to the client keep to, as a power of two, 8 to 15.
+    /// The window of compressed messages to the client, as a power of two, 8 to 15.
     package var deflateWindow: Int {
         get {
             let bits = (flags.rawValue & Flags.window.rawValue) >> Flags.windowShift
@@ -172,8 +174,8 @@ package struct ArenaSlot {
 
     /// What was received and is not handled yet.
     ///
-    /// It is kept twice: the new one is written beside the old one, and then one store makes it the valid one, so that a
-    /// successor finds either.
+    /// There are two copies: the new value is written beside the old one, and then one store makes it valid, so that a
+    /// successor finds the one or the other.
     package var received: ReceiveBuffer {
         get {
             let place = Field.receiving + 24 * Int(turn)
@@ -200,19 +202,20 @@ package struct ArenaSlot {
 
     private var turn: UInt32 { load(Field.receiveTurn) & 1 }
 
-    /// One more message of the buffer was handled: bytes up to here will not be read again.
+    /// Notes that one more message of the buffer was handled: bytes up to here will not be read again.
     package func markHandled(_ count: Int) {
         store(UInt32(count), Field.receiving + 24 * Int(turn) + 12)
     }
 
-    /// Bytes of our stream that the kernel took, as far as was recorded.
+    /// How many bytes of our stream the kernel has taken, as far as this was recorded.
     package var sentPosition: UInt64 {
         get { load(Field.sentPosition) }
         nonmutating set { store(newValue, Field.sentPosition) }
     }
 
-    /// Entries that left the queue, ever, and the low half of the position where the first queued frame begins: one word,
-    /// so that a frame has left the queue wholly or not at all.
+    /// How many entries have ever left the queue, and the low half of the position where the first queued frame begins.
+    ///
+    /// Both are in one word, so that a frame has left the queue completely or not at all.
     package var head: QueueHead {
         get {
             let word: UInt64 = load(Field.head)
@@ -221,7 +224,7 @@ package struct ArenaSlot {
         nonmutating set { store(UInt64(newValue.position) << 32 | UInt64(newValue.entries), Field.head) }
     }
 
-    /// Where in our stream the first queued frame begins.
+    /// The position in our stream where the first queued frame begins.
     package var headPosition: UInt64 {
         let sent = sentPosition
         return sent &- UInt64(UInt32(truncatingIfNeeded: sent) &- head.position)
@@ -229,19 +232,19 @@ package struct ArenaSlot {
 
     package var queueHead: UInt32 { head.entries }
 
-    /// Entries that were appended, ever; the queue holds those from head to tail.
+    /// How many entries were ever appended; the queue holds those from head to tail.
     package var queueTail: UInt32 {
         get { load(Field.queueTail) }
         nonmutating set { store(newValue, Field.queueTail) }
     }
 
-    /// Crashes while the next message of this client was being handled.
+    /// How many crashes there were while the next message of this client was being handled.
     package var attempts: UInt32 {
         get { load(Field.attempts) }
         nonmutating set { store(newValue, Field.attempts) }
     }
 
-    /// Where the queue's entries are.
+    /// The place of the queue's entries.
     package var queueStore: QueueStore {
         get {
             let word: UInt64 = load(Field.queueStore)
@@ -250,7 +253,7 @@ package struct ArenaSlot {
         nonmutating set { store(UInt64(newValue.capacity) << 32 | UInt64(newValue.chunk), Field.queueStore) }
     }
 
-    /// Bytes of the queued frames, what was sent of the first one included.
+    /// How many bytes the queued frames have, including those of the first one that were already sent.
     package var queuedBytes: UInt64 {
         get { load(Field.queuedBytes) }
         nonmutating set { store(newValue, Field.queuedBytes) }
@@ -266,19 +269,19 @@ package struct ArenaSlot {
         }
     }
 
-    /// When the connection's token ends, in Unix milliseconds; 0: never.
+    /// When the connection's token expires, in Unix milliseconds; 0: never.
     package var expiresAt: Int64 {
         get { load(Field.expiresAt) }
         nonmutating set { store(newValue, Field.expiresAt) }
     }
 
-    /// When something was received last (monotonic nanoseconds).
+    /// When something was last received (monotonic nanoseconds).
     package var lastReceived: UInt64 {
         get { load(Field.lastReceived) }
         nonmutating set { store(newValue, Field.lastReceived) }
     }
 
-    /// When the ping was sent that is not answered yet (monotonic nanoseconds); 0: none.
+    /// When the ping was sent that has not been answered yet (monotonic nanoseconds); 0: there is none.
     package var pingSentAt: UInt64 {
         get { load(Field.pingSentAt) }
         nonmutating set { store(newValue, Field.pingSentAt) }
@@ -290,31 +293,31 @@ package struct ArenaSlot {
         nonmutating set { store(newValue, Field.rateState) }
     }
 
-    /// Messages that were over the rate, less those since that were not.
+    /// How many messages exceeded the rate, minus those since then that did not.
     package var strikes: UInt32 {
         get { load(Field.strikes) }
         nonmutating set { store(newValue, Field.strikes) }
     }
 
-    /// Of the last ping, in microseconds; 0: none was answered yet.
+    /// The round-trip time of the last ping, in microseconds; 0: none was answered yet.
     package var roundTrip: UInt32 {
         get { load(Field.roundTrip) }
         nonmutating set { store(newValue, Field.roundTrip) }
     }
 
-    /// Where the node's board counts the client's address; -1: nowhere.
+    /// The place where the node's board counts the client's address; -1: nowhere.
     package var addressPlace: Int32 {
         get { load(Field.addressPlace) }
         nonmutating set { store(newValue, Field.addressPlace) }
     }
 
-    /// The code that the connection is closed with, by whichever side said one first; 0: none yet.
+    /// The code with which the connection is closed, from the side that sent one first; 0: none yet.
     package var closeCode: UInt16 {
         get { load(Field.closeCode) }
         nonmutating set { store(newValue, Field.closeCode) }
     }
 
-    /// What the connection's user hashes to (``MartletCore/ShardMap``): who looks for its shard need not read who it is.
+    /// The hash slot of the user (``MartletCore/ShardMap``), by which the shard is found without reading the identity.
     package var userSlot: UInt16 {
         get { load(Field.userSlot) }
         nonmutating set { store(newValue, Field.userSlot) }
@@ -324,7 +327,7 @@ package struct ArenaSlot {
     @unsafe
     package var inlineQueue: UnsafeMutableRawPointer { unsafe base + Field.inlineQueue }
 
-    /// Makes the slot ready for a connection; everything but the generation is zero.
+    /// Makes the slot ready for a connection.
     package func clear(generation: UInt32) {
         unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: ArenaLayout.slotSize)
         self.generation = generation

@@ -1,26 +1,26 @@
 internal import Synchronization
 
-/// Records of a shard that belong to no connection (bindings, remembered answers), as chunks that a successor finds.
+/// Records of a shard that belong to no connection (bindings, remembered answers), in chunks that a successor finds.
 ///
-/// The table is a chunk of references, one for each record; a record is put in or taken out by one store. Growing copies
-/// the references and puts the copy in force by one store. Lives on the arena's thread.
+/// The table is a chunk of references, one for each record; one store adds or removes a record. To grow, the table
+/// copies the references, and one store puts the copy in force. A table lives on the arena's thread.
 package final class ArenaTable {
     package enum Kind: Sendable, CaseIterable {
         case bindings
         case answers
     }
 
-    /// Where a record is.
+    /// The place of a record.
     package typealias Place = Int
 
-    /// Records that a table may have.
+    /// The most records that a table may have.
     static let largestCapacity = 1 << 24
 
     private let arena: Arena
     private let kind: Kind
     private var vacant: [Int] = []
 
-    /// An empty table, or what recovery left of an old one.
+    /// Makes an empty table, or continues what a recovery has left of an old one.
     package init(_ kind: Kind, in arena: Arena) {
         self.arena = arena
         self.kind = kind
@@ -30,7 +30,7 @@ package final class ArenaTable {
     private var chunk: UInt32 { UInt32(truncatingIfNeeded: arena.journal[kind]) }
     private var capacity: Int { Int(arena.journal[kind] >> 32) }
 
-    /// Keeps a record; nil when there is no memory.
+    /// Adds a record, and returns its place; nil when there is no memory.
     package func insert(_ record: [UInt8]) -> Place? {
         if vacant.isEmpty, !grow() { return nil }
         guard let new = arena.makeRecord(record) else { return nil }
@@ -48,12 +48,12 @@ package final class ArenaTable {
         vacant.append(place)
     }
 
-    /// The bytes of a record; nil where it is damaged, or there is none.
+    /// Returns the bytes of the record at a place; nil if it is damaged, or there is none.
     package func record(at place: Place) -> [UInt8]? {
         (0..<capacity).contains(place) && reference(place) != 0 ? arena.record(reference(place)) : nil
     }
 
-    /// Shows the first bytes of each record, which nobody has checked: ``record(at:)`` does.
+    /// Passes the first bytes of each record to `body`; they are not checked, as they are by ``record(at:)``.
     package func forEachPrefix(of count: Int, _ body: (Place, UnsafeRawBufferPointer) -> Void) {
         for place in 0..<capacity {
             let chunk = reference(place)
@@ -99,7 +99,7 @@ package final class ArenaTable {
 extension Arena {
     static let largestRecord = 1 << 24
 
-    /// A chunk that holds bytes behind their length and checksum; nil when there is no memory.
+    /// Makes a chunk that holds a length, a checksum and the bytes; nil when there is no memory.
     package func makeRecord(_ bytes: [UInt8]) -> UInt32? {
         guard bytes.count <= Self.largestRecord, let chunk = allocate(8 + bytes.count) else { return nil }
         let target = unsafe self.bytes(of: chunk, count: 8 + bytes.count)
@@ -109,7 +109,7 @@ extension Arena {
         return chunk
     }
 
-    /// The bytes of a record; nil where it is damaged.
+    /// Returns the bytes of the record in a chunk; nil if it is damaged.
     package func record(_ chunk: UInt32) -> [UInt8]? {
         guard chunk > 0, isInside(chunk, count: 8) else { return nil }
         let count = Int(unsafe bytes(of: chunk, count: 8).load(as: UInt32.self))

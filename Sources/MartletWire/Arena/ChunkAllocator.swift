@@ -1,15 +1,15 @@
 /// Gives out pieces of an arena's chunk region.
 ///
-/// The region is cut into pages of 256 KiB. A page holds chunks of one size (128 bytes doubling to 128 KiB) while any of
-/// them is in use; larger pieces are runs of whole pages. Which chunk is free is known only here, in the process: a
-/// successor finds what is in use by reading the slots. Free chunks are linked through their own first bytes.
+/// The region is divided into pages of 256 KiB. A page holds chunks of one size (128 bytes, doubling up to 128 KiB)
+/// while any of them is in use; larger pieces are runs of whole pages. Only this process knows which chunks are free: a
+/// successor finds out what is in use by reading the slots. Free chunks are linked through their own first bytes.
 @safe
 package struct ChunkAllocator {
     fileprivate enum PageUse: Equatable {
         case free
         /// Chunks of `128 << size` bytes.
         case chunks(size: Int)
-        /// The first of so many pages that are one piece.
+        /// The first page of a piece that consists of several.
         case run(pages: Int)
         case insideRun
     }
@@ -17,33 +17,35 @@ package struct ChunkAllocator {
     private struct Page {
         var use = PageUse.free
         var used = 0
-        /// The first free chunk that was in use before; -1: none.
+        /// The first free chunk that was once in use; -1: none.
         var firstFree: Int32 = -1
-        /// Chunks from here on were never used.
+        /// The first of the chunks that were never used.
         var fresh = 0
-        /// Its memory was touched since it was given back.
+        /// Whether its memory was touched since it was last given back.
         var isDirty = false
     }
 
     fileprivate static let sizeCount = 11  // 128 bytes to 128 KiB
 
     private let base: UnsafeMutableRawPointer
-    /// The pages that were ever used; more are added up to `pageCount`.
+    /// The pages that were ever used; more are added, up to `pageCount`.
     private var pages: [Page]
     private let pageCount: Int
     private var withRoom: [[Int]]
     private var freePages: [Int] = []
     private var idleDirtyPages = 0
-    /// Free pages beyond this many are given back to the system.
+    /// How many free pages are kept; any more are given back to the system.
     private let keptPages = 16
-    /// Pages whose memory can be given back now; the owner takes the list.
+    /// Pages whose memory can be given back now, in a list that the owner takes.
     package private(set) var pagesToDiscard: [Int] = []
     /// Bytes of the chunks in use.
     package private(set) var bytesInUse = 0
 
+    /// Makes an allocator for a region in which nothing is in use.
+    ///
     /// - Parameters:
-    ///   - base: the region's first byte.
-    ///   - pageCount: its size.
+    ///   - base: The region's first byte.
+    ///   - pageCount: The region's size.
     @unsafe
     package init(base: UnsafeMutableRawPointer, pageCount: Int) {
         unsafe self.base = base
@@ -57,13 +59,15 @@ package struct ChunkAllocator {
         withRoom[0] = [0]
     }
 
-    /// A piece of at least that many bytes, as its distance from the region's start in units of 128; nil when none is left.
+    /// Allocates a piece of at least that many bytes; nil when none is left.
+    ///
+    /// Returns the piece's distance from the region's start, in units of 128 bytes.
     package mutating func allocate(_ byteCount: Int) -> UInt32? {
         let size = Self.size(for: byteCount)
         return size < Self.sizeCount ? allocateChunk(size) : allocateRun(byteCount)
     }
 
-    /// How many bytes the piece really has.
+    /// Returns how many bytes the piece really has.
     package func capacity(of reference: UInt32) -> Int {
         switch pages[page(of: reference)].use {
         case .chunks(let size): ArenaLayout.chunkUnit << size
@@ -83,7 +87,7 @@ package struct ChunkAllocator {
         }
     }
 
-    /// The class of chunks that a piece of so many bytes is; ``sizeCount``: it is a run of pages.
+    /// Returns the size class of a piece with so many bytes; ``sizeCount`` means that it is a run of pages.
     fileprivate static func size(for byteCount: Int) -> Int {
         var size = 0
         while size < sizeCount, ArenaLayout.chunkUnit << size < byteCount { size += 1 }
@@ -109,7 +113,7 @@ package struct ChunkAllocator {
                 if pages[page].used == perPage { withRoom[size].removeLast() }
                 return chunk
             }
-            withRoom[size].removeLast()  // used for something else since
+            withRoom[size].removeLast()  // the page is used for something else now
         }
         guard let page = takeFreePage() else { return nil }
         pages[page].use = .chunks(size: size)
@@ -189,14 +193,14 @@ package struct ChunkAllocator {
         return UInt32(first * ArenaLayout.pageSize / ArenaLayout.chunkUnit)
     }
 
-    /// The first place with so many free pages in a row.
+    /// Finds the first place with so many free pages in a row.
     private func findRun(_ count: Int) -> Int? {
         var run = 0
         for page in 0..<pages.count {
             if case .free = pages[page].use { run += 1 } else { run = 0 }
             if run == count { return page - count + 1 }
         }
-        // What is free at the end goes on into pages that were never used.
+        // The free pages at the end continue into pages that were never used.
         let first = pages.count - run
         return first + count <= pageCount ? first : nil
     }
@@ -219,7 +223,7 @@ extension ChunkAllocator {
             case .free: adoptFree(index)
             }
         }
-        // The unit that is never given out.
+        // The first unit is never given out.
         bytesInUse -= ArenaLayout.chunkUnit
     }
 
@@ -250,12 +254,12 @@ extension ChunkAllocator {
     }
 }
 
-/// Which pieces of a chunk region are in use, found out from whoever refers to them.
+/// A survey of which pieces of a chunk region are in use, made from the references to them.
 struct ChunkSurvey {
     fileprivate var uses: [ChunkAllocator.PageUse]
-    /// For pages of chunks: which are in use.
+    /// For each page of chunks: which of them are in use.
     fileprivate var marks: [[Bool]]
-    /// One behind the last page in use.
+    /// The page after the last page in use.
     fileprivate var end = 1
 
     init(pageCount: Int) {
@@ -266,7 +270,7 @@ struct ChunkSurvey {
         marks[0][0] = true
     }
 
-    /// Marks a piece as in use; false where it cannot be one, or belongs to somebody else.
+    /// Marks a piece as in use; false if there cannot be such a piece, or it is already marked.
     mutating func claim(_ reference: UInt32, _ byteCount: Int) -> Bool {
         let address = Int(reference) * ArenaLayout.chunkUnit
         let page = address / ArenaLayout.pageSize

@@ -1,9 +1,9 @@
-/// The records of another worker's table, which still lives and may change them: read once, and each checked.
+/// The records of another worker's table, which may still change, so that each is read once and checked.
 package struct ForeignTable {
     private let arena: Arena
     private let references: [UInt32]
 
-    /// None where the table makes no sense.
+    /// Finds the records of a table; there are none if the table is inconsistent.
     package init(_ kind: ArenaTable.Kind, in arena: Arena) {
         self.arena = arena
         let word = arena.journal[kind]
@@ -16,9 +16,9 @@ package struct ForeignTable {
         references = (0..<capacity).map { unsafe bytes.load(fromByteOffset: $0 * 4, as: UInt32.self) }
     }
 
-    /// Every record that is whole, with its bytes as they were when they were checked.
+    /// Passes every undamaged record to `body`, with its bytes as they were when they were checked.
     ///
-    /// `wants`: says by the first bytes, which are not checked yet, whether the record is worth reading.
+    /// `wants` decides by the first bytes, which are not checked yet, whether a record is worth reading.
     package func forEach(
         prefix count: Int = 0,
         where wants: (UnsafeRawBufferPointer) -> Bool = { _ in true },

@@ -1,8 +1,9 @@
-/// Where the two streams of a connection stand, as the kernel says: it knows better than what a dead worker recorded.
+/// How far the two streams of a connection have come, as the kernel says, which knows better than a dead worker's
+/// record.
 package struct StreamPositions: Equatable, Sendable {
-    /// Bytes of ours that the kernel has taken.
+    /// How many bytes the kernel has taken from us.
     package var written: UInt64
-    /// Bytes of the client's that were received from it.
+    /// How many bytes of the client's were received from the kernel.
     package var read: UInt64
 
     package init(written: UInt64, read: UInt64) {

@@ -1,15 +1,15 @@
 package import MartletCore
 
-/// Everything that a worker is born with: the contract between supervisor and worker, on one page.
+/// The contract between supervisor and worker: everything that a worker gets when it starts.
 ///
-/// A worker reads no file and no environment. It finds these descriptors open, and reads the contract from a sealed memfd.
-/// Its listeners follow: those of clients, then those of the API, then those of the metrics.
+/// A worker reads no files and no environment. It finds these descriptors open, and reads the contract from a sealed
+/// memfd. Its listeners follow: first those for clients, then those for the API, then those for the metrics.
 package struct BirthContract: Equatable, Sendable {
     /// Descriptor numbers in the worker.
     package enum Descriptor {
-        /// SOCK_STREAM: words (``PeerStream``) to and from the supervisor.
+        /// SOCK_STREAM: frames (``PeerStream``) to and from the supervisor.
         ///
-        /// Its end of file means: this supervisor is gone.
+        /// End of file means that this supervisor is gone.
         package static let link: Int32 = 3
         /// SOCK_SEQPACKET: clients' sockets, each with an ``AdoptionTicket``.
         package static let post: Int32 = 4
@@ -19,29 +19,29 @@ package struct BirthContract: Equatable, Sendable {
         package static let contract: Int32 = 6
         /// What all shards share (``NodeBoard``).
         package static let board: Int32 = 7
-        /// The keeper's end of the channel to whoever inherits from us.
+        /// The keeper's end of the channel to the worker that inherits from us.
         package static let keeper: Int32 = 8
-        /// SOCK_SEQPACKET: by which the next supervisor finds us, and gives us a new link and a new post.
+        /// SOCK_SEQPACKET: by this the next supervisor finds us, and gives us a new link and a new post.
         ///
-        /// Its end of file means: there will be none.
+        /// End of file means that there will be no next supervisor.
         package static let tether: Int32 = 9
-        /// Where the keeper of the worker before us hands out its sockets; only where the contract says that there is one.
+        /// The channel on which the previous worker's keeper hands out its sockets, if the contract says there is one.
         package static let estate: Int32 = 10
-        /// The board of the workers that a new set of workers takes over from; only where there are such.
+        /// The board of the old workers, if a new set of workers takes over from them.
         ///
-        /// For each of them two descriptors follow: its arena, and where its keeper hands out its sockets.
+        /// Two descriptors follow for each old worker: its arena, and the channel of its keeper.
         package static let sourceBoard: Int32 = 10
     }
 
     /// The only argument of a worker that was started by its supervisor.
     package static let argument = "--born"
-    /// What a worker exits with when another try would end the same way (sysexits.h: EX_CONFIG).
+    /// The exit code of a worker when another attempt would end the same way (sysexits.h: EX_CONFIG).
     package static let exitCodeOfBadConfiguration: Int32 = 78
-    /// The contract's memfd is never larger.
+    /// The largest size of the contract's memfd.
     package static let largestContract = 2_097_152
     /// The only argument of a worker that is asked what it is: it writes ``identity`` to descriptor 3, and exits.
     package static let identifyArgument = "--identify"
-    /// What a supervisor of this build expects of its workers.
+    /// The identity that a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
     private static let version: UInt8 = 8
@@ -53,11 +53,11 @@ package struct BirthContract: Equatable, Sendable {
     package var clientListeners: UInt8
     package var apiListeners: UInt8
     package var metricsListeners: UInt8
-    /// The arena and the sockets are those of the worker before, to be taken over when the supervisor says so.
+    /// Whether the arena and the sockets are the previous worker's, to be taken over when the supervisor says so.
     package var inherits: Bool
-    /// Workers of another number of shards, of whose connections we take those of our users.
+    /// How many old workers there are, with another number of shards, from which we take the connections of our users.
     package var sources: UInt8
-    /// The workers before us ended again and again: what one was handling when it ended is not tried a second time.
+    /// Whether previous workers ended again and again: then what one was handling when it ended is not tried again.
     package var isUnstable: Bool
     package var isDevelopment: Bool
     package var client: Client
@@ -65,11 +65,11 @@ package struct BirthContract: Equatable, Sendable {
     package var limits: Limits
     package var auth: Secrets
     package var timing: Timing
-    /// Keys the numbers by which addresses are counted; the same for all workers of the node, and nobody else's.
+    /// The key of the hash by which addresses are counted: all workers of the node have the same, and nobody else.
     package var addressKey: UInt64
-    /// Bytes that may wait for the supervisor.
+    /// How many bytes may wait for the supervisor.
     package var linkBytes: UInt32
-    /// As in syslog(3): lines that are less urgent are not written.
+    /// The priority of the log, as in syslog(3): less urgent lines are not written.
     package var logPriority: UInt8
 
     /// The number of the first listening socket.
@@ -78,7 +78,7 @@ package struct BirthContract: Equatable, Sendable {
         return sources == 0 ? first : first + 1 + 2 * Int32(sources)
     }
 
-    /// Where to find what a source has: its arena, and its keeper's channel.
+    /// Returns the descriptors of a source: its arena, and its keeper's channel.
     package func source(_ number: Int) -> (arena: Int32, estate: Int32) {
         let first = Descriptor.sourceBoard + 1 + 2 * Int32(number)
         return (first, first + 1)
@@ -86,7 +86,7 @@ package struct BirthContract: Equatable, Sendable {
 
     package var map: ShardMap { ShardMap(shardCount: Int(shardCount), generation: mapGeneration) }
 
-    /// The contract of a shard under this configuration.
+    /// Makes the contract for a shard under this configuration.
     package init(
         shard: Int,
         generation: UInt32,
@@ -177,7 +177,7 @@ package struct BirthContract: Equatable, Sendable {
 }
 
 extension Configuration.Log.Level {
-    /// As in syslog(3).
+    /// The level as a priority of syslog(3).
     package var priority: UInt8 {
         switch self {
         case .debug: 7

@@ -49,10 +49,10 @@ extension BirthContract {
     /// How backends are served.
     package struct API: Equatable, Sendable {
         package var maxBodyBytes: UInt32
-        /// Whoever may open a Unix socket needs no key.
+        /// Whether anyone who may open a Unix socket needs no key.
         package var trustsUnixSockets: Bool
         package var allowedUIDs: [UInt32]
-        /// In nanoseconds.
+        /// How long a backend may pause, in nanoseconds.
         package var timeout: UInt64
         package var threadReachesUser: Bool
 
@@ -84,9 +84,9 @@ extension BirthContract {
         }
     }
 
-    /// How much is too much; 0: no limit.
+    /// The limits of a worker; 0: no limit.
     package struct Limits: Equatable, Sendable {
-        /// Of the whole node.
+        /// The most connections of the whole node.
         package var connections: UInt32
         package var connectionsPerUser: UInt32
         package var replacesOldest: Bool
@@ -142,7 +142,7 @@ extension BirthContract {
         }
     }
 
-    /// What proves who somebody is; read by the supervisor, never shown.
+    /// The secrets that prove who somebody is; the supervisor reads them, and nothing shows them.
     package struct Secrets: Equatable, Sendable {
         package var hmac: [UInt8] = []
         package var previousHMAC: [UInt8] = []

@@ -1,40 +1,47 @@
 internal import Synchronization
 
-// Connections by the addresses that they came from.
+// Counts of connections by the addresses that they came from.
 //
-// A place says in one word whose it is (``AddressWord``), and each shard counts in a row of its own how many of that address
-// it has there. Why no address is ever counted at a place of another one, and so never has more than its limit:
+// A place says in one word which address owns it (``AddressWord``), and each shard counts in its own row how many
+// connections from that address it has there. No address is ever counted at the place of another one, and so none
+// exceeds its limit:
 //
-// 1. Whoever counts adds to its own row first and looks at the word afterwards; only a word that names the address, and is not
-//    in question, lets the count stand. All of this is sequentially consistent.
-// 2. A place is given to another address in two steps: its word is put in question; then, after all rows were seen to be zero,
-//    the word is exchanged for the new one.
-// 3. Each exchange makes a version that the word did not have before. So if the second step succeeds, the word has been in
-//    question, and the same, since before the rows were read. Whoever counted in that time found the word in question and
-//    took its count back; whoever let a count stand before had added to its row before, and the rows were not zero.
-// 4. Nothing waits for anybody: a word that is left in question, by a worker that died or was halted, is settled by the next
-//    one who wants the place, for its address or for another one.
+// 1. A worker that counts adds to its own row first, and looks at the word afterwards. The count stands only if the
+//    word names the address and is not in question. All of this is sequentially consistent.
+// 2. A place is given to another address in two steps: first its word is put in question; then, after all rows were
+//    seen to be zero, the word is exchanged for the new one.
+// 3. Each exchange makes a version that the word did not have before. So if the second step succeeds, the word has been
+//    in question, and unchanged, since before the rows were read. A worker that counted in that time found the word in
+//    question and took its count back. A worker whose count stood had added to its row before that, so the rows were
+//    not zero.
+// 4. Nothing waits for anybody: if a worker that died or was halted leaves a word in question, the next worker that
+//    wants the place settles it, for the same address or for another one.
 //
-// Two things are beyond this. A version has 16 bits: whoever is halted in the second step while the place changes hands some
-// 30,000 times may meet the same word again. And a worker that takes over writes its row as its connections say
-// (``NodeBoard/restore``), even where the one before had already counted one of them out and another address has the place since:
-// that one is counted at the wrong place until it ends. A worker of a version that knew no such words, which serves for a moment
-// beside ours during an upgrade, counts an address anew.
+// Two cases are not covered. First, a version has 16 bits: a worker that is halted in the second step while the place
+// changes hands some 30,000 times may meet the same word again. Second, a worker that takes over writes its row
+// according to its connections (``NodeBoard/restore``). If the previous worker had already counted one of them out, and
+// another address has taken the place since, that connection is counted at the wrong place until it ends. A worker of a
+// version without such words, which serves beside ours for a moment during an upgrade, starts the count of an address
+// anew.
 //
-// An address may have several places where many come at once; the limit is compared with the sum of all of them.
+// An address may have several places when many connections come at once; the limit applies to the sum of all of them.
 
 extension NodeBoard {
-    /// How far from its first place an address is looked for.
+    /// How many places are searched for an address, beginning with its first.
     private static let window = 32
-    /// How often a place that changes hands is tried again.
+    /// How many attempts are made when places change hands.
     private static let mostTries = 8
 
-    /// Counts one more connection from an address; returns where, or nil where the address has as many as it may.
+    /// Counts one more connection from an address, unless it has as many as it may.
     ///
-    /// Never more than the limit; two that come at the very same time for the last one may both be refused.
+    /// There are never more than the limit. If two connections compete for the last place at the same moment, both may
+    /// be refused.
     ///
-    /// * `address`: a number that stands for it, not 0.
-    /// * `limit`: the most connections, of all shards together.
+    /// - Parameters:
+    ///   - address: A number that stands for the address; not 0.
+    ///   - shard: The shard that has the connection.
+    ///   - limit: The most connections, of all shards together.
+    /// - Returns: The place where it is counted; nil if it is refused.
     package func openAddress(_ address: UInt64, shard: Int, limit: Int) -> Int? {
         let tag = AddressWord.tag(of: address)
         for _ in 0..<Self.mostTries {
@@ -54,21 +61,21 @@ extension NodeBoard {
         _ = unsafe count(shard, place).pointee.wrappingSubtract(1, ordering: .relaxed)
     }
 
-    /// A number for the address that is counted at a place.
+    /// Returns a number that stands for the address that is counted at a place.
     package func address(at place: Int) -> UInt64? {
         guard place >= 0, place < places else { return nil }
         return load(place).tag
     }
 
-    /// Connections from an address, on all shards.
+    /// Returns how many connections an address has, on all shards.
     package func connections(from address: UInt64) -> Int { connections(AddressWord.tag(of: address)) }
 
-    /// What is in question counts, too: it may come to stand.
+    /// Returns how many connections an address has; places in question count too, because they may be settled.
     private func connections(_ tag: UInt64) -> Int {
         candidates(tag).reduce(0) { sum, place in load(place).tag == tag ? sum + total(at: place) : sum }
     }
 
-    /// A place of the address, or one that nobody uses any more and that is the address's now.
+    /// Returns a place of the address, after taking over an unused one if necessary.
     private func claim(_ tag: UInt64) -> Int? {
         for place in candidates(tag) {
             let word = load(place)
@@ -80,7 +87,7 @@ extension NodeBoard {
 
     private func take(_ place: Int, _ tag: UInt64) -> Bool {
         var word = load(place)
-        // Where nobody was ever counted there is nothing to be seen to.
+        // If nobody was ever counted here, one step is enough.
         if word == AddressWord.none { return exchange(place, word, word.next(tag)) }
         guard total(at: place) == 0 else { return word.isOf(tag) }
         if !word.isInQuestion {
@@ -88,7 +95,7 @@ extension NodeBoard {
             word = word.inQuestion
         }
         guard total(at: place) == 0 else {
-            // Somebody counts there, and counts on.
+            // Somebody counts here, and may go on.
             _ = exchange(place, word, word.settled)
             return false
         }
@@ -119,25 +126,25 @@ extension NodeBoard {
     }
 }
 
-/// Whose a place of the board is: the lower 47 bits of the address's number, a bit that puts it in question, and a version that
-/// changes with every change.
+/// The owner of a place of the board: the lower 47 bits of the address's number, a bit that puts it in question, and a
+/// version that changes with every exchange.
 private struct AddressWord: Equatable {
     private static let tagMask: UInt64 = 1 << 47 - 1
     private static let questionBit: UInt64 = 1 << 47
     private static let versionStep: UInt64 = 1 << 48
 
-    /// Nobody's, ever.
+    /// The word of a place that never had an owner.
     static let none = AddressWord(rawValue: 0)
 
     let rawValue: UInt64
 
-    /// Never 0, which is nobody's.
+    /// Returns the tag of an address; it is never 0, which means nobody.
     static func tag(of address: UInt64) -> UInt64 { max(1, address & tagMask) }
 
     var tag: UInt64 { rawValue & Self.tagMask }
     var isInQuestion: Bool { rawValue & Self.questionBit != 0 }
 
-    /// True where whoever counts for an address counts for good.
+    /// Returns true if a count for this address stands.
     func isOf(_ tag: UInt64) -> Bool { self.tag == tag && !isInQuestion }
 
     var inQuestion: AddressWord { AddressWord(rawValue: version &+ Self.versionStep | Self.questionBit | tag) }

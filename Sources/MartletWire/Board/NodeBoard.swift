@@ -1,16 +1,16 @@
 package import MartletCore
 internal import Synchronization
 
-/// A few numbers that all processes of the node share, in memory that the supervisor makes and every worker maps: limits
-/// that hold for the node and not for each shard.
+/// A few numbers that all processes of the node share, for limits that apply to the node rather than to each shard.
 ///
-/// Every count has a row for each shard, which that shard's worker alone has to write, and the sum of the rows is what
-/// counts. So nothing is lost or counted twice when a worker dies: the supervisor clears its row. A worker that strangers have
-/// taken over can write anything anywhere here: whoever reads believes no number that cannot honestly be, computes without
-/// traps, and knows the board's measures from elsewhere. Such a worker can still refuse clients to all, by what it counts.
+/// The supervisor makes the memory, and every worker maps it. Every count has a row for each shard, which only that
+/// shard's worker may write; the total is the sum of the rows. So nothing is lost or counted twice when a worker dies:
+/// the supervisor clears its row. A worker that an attacker controls can write anything anywhere here. Therefore a
+/// reader limits each number to what is possible, computes without traps, and knows the size of the board from
+/// elsewhere. Such a worker can still cause all clients to be refused, by what it counts.
 @safe
 package struct NodeBoard {
-    /// Where the supervisor's clock and everybody's numbers lie.
+    /// Where the numbers lie.
     private enum Offset {
         static let magic = 0
         static let shards = 8
@@ -20,19 +20,19 @@ package struct NodeBoard {
     }
 
     private static let magic: UInt64 = 0x4452_414F_4254_4D31  // "1MTBOARD" as it lies in memory
-    /// Rows are apart, so that workers do not slow each other down.
+    /// The distance between rows, which is large enough that workers do not slow each other down.
     private static let rowSize = 128
 
     private let base: UnsafeMutableRawPointer
     let shards: Int
     let places: Int
 
-    /// The bytes that a board needs; places for addresses only where they are counted.
+    /// Returns how many bytes a board needs; it has places for addresses only if these are counted.
     package static func byteCount(shards: Int, places: Int) -> Int {
         Offset.rows + shards * rowSize + places * 8 + shards * places * 4
     }
 
-    /// Places for so many connections, a power of two; 0 where addresses are not counted.
+    /// Returns how many places so many connections need: a power of two, or 0 if addresses are not counted.
     package static func places(connections: Int, perAddress: Int) -> Int {
         guard perAddress > 0 else { return 0 }
         var places = 1024
@@ -56,7 +56,7 @@ package struct NodeBoard {
 
     /// Uses a board that the supervisor has laid out for so many shards.
     ///
-    /// How many places it has follows from its size, which nobody can change.
+    /// The number of places follows from the board's size, which nobody can change.
     @unsafe
     package init(_ memory: UnsafeMutableRawBufferPointer, shards: Int) throws(ArenaError) {
         guard let base = memory.baseAddress, (1...ShardMap.largestShardCount).contains(shards) else { throw .wrongSize }
@@ -73,7 +73,8 @@ package struct NodeBoard {
 
     /// Counts one more connection of a shard, unless the node is full.
     ///
-    /// Never more than `limit` in all; two that come at the very same time for the last place may both be refused.
+    /// There are never more than `limit`. If two connections compete for the last place at the same moment, both may be
+    /// refused.
     package func openConnection(shard: Int, limit: Int) -> Bool {
         _ = unsafe row(shard).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         guard connections > limit else { return true }
@@ -85,17 +86,17 @@ package struct NodeBoard {
         _ = unsafe row(shard).pointee.wrappingSubtract(1, ordering: .relaxed)
     }
 
-    /// Connections of the whole node.
+    /// How many connections the whole node has.
     package var connections: Int {
         (0..<shards).reduce(0) { sum, shard in
             sum + Self.credible(Int64(bitPattern: unsafe row(shard).pointee.load(ordering: .sequentiallyConsistent)))
         }
     }
 
-    /// A count as far as it can be one: a worker has no more connections than an arena has slots.
+    /// Limits a count to what is possible: a worker has no more connections than an arena has slots.
     static func credible(_ count: Int64) -> Int { Int(min(max(count, 0), Int64(ArenaLayout.mostSlots))) }
 
-    /// A worker has died, and its connections with it.
+    /// Clears the counts of a shard whose worker has died, and its connections with it.
     package func clear(shard: Int) {
         unsafe row(shard).pointee.store(0, ordering: .relaxed)
         for place in 0..<places {
@@ -106,7 +107,7 @@ package struct NodeBoard {
         }
     }
 
-    /// What a worker that takes over a shard counts, in place of what the one before it had counted.
+    /// Replaces the counts of a shard's previous worker with those of the worker that takes over.
     package func restore(shard: Int, connections: Int, places kept: [Int: Int]) {
         unsafe row(shard).pointee.store(UInt64(connections), ordering: .sequentiallyConsistent)
         for place in 0..<places {
@@ -120,7 +121,7 @@ package struct NodeBoard {
 
     // MARK: Handshakes
 
-    /// One more handshake, at the rate of the whole node.
+    /// Counts one more handshake, unless it exceeds the rate of the whole node.
     package func admitHandshake(_ limit: RateLimit, now: UInt64) -> Bool {
         let state = unsafe atomic64(Offset.handshakes)
         var seen = unsafe state.pointee.load(ordering: .relaxed)
@@ -147,7 +148,7 @@ package struct NodeBoard {
         return unsafe atomic64(Offset.rows + shard * Self.rowSize)
     }
 
-    /// Whose a place is (``AddressWord``).
+    /// Returns the word that says which address owns a place (``AddressWord``).
     func word(_ place: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         unsafe atomic64(Offset.rows + shards * Self.rowSize + place * 8)
     }

@@ -18,7 +18,7 @@ package enum Base64 {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// True for the text of exactly 16 bytes, as `Sec-WebSocket-Key` must be (RFC 6455, 4.2.1).
+    /// Returns true for text that encodes exactly 16 bytes, as `Sec-WebSocket-Key` must (RFC 6455, 4.2.1).
     package static func isSixteenBytes(_ text: String) -> Bool {
         let characters = Array(text.utf8)
         guard characters.count == 24, characters.hasSuffix("==") else { return false }

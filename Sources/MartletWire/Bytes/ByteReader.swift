@@ -1,8 +1,8 @@
-/// Reads what a ``ByteWriter`` wrote; every length is checked against what is there.
+/// Reads what a ``ByteWriter`` wrote; every length is checked against the bytes that there are.
 package struct ByteReader {
     private let bytes: [UInt8]
     private let end: Int
-    /// Where the next field begins, as an index into the array.
+    /// The index in the array where the next field begins.
     package private(set) var position: Int
 
     package init(_ bytes: [UInt8]) {
@@ -50,17 +50,17 @@ package struct ByteReader {
         Array(bytes[try field(limit: limit)])
     }
 
-    /// A count of things of which each takes at least `size` bytes.
+    /// Reads a count of items, each of which takes at least `size` bytes.
     package mutating func count(ofAtLeast size: Int) throws(WireError) -> Int {
         let count = Int(try integer(UInt32.self))
         guard count * size <= remaining else { throw .truncated }
         return count
     }
 
-    /// Passes over a text.
+    /// Skips a text.
     mutating func skipText(limit: Int = 65536) throws(WireError) { _ = try field(limit: limit) }
 
-    /// Throws where something is left.
+    /// Throws if something is left.
     package func finish() throws(WireError) {
         if remaining != 0 { throw .trailingBytes }
     }

@@ -1,4 +1,4 @@
-/// Builds binary messages: little-endian integers, and texts with their length before them.
+/// Builds binary messages: little-endian integers, and texts that follow their length.
 package struct ByteWriter {
     package private(set) var bytes: [UInt8] = []
 
@@ -29,7 +29,7 @@ package struct ByteWriter {
         bytes.append(contentsOf: raw)
     }
 
-    /// Appends without a length: what fills the rest of a message.
+    /// Appends bytes without a length, as the rest of a message.
     package mutating func append(_ raw: Span<UInt8>) {
         bytes.reserveCapacity(bytes.count + raw.count)
         for index in raw.indices { bytes.append(raw[index]) }

@@ -1,8 +1,8 @@
 internal import CZlib
 
-/// SHA-1 (RFC 3174), which the WebSocket handshake needs, and which nothing should use for safety.
+/// SHA-1 (RFC 3174), which the WebSocket handshake needs, and which must not be used for security.
 package enum SHA1 {
-    /// The 20 bytes of the digest.
+    /// Returns the 20 bytes of the digest.
     package static func digest(_ message: [UInt8]) -> [UInt8] {
         var state: [UInt32] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0]
         var padded = message

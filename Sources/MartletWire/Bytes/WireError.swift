@@ -1,12 +1,12 @@
-/// A message that does not follow its format.
+/// Why a message does not follow its format.
 package enum WireError: Error, Equatable, Sendable {
-    /// It ends before its last field.
+    /// The message ends before its last field.
     case truncated
-    /// A length is beyond what the format allows.
+    /// A length is more than the format allows.
     case tooLong
     /// A field has a value that this version does not know.
     case unknownValue
-    /// It was made by a version that this one cannot read.
+    /// The message was made by a version that this one cannot read.
     case wrongVersion
     /// A text is not UTF-8.
     case notText

@@ -1,19 +1,19 @@
 package import MartletCore
 
-/// What a client may say, as JSON text.
+/// What a client may send, as JSON text.
 package enum ClientMessage: Equatable, Sendable {
     /// `{"type":"ping"}`
     case ping
-    /// `{"type":"join_thread","thread_id":"T"}`, and the same with `job`.
+    /// `{"type":"join_thread","thread_id":"T"}`, or the same with `job`.
     case join(Room)
     case leave(Room)
     /// `{"type":"authenticate","token":"..."}`
     case authenticate(String)
-    /// JSON with a type that nothing here handles, or with none.
+    /// JSON with a type that nothing here handles, or without a type.
     case unsupported(type: String?)
-    /// A type of ours without what belongs to it; the sentence says what is missing.
+    /// A known type without its other members; the sentence says what is missing.
     case incomplete(String)
-    /// No JSON.
+    /// Text that is not JSON.
     case malformed(JSONFailure)
 
     package init(_ text: Span<UInt8>) {

@@ -1,52 +1,52 @@
 internal import CZlib
 
-/// Compresses and expands messages for permessage-deflate (RFC 7692), each by itself.
+/// Compresses and expands messages for permessage-deflate (RFC 7692), each on its own.
 ///
 /// Neither direction keeps a context from one message to the next (`server_no_context_takeover`,
-/// `client_no_context_takeover`): so a message is compressed once for all connections, a connection costs no memory for
-/// it, and nothing is lost when its worker is replaced. One of these serves a whole worker.
+/// `client_no_context_takeover`). So a message is compressed once for all connections, a connection needs no memory for
+/// this, and nothing is lost when its worker is replaced. One object serves a whole worker.
 @safe
 package final class MessageDeflate {
     package enum Failure: Error, Equatable, Sendable {
-        /// The data are none that a compressor made.
+        /// The data were not made by a compressor.
         case malformed
-        /// They expand beyond what a message may have.
+        /// The data expand to more than a message may have.
         case tooLarge
     }
 
-    /// What every compressed message ends with, and which is not sent (RFC 7692, 7.2.1).
+    /// The bytes at the end of every compressed message, which are not sent (RFC 7692, 7.2.1).
     private static let tail: [UInt8] = [0x00, 0x00, 0xFF, 0xFF]
-    /// Faster than zlib's own choice, at little more size: messages are short.
+    /// A level that is faster than zlib's default, with only slightly larger results: messages are short.
     private static let level: Int32 = 3
     private static let keptOutput = 262_144
 
-    /// The windows that a client may ask for, as powers of two.
+    /// The smallest window that a client may ask for, as a power of two.
     package static let smallestWindow = 8
     package static let largestWindow = 15
 
-    /// A compressor for each window, from the smallest on; made when it is needed.
+    /// A compressor for each window, beginning with the smallest; each is made when it is first needed.
     private var deflating: [UnsafeMutablePointer<z_stream>?]
     private let inflating: UnsafeMutablePointer<z_stream>
     private var output = UnsafeMutableRawBufferPointer.allocate(byteCount: 16384, alignment: 16)
 
-    /// Nil where there is no memory for it (some 300 KiB).
+    /// Makes a compressor and an expander; nil if there is no memory for them (some 300 KiB).
     package init?() {
         unsafe deflating = Array(repeating: nil, count: Self.largestWindow - Self.smallestWindow + 1)
         unsafe inflating = .allocate(capacity: 1)
         unsafe inflating.initialize(to: z_stream())
         let size = unsafe Int32(MemoryLayout<z_stream>.size)
-        // Negative window bits: no zlib header (RFC 1951 alone).
+        // Negative window bits mean that there is no zlib header (only RFC 1951).
         guard unsafe inflateInit2_(inflating, -15, ZLIB_VERSION, size) == Z_OK else { return nil }
         guard unsafe compressor(Self.largestWindow) != nil else { return nil }
     }
 
-    /// The compressor for a window; nil where there is no memory for it.
+    /// Returns the compressor for a window; nil if there is no memory for it.
     private func compressor(_ window: Int) -> UnsafeMutablePointer<z_stream>? {
         let index = window - Self.smallestWindow
         if let known = unsafe deflating[index] { return unsafe known }
         let made = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
         unsafe made.initialize(to: z_stream())
-        // zlib has no window of 256 bytes; what refers to nothing that came before keeps to any window.
+        // zlib has no window of 256 bytes; but data without references to earlier bytes suit any window.
         let strategy = window == Self.smallestWindow ? Z_HUFFMAN_ONLY : Z_DEFAULT_STRATEGY
         let result = unsafe deflateInit2_(
             made,
@@ -66,9 +66,9 @@ package final class MessageDeflate {
         return unsafe made
     }
 
-    /// Compresses a payload into `target`; returns its length, or nil where it would not be shorter than `target`.
+    /// Compresses a payload into `target`, and returns its length; nil if it would not be shorter than `target`.
     ///
-    /// `window`: the power of two that no distance exceeds, ``smallestWindow`` to ``largestWindow``.
+    /// `window` is the largest distance of a reference, as a power of two: ``smallestWindow`` to ``largestWindow``.
     @unsafe
     package func compress(
         _ payload: UnsafeRawBufferPointer,
@@ -118,7 +118,7 @@ package final class MessageDeflate {
         )
         unsafe inflating.pointee.avail_in = UInt32(input.count)
         var hasRoom = true
-        // With the output full there may be more to come though all input was taken.
+        // When the output is full, there may be more to come, although all input was taken.
         while unsafe inflating.pointee.avail_in > 0 || !hasRoom {
             if unsafe length == output.count {
                 guard length <= maximum else { throw .tooLarge }
@@ -133,7 +133,7 @@ package final class MessageDeflate {
             let isStuck = unsafe result == Z_BUF_ERROR && hasRoom && inflating.pointee.avail_in > 0
             length += unsafe room - Int(inflating.pointee.avail_out)
             guard length <= maximum else { throw .tooLarge }
-            // A final block ends the data (RFC 7692, 7.2.3.4 lets it): what follows begins anew.
+            // A final block ends the data (RFC 7692, 7.2.3.4 allows this): what follows begins anew.
             if result == Z_STREAM_END {
                 guard unsafe inflateReset(inflating) == Z_OK else { throw .malformed }
             } else if isStuck || (result != Z_OK && result != Z_BUF_ERROR) {

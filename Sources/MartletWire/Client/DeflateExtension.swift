@@ -1,14 +1,14 @@
-/// What was agreed on of permessage-deflate (RFC 7692, sections 5 and 7.1).
+/// The agreement on permessage-deflate with one client (RFC 7692, sections 5 and 7.1).
 package struct DeflateExtension: Equatable, Sendable {
-    /// Our window, as the power of two that the client has asked for, 8 to 15; nil: it left that to us.
+    /// The window that the client has asked us to use, as a power of two, 8 to 15; nil: it has not asked for one.
     package let askedWindow: Int?
 
-    /// `askedWindow`: 8 to 15, or nil.
+    /// Makes an agreement; `askedWindow` is 8 to 15, or nil.
     package init(askedWindow: Int? = nil) {
         self.askedWindow = askedWindow
     }
 
-    /// The first of a client's offers (`Sec-WebSocket-Extensions`) that can be taken; nil where there is none.
+    /// Takes the first acceptable one of a client's offers (`Sec-WebSocket-Extensions`); nil if there is none.
     package init?(offers: [String]) {
         for offer in offers {
             guard let agreed = Self.agreement(offer) else { continue }
@@ -23,7 +23,7 @@ package struct DeflateExtension: Equatable, Sendable {
 
     /// The value of `Sec-WebSocket-Extensions` in the answer.
     ///
-    /// A window that was asked for has to be named (RFC 7692, 7.1.2.1).
+    /// If the client asked for a window, the answer must contain it (RFC 7692, 7.1.2.1).
     package var answer: String {
         let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
         return askedWindow.map { "\(answer); server_max_window_bits=\($0)" } ?? answer
@@ -54,7 +54,7 @@ package struct DeflateExtension: Equatable, Sendable {
         return DeflateExtension(askedWindow: askedWindow)
     }
 
-    /// 8 to 15, without zeros in front (RFC 7692, 7.1.2.1).
+    /// Reads a window, which is 8 to 15, without leading zeros (RFC 7692, 7.1.2.1).
     private static func window(_ value: String) -> Int? {
         guard let window = Int(value), (8...15).contains(window), value == String(window) else { return nil }
         return window

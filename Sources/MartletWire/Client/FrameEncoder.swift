@@ -1,13 +1,13 @@
 package import MartletCore
 
-/// Frames that a server sends: not masked, not fragmented.
+/// Makes the frames that a server sends, which are neither masked nor fragmented.
 package enum FrameEncoder {
-    /// Bytes of the head before a payload of this length.
+    /// Returns how many bytes the head before a payload of this length has.
     package static func headLength(payloadLength: Int) -> Int {
         payloadLength < 126 ? 2 : payloadLength < 65536 ? 4 : 10
     }
 
-    /// Writes the head; the payload goes behind it.
+    /// Writes the head; the payload follows it.
     package static func writeHead(
         _ opcode: Opcode,
         isCompressed: Bool = false,
@@ -30,13 +30,13 @@ package enum FrameEncoder {
         }
     }
 
-    /// A whole close frame, as it is sent.
+    /// Makes a whole close frame, as it is sent.
     package static func closeFrame(_ reason: CloseReason) -> [UInt8] {
         let payload = closePayload(code: reason.code, reason: reason.advice)
         return [0x80 | Opcode.close.rawValue, UInt8(payload.count)] + payload
     }
 
-    /// The payload of a close frame; the advice is cut to what fits.
+    /// Makes the payload of a close frame; the reason is truncated to what fits.
     package static func closePayload(code: UInt16, reason: String) -> [UInt8] {
         var text = Array(reason.utf8.prefix(123))
         while !text.isEmpty, String(validating: text, as: UTF8.self) == nil { text.removeLast() }

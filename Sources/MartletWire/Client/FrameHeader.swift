@@ -6,10 +6,10 @@ package struct FrameHeader: Equatable, Sendable {
     package let isFinal: Bool
     /// The message that begins here is compressed (RSV1; RFC 7692, section 6).
     package let isCompressed: Bool
-    /// The masking key as its bytes lie in memory, or nil where the frame is not masked.
+    /// The masking key, with its bytes in the order of memory; nil if the frame is not masked.
     package let mask: UInt32?
     package let payloadLength: Int
-    /// Bytes of the head itself.
+    /// How many bytes the head itself has.
     package let length: Int
 
     /// The most bytes a head can have.
@@ -25,7 +25,7 @@ package struct FrameHeader: Equatable, Sendable {
 
     /// Reads the head that begins at `offset`.
     ///
-    /// Any bit or length that RFC 6455 forbids is malformed.
+    /// Any bit or length that RFC 6455 forbids makes the head malformed.
     package static func parse(_ bytes: RawSpan, at offset: Int) -> Parsed {
         let available = bytes.byteCount - offset
         guard available >= 2 else { return .incomplete }
@@ -47,7 +47,7 @@ package struct FrameHeader: Equatable, Sendable {
             for index in 0..<lengthBytes {
                 payloadLength = payloadLength << 8 | UInt64(byte(bytes, offset + 2 + index))
             }
-            // The shortest form is demanded, and the top bit must be 0.
+            // The shortest form is required, and the top bit must be 0.
             if payloadLength < (lengthBytes == 2 ? 126 : 65536) || payloadLength > UInt64(Int.max) { return .malformed }
         }
         var mask: UInt32?

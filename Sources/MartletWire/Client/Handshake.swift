@@ -1,4 +1,4 @@
-/// The server's half of the opening handshake (RFC 6455, section 4.2).
+/// The server's side of the opening handshake (RFC 6455, section 4.2).
 package enum Handshake {
     /// What an accepted upgrade needs for its answer.
     package struct Accepted: Equatable, Sendable {
@@ -6,7 +6,7 @@ package enum Handshake {
         package let acceptValue: String
         /// The subprotocol that was chosen, if the client offered ours.
         package let subprotocol: String?
-        /// What was agreed on of permessage-deflate; nil: nothing.
+        /// The agreement on permessage-deflate; nil: there is none.
         package let deflate: DeflateExtension?
 
         package init(acceptValue: String, subprotocol: String?, deflate: DeflateExtension? = nil) {
@@ -16,14 +16,14 @@ package enum Handshake {
         }
     }
 
-    /// The subprotocol that Martlet's own messages have.
+    /// The subprotocol of Martlet's own messages.
     package static let subprotocol = "martlet"
 
-    /// Checks an upgrade request; throws the refusal.
+    /// Checks an upgrade request, and throws the refusal.
     ///
-    /// * `allowsCompression`: take an offer of permessage-deflate.
-    /// * `needsSubprotocol`: a client that offers subprotocols has to offer ours, as one that gets none of them fails the
-    ///   connection (browsers do).
+    /// `allowsCompression` accepts an offer of permessage-deflate. With `needsSubprotocol`, a client that offers
+    /// subprotocols must offer ours, because a client (such as a browser) that gets none of its offers fails the
+    /// connection.
     package static func check(
         _ request: HTTPRequest,
         allowsCompression: Bool = false,
@@ -54,7 +54,7 @@ package enum Handshake {
         )
     }
 
-    /// The 101 answer.
+    /// Makes the answer with status 101.
     package static func answer(_ accepted: Accepted) -> [UInt8] {
         var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         text += "Sec-WebSocket-Accept: \(accepted.acceptValue)\r\n"
@@ -63,7 +63,7 @@ package enum Handshake {
         return Array((text + "\r\n").utf8)
     }
 
-    /// RFC 6455, 4.2.2: base 64 of the SHA-1 of the key and a fixed text.
+    /// Returns the base 64 of the SHA-1 of the key and a fixed text (RFC 6455, 4.2.2).
     package static func acceptValue(forKey key: String) -> String {
         Base64.encode(SHA1.digest(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
     }

@@ -1,8 +1,8 @@
 internal import MartletCore
 
-/// Masking (RFC 6455, section 5.3): its own inverse.
+/// The masking of payloads (RFC 6455, section 5.3), which is its own inverse.
 package enum Masking {
-    /// Copies `source` to `target`, which has room for it, and masks it with a key as it lies in memory.
+    /// Copies `source` to `target`, which has room for it, and masks it with a key in the byte order of memory.
     @unsafe
     package static func copy(
         _ source: UnsafeRawPointer,

@@ -2,38 +2,38 @@ package import MartletCore
 
 /// Finds messages in the bytes that a client sent (RFC 6455, sections 5.4 to 5.6): the receiving half of the codec.
 ///
-/// The bytes stay where they were received, raw and masked, until their message is complete, so that a successor can read
-/// them again after a crash. The reader holds only positions: it is a small value, kept in the connection's slot. All
-/// offsets are relative to the first byte that is not handled yet; the owner drops ``consumed`` bytes in front whenever it
-/// likes and says so with ``didDrop(_:)``.
+/// The bytes stay where they were received, raw and masked, until their message is complete, so that a successor can
+/// read them again after a crash. The reader holds only positions: it is a small value in the connection's slot. All
+/// offsets are relative to the first byte that is not handled yet. The owner may drop ``consumed`` bytes from the front
+/// at any time; it then calls ``didDrop(_:)``.
 package struct MessageReader: Equatable, Sendable {
-    /// What came in.
+    /// What the reader found.
     package enum Event: Equatable, Sendable {
-        /// Nothing more without more bytes; `expected` is how many there will be in all, where that is known.
+        /// More bytes are needed; `expected` is how many there will be in total, if that is known.
         case needsMore(expected: Int)
         /// A message is complete: take it with ``copyMessage(_:into:)``.
         case message(Opcode, byteCount: Int)
-        /// A ping; answer with the same payload.
+        /// A ping, to be answered with the same payload.
         case ping([UInt8])
         case pong([UInt8])
-        /// The client's close frame; the code is nil where it gave none.
+        /// The client's close frame; the code is nil if it gave none.
         case close(code: UInt16?)
-        /// The client broke the protocol or a limit; close with this, and read no further.
+        /// The client broke the protocol or a limit: close with this reason, and read no further.
         case failed(CloseReason)
     }
 
-    /// Where the next frame's head begins.
+    /// The offset where the next frame's head begins.
     package private(set) var offset = 0
-    /// Where the first data frame of the present message begins; `offset` where none has begun.
+    /// The offset where the first data frame of the current message begins; `offset` if no message has begun.
     private var messageStart = 0
     private var messageOpcode: Opcode?
     private var messageLength = 0
-    /// The present message is compressed; after ``copyMessage(_:into:)``, whether that one was.
+    /// Whether the current message is compressed; after ``copyMessage(_:into:)``, whether the copied one was.
     package private(set) var isCompressed = false
     private var utf8 = UTF8Validator()
-    /// The message that was reported and not yet taken.
+    /// Whether a message was reported that is not taken yet.
     private var isComplete = false
-    /// Fragments, whole or not the last of their message, that were read since this was taken; it is not kept.
+    /// How many fragments, without the last of each message, were read since this was taken; not part of ``record``.
     package private(set) var fragments = 0
 
     package init() {}
@@ -43,13 +43,13 @@ package struct MessageReader: Equatable, Sendable {
         return fragments
     }
 
-    /// Bytes in front that are handled for good.
+    /// How many bytes at the front have been handled for good.
     package var consumed: Int { messageOpcode == nil ? offset : messageStart }
 
-    /// True between messages: the connection needs no receive buffer.
+    /// True between messages, when the connection needs no receive buffer.
     package var isIdle: Bool { messageOpcode == nil }
 
-    /// Payload bytes of the present message that have come.
+    /// How many payload bytes of the current message have arrived.
     package var gathered: Int { messageLength }
 
     package mutating func didDrop(_ count: Int) {
@@ -57,11 +57,13 @@ package struct MessageReader: Equatable, Sendable {
         messageStart = max(0, messageStart - count)
     }
 
-    /// Reads on; call it until it needs more bytes.
+    /// Reads on; call this until it needs more bytes.
     ///
-    /// * `bytes`: everything received and not dropped.
-    /// * `maximum`: the largest message that is accepted.
-    /// * `allowsCompression`: permessage-deflate was agreed on.
+    /// - Parameters:
+    ///   - bytes: Everything that was received and not dropped.
+    ///   - maximum: The largest message that is accepted.
+    ///   - allowsCompression: Whether permessage-deflate was agreed on.
+    /// - Returns: What was found.
     package mutating func next(_ bytes: RawSpan, maximum: Int, allowsCompression: Bool = false) -> Event {
         precondition(!isComplete, "the message before was not taken")
         while true {
@@ -83,13 +85,13 @@ package struct MessageReader: Equatable, Sendable {
     private func check(_ header: FrameHeader, maximum: Int) -> CloseReason? {
         if header.opcode.isControl { return nil }
         if (header.opcode == .continuation) != (messageOpcode != nil) { return .protocolError }
-        // What cannot be compressed grows a little by it; its true size is seen when it is expanded.
+        // Data that cannot be compressed grow a little; the true size is known when they are expanded.
         let isCompressed = header.isCompressed || (header.opcode == .continuation && self.isCompressed)
         let limit = isCompressed ? maximum + maximum / 256 + 64 : maximum
         return header.payloadLength > limit - messageLength ? .messageTooBig : nil
     }
 
-    /// Takes a data frame; nil where the message goes on in another one.
+    /// Takes a data frame; returns nil if the message continues in another one.
     private mutating func data(_ header: FrameHeader, _ mask: UInt32, _ bytes: RawSpan) -> Event? {
         let payload = offset + header.length
         if messageOpcode == nil {
@@ -101,7 +103,7 @@ package struct MessageReader: Equatable, Sendable {
         }
         offset = payload + header.payloadLength
         messageLength += header.payloadLength
-        // A whole text in one frame is checked when it is copied; pieces are checked as they come, to fail at once.
+        // A text in a single frame is checked when it is copied; fragments are checked as they arrive, to fail at once.
         let isWhole = header.isFinal && header.opcode != .continuation
         if messageOpcode == .text, !isWhole, !isCompressed {
             let piece = bytes.extracting(payload..<offset)
@@ -154,13 +156,13 @@ package struct MessageReader: Equatable, Sendable {
         }
     }
 
-    // MARK: Keeping
+    // MARK: The reader's record
 
     /// The reader's state as it is kept in a connection's slot, between events.
     package struct Record: Equatable, Sendable {
         /// ``offset`` in the low half, the message's start in the high half.
         package let positions: UInt64
-        /// The message's length in the low half; then its opcode (0: none), and the half-read character.
+        /// The message's length in the low half, then its opcode (0: none), and the state of a partly read character.
         package let state: UInt64
 
         package init(positions: UInt64, state: UInt64) {
@@ -188,9 +190,9 @@ package struct MessageReader: Equatable, Sendable {
 
     // MARK: Taking a message
 
-    /// Copies the complete message's payload, unmasked, and goes on behind it; false where a text is not UTF-8.
+    /// Copies the complete message's payload, unmasked, and goes on after it; false if a text is not UTF-8.
     ///
-    /// `target`: has room for the byte count that was reported.
+    /// `target` has room for the byte count that was reported.
     package mutating func copyMessage(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) -> Bool {
         precondition(isComplete, "no message is complete")
         let isFragmented = unsafe copyPayload(bytes, into: target) > 1
@@ -200,14 +202,14 @@ package struct MessageReader: Equatable, Sendable {
         messageStart = offset
         messageLength = 0
         isComplete = false
-        // A compressed text is checked by who expands it.
+        // A compressed text is checked by the caller, which expands it.
         guard isText, !isFragmented, !isCompressed else { return true }
         var validator = UTF8Validator()
         let text = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: target[..<count]))
         return validator.accept(text) && validator.isAtBoundary
     }
 
-    /// Goes on behind the complete message without looking at what it says.
+    /// Skips the complete message without looking at its contents.
     package mutating func skipMessage() {
         precondition(isComplete, "no message is complete")
         messageOpcode = nil
@@ -216,7 +218,7 @@ package struct MessageReader: Equatable, Sendable {
         isComplete = false
     }
 
-    /// Copies the payload of every data frame from the message's start to `offset`; returns how many frames.
+    /// Copies the payload of every data frame from the message's start to `offset`, and returns the number of frames.
     private func copyPayload(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) -> Int {
         var position = messageStart
         var copied = 0
@@ -238,22 +240,22 @@ package struct MessageReader: Equatable, Sendable {
 
     // MARK: Merging fragments
 
-    /// True where frame heads take so much room beside the payload that the fragments should be merged.
+    /// True if frame heads take up so much room that the fragments should be merged.
     ///
-    /// A message may be cut into any number of fragments, with pings between; merging bounds what is kept by about
-    /// twice the message's size.
+    /// A message may be divided into any number of fragments, with pings between them; merging limits what is kept to
+    /// about twice the message's size.
     package var isWorthMerging: Bool {
         messageOpcode != nil && !isComplete && offset - messageStart > 2 * messageLength + 65536
     }
 
-    /// Bytes of the frame that ``merge(_:into:)`` writes.
+    /// How many bytes the frame has that ``merge(_:into:)`` writes.
     package var mergedLength: Int { mergedHeadLength + messageLength }
 
     private var mergedHeadLength: Int { FrameEncoder.headLength(payloadLength: messageLength) + 4 }
 
-    /// Writes the fragments so far as one fragment with an empty mask, and goes on behind it.
+    /// Writes the fragments so far as one fragment with an empty mask, and goes on after it.
     ///
-    /// `target`: has room for ``mergedLength`` bytes; the rest of the received bytes belongs right behind.
+    /// `target` has room for ``mergedLength`` bytes; the rest of the received bytes belongs directly after them.
     package mutating func merge(_ bytes: RawSpan, into target: UnsafeMutableRawBufferPointer) {
         let headLength = mergedHeadLength
         unsafe FrameEncoder.writeHead(
@@ -263,7 +265,7 @@ package struct MessageReader: Equatable, Sendable {
             to: target
         )
         unsafe target[0] &= 0x7F  // not the last fragment
-        unsafe target[1] |= 0x80  // masked, as every frame of a client, with a key that changes nothing
+        unsafe target[1] |= 0x80  // masked, like every frame of a client, with a key that changes nothing
         for index in headLength - 4..<headLength { unsafe target[index] = 0 }
         _ = unsafe copyPayload(bytes, into: UnsafeMutableRawBufferPointer(rebasing: target[headLength...]))
         offset = headLength + messageLength

@@ -1,8 +1,8 @@
 package import MartletCore
 
-/// What the server itself says to clients.
+/// The messages that the server itself sends to clients.
 package enum ServerMessage {
-    /// The first frame of every connection; the thread and the job are those that it asked for and is in.
+    /// Makes the first message of every connection; the thread and the job are those that it asked for and is in.
     package static func connectionEstablished(
         connection: String,
         bearer: Bearer,
@@ -31,7 +31,7 @@ package enum ServerMessage {
         return json.bytes
     }
 
-    /// `thread_joined`, `thread_left`, `job_joined`, `job_left`.
+    /// Makes `thread_joined`, `thread_left`, `job_joined` or `job_left`.
     package static func room(_ room: Room, isJoined: Bool) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
@@ -41,7 +41,7 @@ package enum ServerMessage {
         return json.bytes
     }
 
-    /// The token was taken; the connection may live until then.
+    /// Makes the message that the token was accepted, and that the connection may live until `expiry`.
     package static func authenticated(until expiry: Int64) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
@@ -51,7 +51,7 @@ package enum ServerMessage {
         return json.bytes
     }
 
-    /// The token ends soon: send `authenticate` with a new one.
+    /// Makes the message that the token expires soon, so that the client sends `authenticate` with a new one.
     package static func tokenExpiring(at expiry: Int64) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
@@ -61,7 +61,7 @@ package enum ServerMessage {
         return json.bytes
     }
 
-    /// An error that leaves the connection open.
+    /// Makes the message about an error that leaves the connection open.
     package static func error(code: String, message: String) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
@@ -72,7 +72,7 @@ package enum ServerMessage {
         return json.bytes
     }
 
-    /// The message before was over the rate and was not handled.
+    /// Makes the message that the previous message exceeded the rate and was not handled.
     package static func rateLimited(waitMilliseconds: Int) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()

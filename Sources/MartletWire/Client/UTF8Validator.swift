@@ -1,27 +1,27 @@
-/// Checks UTF-8 (RFC 3629) byte by byte, so that text may come in pieces that split characters.
+/// Checks UTF-8 (RFC 3629) byte by byte, so that text may arrive in pieces that split characters.
 package struct UTF8Validator: Equatable, Sendable {
-    /// Continuation bytes that must still come.
+    /// How many continuation bytes must still come.
     private var missing: UInt8 = 0
-    /// What the next continuation byte may be; narrower after E0, ED, F0 and F4.
+    /// The lowest value of the next continuation byte; the range is narrower after E0, ED, F0 and F4.
     private var lowest: UInt8 = 0x80
     private var highest: UInt8 = 0xBF
 
     package init() {}
 
-    /// Goes on from a ``state`` that was kept.
+    /// Goes on from a saved ``state``.
     package init(state: UInt32) {
         missing = UInt8(truncatingIfNeeded: state) & 3
         lowest = UInt8(truncatingIfNeeded: state >> 8)
         highest = UInt8(truncatingIfNeeded: state >> 16)
     }
 
-    /// What must be kept to go on later, in 24 bits.
+    /// The state that must be saved to go on later, in 24 bits.
     package var state: UInt32 { UInt32(missing) | UInt32(lowest) << 8 | UInt32(highest) << 16 }
 
-    /// True where no character is half-read.
+    /// True if no character is partly read.
     package var isAtBoundary: Bool { missing == 0 }
 
-    /// Takes one byte; false where it cannot follow what came before.
+    /// Takes one byte; false if it cannot follow the bytes before it.
     package mutating func accept(_ byte: UInt8) -> Bool {
         if missing > 0 {
             guard byte >= lowest, byte <= highest else { return false }
@@ -43,12 +43,12 @@ package struct UTF8Validator: Equatable, Sendable {
         return true
     }
 
-    /// Takes many bytes; false where one cannot follow.
+    /// Takes many bytes; false if one of them cannot follow the bytes before it.
     package mutating func accept(_ bytes: RawSpan) -> Bool {
         var index = 0
         let count = bytes.byteCount
         while index < count {
-            // Eight ASCII bytes at once, which is what text mostly is.
+            // Eight bytes at once, because most text is ASCII.
             if missing == 0, count - index >= 8 {
                 let word = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
                 if word & 0x8080_8080_8080_8080 == 0 {

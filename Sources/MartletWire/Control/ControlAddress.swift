@@ -1,15 +1,17 @@
 /// Where the supervisor's control socket is.
 ///
-/// It speaks the HTTP API (the same paths, without a key: who may open the socket may use it).
+/// It serves the HTTP API, with the same paths and without a key: anyone who may open the socket may use it.
 package enum ControlAddress {
     /// The socket of a service.
     package static let service = "/run/martlet/control.sock"
 
-    /// The folder and socket of a development server of this user.
+    /// Returns the folder and the socket of a user's development server.
     ///
-    /// * `runtimeDirectory`: `$XDG_RUNTIME_DIR`, where set.
-    /// * `temporaryDirectory`: `$TMPDIR`, where set.
-    /// * `user`: the numeric user id.
+    /// - Parameters:
+    ///   - runtimeDirectory: `$XDG_RUNTIME_DIR`, if it is set.
+    ///   - temporaryDirectory: `$TMPDIR`, if it is set.
+    ///   - user: The numeric user id.
+    /// - Returns: The paths of the folder and of the socket.
     package static func development(
         runtimeDirectory: String?,
         temporaryDirectory: String?,

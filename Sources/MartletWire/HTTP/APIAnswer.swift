@@ -1,12 +1,12 @@
 package import MartletCore
 
-/// How the answers to API calls look: the JSON of `interfaces`, made in one place for workers and supervisor.
+/// Makes the answers to API calls, in one place for workers and the supervisor.
 package enum APIAnswer {
-    /// The answer to a call that the shards have replied to.
+    /// Makes the answer to a call that the shards have replied to.
     package static func response(to call: APICall, _ reply: CommandReply) -> HTTPResponse {
         switch (call, reply) {
         case (_, .failed(let failure)): problem(failure).response
-        // A shard that does not answer does not say whose its connections are.
+        // A shard that does not answer does not say which users its connections belong to.
         case (.node(true), .node(let node)) where node.shards.contains { $0.connectionsByUser == nil }:
             problem(.shardUnavailable(partial: nil)).response
         case (.node(let byUser), .node(let node)): .json(nodeText(node, byUser: byUser))
@@ -31,7 +31,7 @@ package enum APIAnswer {
 
     package static let healthy = HTTPResponse.text("ok\n")
 
-    /// What became of a command that failed, as a status and a code.
+    /// Returns the HTTP problem for a command that failed.
     package static func problem(_ failure: CommandFailure) -> HTTPProblem {
         switch failure {
         case .shardUnavailable(let partial):
@@ -70,7 +70,7 @@ package enum APIAnswer {
         }
     }
 
-    /// A body that is not JSON.
+    /// Returns the HTTP problem for a body that is not JSON.
     package static func problem(_ failure: JSONFailure) -> HTTPProblem {
         var problem = HTTPProblem(400, "invalid_json", "\(failure.why), at byte \(failure.offset)")
         problem.members = [.init(name: "offset", value: failure.offset)]
@@ -106,7 +106,7 @@ package enum APIAnswer {
         return json.bytes
     }
 
-    /// `changed`: the user was bound, or connections of the user were in the thread.
+    /// Makes the answer to an unbinding; `changed` means that the user was bound, or had connections in the thread.
     private static func leftText(_ count: Int, changed: Bool) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
@@ -172,7 +172,7 @@ package enum APIAnswer {
         return json.bytes
     }
 
-    /// The whole node, as `GET /v1/stats` shows it.
+    /// Makes the JSON of the whole node, as `GET /v1/stats` shows it.
     package static func nodeText(_ node: NodeStatistics, byUser: Bool) -> [UInt8] {
         var json = JSONWriter()
         let counters = node.counters
@@ -210,7 +210,7 @@ package enum APIAnswer {
         return json.bytes
     }
 
-    /// A receipt, also as a line of a batch's answer.
+    /// Makes the JSON of a receipt, which may also be a line of a batch's answer.
     package static func text(of delivery: Delivery) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()

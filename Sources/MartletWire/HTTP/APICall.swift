@@ -1,9 +1,9 @@
 package import MartletCore
 
-/// What a request of the HTTP API asks for: the table of its paths.
+/// What a request to the HTTP API asks for.
 package enum APICall: Equatable, Sendable {
     case command(Command)
-    /// A message, or (where `isEvent`) an event that still needs its envelope.
+    /// A message, or, if `isEvent`, an event that still needs its envelope.
     case publish(Command, isEvent: Bool)
     /// `POST /v1/batch`
     case batch
@@ -30,9 +30,7 @@ package enum APICall: Equatable, Sendable {
     /// `POST /v1/upgrade`, on the control socket only.
     case upgrade
 
-    /// Reads a request; throws the answer where it is none of ours.
-    ///
-    /// `request`: the head.
+    /// Reads the head of a request; throws the answer if it is not a call that we know.
     package static func parse(_ request: HTTPRequest) throws(HTTPProblem) -> APICall {
         guard let segments = request.segments, let parameters = request.parameters else {
             throw .badRequest("the path or query is not percent-encoded UTF-8")
@@ -45,7 +43,7 @@ package enum APICall: Equatable, Sendable {
         else {
             throw .methodNotAllowed(routes.map { $0.method == "GET" ? "GET, HEAD" : $0.method }.joined(separator: ", "))
         }
-        // Probes may carry what they like.
+        // Probes may have any parameters.
         if segments.first == "v1" { try check(parameters, known: route.parameters) }
         let call = try route.call()
         switch call {
@@ -57,12 +55,12 @@ package enum APICall: Equatable, Sendable {
         return call
     }
 
-    /// True for a request whose body is read line by line while it comes.
+    /// Returns true for a request whose body is read line by line as it arrives.
     package static func isStream(_ request: HTTPRequest) -> Bool {
         request.method == "POST" && request.path == "/v1/batch"
     }
 
-    /// The key under which a publish's answer is remembered; throws where it cannot be one.
+    /// Returns the key under which a publish's answer is remembered; throws if the key is not valid.
     package static func idempotencyKey(_ request: HTTPRequest) throws(HTTPProblem) -> String? {
         guard let key = request["idempotency-key"] else { return nil }
         try checkKey(key)
@@ -75,10 +73,10 @@ package enum APICall: Equatable, Sendable {
         }
     }
 
-    /// A method that a path knows, the parameters that it has there, and what it asks for.
+    /// A method that a path supports, its parameters there, and the call that it makes.
     private struct Route {
         let method: String
-        /// By name, and whether it may be given several times.
+        /// The names of parameters, and whether each may be given several times.
         var parameters: [String: Bool] = [:]
         let call: () throws(HTTPProblem) -> APICall
 
@@ -99,8 +97,9 @@ package enum APICall: Equatable, Sendable {
 
     private typealias Parameters = [HTTPRequest.Parameter]
 
-    /// Throws where a parameter is none of these: one that is not understood may have been meant to keep a message from
-    /// somebody.
+    /// Throws if a parameter is not known.
+    ///
+    /// An unknown parameter is not ignored, because it may have been meant to exclude somebody from a message.
     private static func check(_ parameters: Parameters, known: [String: Bool]) throws(HTTPProblem) {
         var seen: Set<String> = []
         for name in parameters.map(\.name) {
@@ -153,7 +152,7 @@ package enum APICall: Equatable, Sendable {
 
     private static func get(_ call: APICall) -> Route { Route("GET", asks: call) }
 
-    /// The route of `.../messages` or `.../events`.
+    /// Makes the route of `.../messages` or `.../events`.
     private static func publish(
         _ command: Command,
         _ what: String,
@@ -193,7 +192,7 @@ package enum APICall: Equatable, Sendable {
         ]
     }
 
-    /// What `martletctl token` and `check-token` ask over the control socket; other listeners do not know it.
+    /// Makes the routes that `martletctl token` and `check-token` use on the control socket; other listeners lack them.
     private static func tokens(_ path: [String], _ parameters: Parameters) throws(HTTPProblem) -> [Route] {
         if path.count == 2, path[1] == "check" {
             let token = values("token", parameters).last ?? ""
@@ -239,7 +238,7 @@ package enum APICall: Equatable, Sendable {
         ]
     }
 
-    /// The close code and reason that `?code=&reason=` ask for.
+    /// Returns the close code and the reason that `?code=&reason=` ask for.
     private static func closing(_ parameters: Parameters) throws(HTTPProblem) -> (UInt16, String) {
         var code = CloseReason.normal.code
         if let text = values("code", parameters).last {
@@ -281,14 +280,16 @@ package enum APICall: Equatable, Sendable {
         parameters.filter { $0.name == name }.map(\.value)
     }
 
-    /// User ids are 1 to 256 bytes of text.
+    /// Throws unless a user id has 1 to 256 bytes.
     package static func checkUser(_ user: String) throws(HTTPProblem) {
         if user.isEmpty || user.utf8.count > 256 {
             throw HTTPProblem(400, "invalid_user", "a user id must have 1 to 256 bytes")
         }
     }
 
-    /// What curl and forms say by default is taken too: the body decides.
+    /// Checks the headers of a body of text.
+    ///
+    /// The default media types of curl and of forms are accepted too, because the body itself is checked.
     private static func checkText(_ request: HTTPRequest, accepted: [String]) throws(HTTPProblem) {
         if request.contentLength == nil {
             throw HTTPProblem(411, "length_required", "send a body with a Content-Length")

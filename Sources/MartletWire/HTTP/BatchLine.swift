@@ -4,15 +4,15 @@ package import MartletCore
 package struct BatchLine {
     package let command: Command
     package let key: String?
-    /// Where the message lies in the line; nil where the line has an event.
+    /// Where the message lies in the line; nil if the line has an event.
     package let message: Range<Int>?
-    /// The type and the data of an event.
+    /// Where the type and the data of an event lie in the line; nil if the line has a message.
     package let event: (type: Range<Int>, data: Range<Int>?)?
 
     private static let usage =
         "a line is {\"user\":U} (or \"thread\", \"job\", \"connection\", \"all\":true) with \"message\", or \"event\" and \"data\""
 
-    /// Reads a line; throws what is answered instead.
+    /// Reads a line; throws the answer if it is not valid.
     package init(_ line: Span<UInt8>) throws(HTTPProblem) {
         do throws(JSONFailure) {
             try JSONScanner.validate(line)
@@ -42,7 +42,7 @@ package struct BatchLine {
 
     fileprivate static func invalid(_ detail: String) -> HTTPProblem { HTTPProblem(400, "invalid_line", detail) }
 
-    /// What was found in a line so far.
+    /// What has been found in a line so far.
     private struct Members {
         var command: Command?
         var key: String?

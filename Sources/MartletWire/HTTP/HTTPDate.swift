@@ -1,10 +1,10 @@
-/// The `Date` field of answers (RFC 9110, 6.6.1), made once a second and shared by all that are written in it.
+/// The `Date` field of answers (RFC 9110, 6.6.1), made once a second and shared by all answers of that second.
 package struct HTTPDate: Equatable, Sendable {
     private let second: Int64
-    /// The whole line, `Date: Sun, 06 Nov 1994 08:49:37 GMT` and its end.
+    /// The whole line, such as `Date: Sun, 06 Nov 1994 08:49:37 GMT`, with its end.
     package let field: [UInt8]
 
-    /// * `unixSeconds`: the time, from 0 to the end of the year 9999.
+    /// Makes the date of a time, from 0 to the end of the year 9999.
     package init(unixSeconds: Int64) {
         second = unixSeconds
         let (days, inDay) = (unixSeconds / 86400, unixSeconds % 86400)
@@ -17,7 +17,7 @@ package struct HTTPDate: Equatable, Sendable {
         field = Array("Date: \(text)\r\n".utf8)
     }
 
-    /// This date, or the present one where a second has passed since.
+    /// Returns this date, or a new one if the second is another.
     package func at(unixSeconds: Int64) -> HTTPDate {
         unixSeconds == second ? self : HTTPDate(unixSeconds: unixSeconds)
     }

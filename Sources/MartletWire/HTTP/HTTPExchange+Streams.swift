@@ -1,13 +1,13 @@
-// Bodies of lines, which are read while they come and answered meanwhile.
+// Bodies that consist of lines, which are read and answered as they arrive.
 
 extension HTTPExchange {
-    /// Where the reading of a body of lines is.
+    /// How far the reading of a body of lines has come.
     struct LineStream {
-        /// Bytes of the body that are not in the input's handled part yet.
+        /// How many bytes of the body are not in the handled part of the input yet.
         var remaining: Int
-        /// From where the next line's end is searched, as an index into the input.
+        /// The index in the input from which the end of the next line is searched.
         var searchedTo: Int
-        /// The present line is too long and is skipped up to its end.
+        /// Whether the current line is too long, and is skipped up to its end.
         var isSkipping = false
 
         var isComplete: Bool { remaining == 0 }
@@ -65,7 +65,7 @@ extension HTTPExchange {
         return .line(hasReturn ? range.lowerBound..<range.upperBound - 1 : range)
     }
 
-    /// Begins to answer a stream, before anything is known of its end.
+    /// Begins to answer a stream, before it is known how it ends.
     package mutating func beginStream(_ response: HTTPResponse) {
         guard let first = waiting.first else { return }
         waiting.removeFirst()
@@ -82,14 +82,14 @@ extension HTTPExchange {
         )
     }
 
-    /// More of the answer to a stream; it leaves with ``takeOutput()``.
+    /// Adds to the answer to a stream; the bytes are sent with ``takeOutput()``.
     ///
-    /// Nothing, where the answer was cut short meanwhile.
+    /// Does nothing if the answer was cut short in the meantime.
     package mutating func stream(_ bytes: [UInt8]) {
         if streamAnswer != nil { streamed += bytes }
     }
 
-    /// No further line is handed over; what was is still answered.
+    /// Stops reading lines; those that were handed over are still answered.
     package mutating func stopStream() {
         guard stream != nil else { return }
         stream = nil
@@ -97,14 +97,14 @@ extension HTTPExchange {
         isReadingOver = true
     }
 
-    /// Ends an answer that is not whole, so that nobody takes it for one: without its last chunk.
+    /// Ends an incomplete answer without its last chunk, so that the client does not take it for a whole one.
     package mutating func cutStream() {
         flushStreamed()
         streamAnswer = nil
         isReadingOver = true
     }
 
-    /// The answer to the stream is complete.
+    /// Ends the answer to the stream, which is complete.
     package mutating func endStream() {
         guard let answer = streamAnswer else { return }
         flushStreamed()
@@ -113,7 +113,7 @@ extension HTTPExchange {
         if !answer.keepsAlive { isReadingOver = true }
     }
 
-    /// Wraps what was streamed since into one chunk (RFC 9112, 7.1).
+    /// Wraps what has been streamed since the last call into one chunk (RFC 9112, 7.1).
     mutating func flushStreamed() {
         guard !streamed.isEmpty, let answer = streamAnswer else { return }
         if answer.isChunked { output.append(contentsOf: "\(String(streamed.count, radix: 16))\r\n".utf8) }

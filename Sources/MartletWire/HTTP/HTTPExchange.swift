@@ -1,15 +1,15 @@
 /// One HTTP/1.1 connection of a server, without its socket: bytes in, requests out; answers in, bytes out, in order.
 ///
 /// The owner appends what it receives to ``input``, calls ``next()`` until it is told that more is needed, answers each
-/// request by its number, in whatever order it comes to know the answers, and sends ``output``. Everything is bounded:
-/// the head, the body, and the requests that wait for their answers.
+/// request by its number, in any order, and sends ``output``. Everything is bounded: the head, the body, and the
+/// requests that wait for their answers.
 package struct HTTPExchange {
     package struct Limits: Equatable, Sendable {
         package var headBytes = 16384
         package var bodyBytes: Int
-        /// Requests that may wait for their answers; more are read when some are answered.
+        /// How many requests may wait for their answers; more are read when some are answered.
         package var pipelined = 64
-        /// Bodies of lines are read while they come; a line may have ``bodyBytes``.
+        /// Whether bodies of lines are read as they arrive; a line may have ``bodyBytes``.
         package var takesStreams: Bool
 
         package init(bodyBytes: Int, takesStreams: Bool = false) {
@@ -19,24 +19,24 @@ package struct HTTPExchange {
     }
 
     package enum Event: Equatable, Sendable {
-        /// The head of a request whose body, so many bytes, is still to come; the whole request follows under the same
-        /// number.
+        /// The head of a request whose body is still to come; the whole request follows under the same number.
         ///
-        /// Nothing is taken of the body before the next call of ``next()``: refuse it by ``respond(to:_:)``, which ends the
-        /// connection.
+        /// Nothing of the body is read before the next call of ``next()``: to refuse it, call ``respond(to:_:)``, which
+        /// ends the connection.
         case bodyAnnounced(HTTPRequest, number: Int, byteCount: Int)
         /// A whole request. Its body is `input[body]` until the next call of ``next()``.
         case request(HTTPRequest, number: Int, body: Range<Int>)
-        /// The head of a request whose body comes as lines: ``line(_:)``s and then ``streamEnded``.
+        /// The head of a request whose body arrives as lines: as several ``line(_:)`` and then ``streamEnded``.
         ///
-        /// Answer it by ``beginStream(_:)``, ``stream(_:)`` and ``endStream()``, or refuse it by ``respond(to:_:)``.
+        /// Answer it with ``beginStream(_:)``, ``stream(_:)`` and ``endStream()``, or refuse it with
+        /// ``respond(to:_:)``.
         case streamBegan(HTTPRequest, number: Int)
         /// A line of the body, without its end; it is `input[range]` until the next call of ``next()``.
         case line(Range<Int>)
-        /// A line that is longer than a body may be; it was skipped.
+        /// A line that was skipped because it is longer than a body may be.
         case lineTooLong
         case streamEnded
-        /// Nothing more without more bytes, or before answers.
+        /// Nothing can be read without more bytes, or before some requests are answered.
         case needsMore
     }
 
@@ -52,7 +52,7 @@ package struct HTTPExchange {
             isVersion11 = request.isVersion11
         }
 
-        /// For what is no request.
+        /// Makes the answer to something that is not a request.
         init(_ problem: HTTPProblem) {
             isHead = false
             keepsAlive = false
@@ -70,30 +70,30 @@ package struct HTTPExchange {
         case head
         /// Its body is not complete, and was not announced.
         case body(HTTPRequest, from: Int)
-        /// Its body is not complete; it waits for its answer already, as the last one.
+        /// Its body is not complete, but was announced: the request already waits for its answer, as the last one.
         case announcedBody(HTTPRequest, from: Int)
 
         var isHead: Bool { if case .head = self { true } else { false } }
         var isAnnounced: Bool { if case .announcedBody = self { true } else { false } }
     }
 
-    /// What was received; the owner appends.
+    /// The received bytes, which the owner appends.
     package var input: [UInt8] = []
-    /// Statuses of answers, to be counted.
+    /// The statuses of answers, to be counted.
     var answered: [Int] = []
-    /// What must be sent; the owner takes it by ``takeOutput()``.
+    /// The bytes that must be sent, which the owner takes with ``takeOutput()``.
     package internal(set) var output: [UInt8] = []
 
-    /// What answers say of the time; the owner sets it before it calls anything that may answer.
+    /// The date in answers, which the owner sets before it calls anything that may answer.
     package var date: HTTPDate?
 
     let limits: Limits
     var start = 0
     var searchedTo = 0
     private var arrival = Arrival.head
-    /// The client waits for our word before it sends its body.
+    /// Whether the client waits for `100 Continue` before it sends its body.
     private var owesContinue = false
-    /// Bytes of blank lines before the request.
+    /// How many bytes of blank lines came before the request.
     private var blankBytes = 0
     var waiting: [Waiting] = []
     var firstNumber = 0
@@ -102,54 +102,54 @@ package struct HTTPExchange {
     /// The answer to a stream that has begun.
     var streamAnswer: (isChunked: Bool, keepsAlive: Bool)?
     var streamed: [UInt8] = []
-    /// The owner takes no further lines now.
+    /// Whether the owner accepts no further lines at the moment.
     package var isPaused = false
 
     package init(limits: Limits) {
         self.limits = limits
     }
 
-    /// True until the last request that will be read: the owner may receive more.
+    /// True while the owner may receive more bytes.
     package var wantsInput: Bool {
         let have = input.count - start
         if let stream { return !stream.isComplete && !isPaused && have < limits.bodyBytes + 65536 }
-        // A body that waits for what was asked before it was not announced yet: nothing is taken of it.
+        // A body whose request must wait for earlier requests was not announced yet: nothing of it is read.
         if case .body = arrival, have >= limits.headBytes { return false }
         return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
             && input.count - start < limits.headBytes + limits.bodyBytes
     }
 
-    /// True while a request is half received: a peer that leaves now loses it.
+    /// True while a request is partly received: a peer that leaves now loses it.
     package var isMidRequest: Bool { input.count > start || !arrival.isHead || stream != nil }
 
-    /// True while the body of a request that was announced comes in, or lines do.
+    /// True while the body of an announced request is received, or lines are.
     package var isReceivingBody: Bool { arrival.isAnnounced || stream != nil }
 
-    /// True while answers are owed.
+    /// True while requests wait for answers.
     package var isWaiting: Bool { waitingCount > 0 || (streamAnswer != nil && (stream == nil || isPaused)) }
 
-    /// True when everything is answered and nothing more will be: close the connection once ``output`` is sent.
+    /// True when everything is answered and no more requests are read: close the connection once ``output`` is sent.
     package var isOver: Bool { isReadingOver && waiting.isEmpty && streamAnswer == nil }
 
-    /// True while the lines of a body come in.
+    /// True while the lines of a body are received.
     package var isStreaming: Bool { stream != nil }
 
-    /// Whole requests that wait for their answers.
+    /// How many whole requests wait for their answers.
     package var waitingCount: Int { waiting.count - (arrival.isAnnounced ? 1 : 0) }
 
-    /// True where something must be sent.
+    /// True if something must be sent.
     package var hasOutput: Bool { outputCount > 0 }
 
-    /// Bytes that must be sent.
+    /// How many bytes must be sent.
     package var outputCount: Int { output.count + streamed.count }
 
-    /// Bytes that were received and not handled yet.
+    /// How many bytes were received and are not handled yet.
     package var unhandledCount: Int { input.count - start }
 
-    /// The bytes behind the head that was read last: what a client sent early after an upgrade request.
+    /// The bytes after the head that was read last: what a client has already sent after an upgrade request.
     package var remainder: ArraySlice<UInt8> { input[start...] }
 
-    /// The next request.
+    /// Reads the next request.
     ///
     /// Malformed input is answered here, and ends the connection.
     package mutating func next() -> Event {
@@ -160,7 +160,7 @@ package struct HTTPExchange {
         do throws(HTTPProblem) {
             guard let (request, bodyStart) = try readHead() else { return .needsMore }
             if limits.takesStreams, APICall.isStream(request), let length = request.contentLength {
-                // What was asked before is answered first, so that answers need not wait for each other.
+                // Earlier requests are answered first, so that answers need not wait for each other.
                 guard waiting.isEmpty else { return .needsMore }
                 return beginReadingLines(request, bodyStart, length)
             }
@@ -192,13 +192,13 @@ package struct HTTPExchange {
         return .request(request, number: firstNumber + waiting.count - 1, body: bodyStart..<start)
     }
 
-    /// What follows in the input is a body that is taken as it comes.
+    /// Notes that what follows in the input is a body that is read as it arrives.
     mutating func beginBody(at bodyStart: Int) {
         arrival = .head
         start = bodyStart
     }
 
-    /// What follows in the input belongs to the next request.
+    /// Notes that what follows in the input belongs to the next request.
     mutating func endOfRequest(at end: Int) {
         arrival = .head
         owesContinue = false
@@ -209,8 +209,8 @@ package struct HTTPExchange {
 
     /// Answers a request.
     ///
-    /// One whose body is still to come is refused so, and so is a stream that has not begun to be answered; that ends the
-    /// connection, as the body is not read.
+    /// To answer a request whose body is still to come, or a stream whose answer has not begun, means to refuse it:
+    /// this ends the connection, because the body is not read.
     package mutating func respond(to number: Int, _ response: HTTPResponse) {
         var response = response
         let index = number - firstNumber
@@ -225,12 +225,12 @@ package struct HTTPExchange {
         flushAnswers()
     }
 
-    /// Answers, after the requests before it, something that is no request, and ends the connection.
+    /// Answers input that is not a request, after the requests before it, and ends the connection.
     package mutating func fail(_ problem: HTTPProblem) {
         isReadingOver = true
         stream = nil
         if streamAnswer != nil {
-            // An answer that is under way can only be cut short, so that nobody takes it for a whole one.
+            // An answer that has begun can only be cut short, so that the client does not take it for a whole one.
             streamAnswer = nil
             streamed = []
             return
@@ -241,10 +241,10 @@ package struct HTTPExchange {
         flushAnswers()
     }
 
-    /// The next request is the connection's last: its answer says so.
+    /// Whether the next request is the last one of the connection, as its answer then says.
     package var endsAfterNext = false
 
-    /// No further request will be read; what is owed is still answered.
+    /// Stops reading requests; those that wait are still answered.
     package mutating func stopReading() {
         isReadingOver = true
         guard arrival.isAnnounced else { return }
@@ -252,13 +252,13 @@ package struct HTTPExchange {
         arrival = .head
     }
 
-    /// Takes the statuses of what was answered since this was asked.
+    /// Passes the statuses of the answers since the last call to `body`.
     package mutating func takeAnswered(_ body: (Int) -> Void) {
         for status in answered { body(status) }
         answered.removeAll(keepingCapacity: true)
     }
 
-    /// Takes what must be sent.
+    /// Takes the bytes that must be sent.
     package mutating func takeOutput() -> [UInt8] {
         flushStreamed()
         defer { output = [] }
@@ -283,7 +283,7 @@ package struct HTTPExchange {
         return (request, end)
     }
 
-    /// A few blank lines before a request are skipped (RFC 9112, 2.2).
+    /// Skips a few blank lines before a request (RFC 9112, 2.2).
     private mutating func skipBlankLines() throws(HTTPProblem) {
         while input.count - start >= 2, input[start] == 0x0D, input[start + 1] == 0x0A {
             start += 2
@@ -292,14 +292,14 @@ package struct HTTPExchange {
         }
     }
 
-    /// Tells a client that waits for it to send its body, once nothing before it is owed.
+    /// Tells a client that waits for it to send its body, once no earlier answers are outstanding.
     mutating func writeContinue() {
         guard owesContinue, waitingCount == 0 else { return }
         owesContinue = false
         output.append(contentsOf: "HTTP/1.1 100 Continue\r\n\r\n".utf8)
     }
 
-    /// Makes room for a body as it comes, doubling, so that it is copied a few times and not at each piece.
+    /// Makes room for a body as it arrives, by doubling, so that it is copied a few times instead of with each piece.
     private mutating func reserve(_ length: Int, from bodyStart: Int) {
         guard input.capacity < input.count + 16384 else { return }
         let whole = bodyStart + length
@@ -311,7 +311,7 @@ package struct HTTPExchange {
         if start == input.count {
             input.removeAll(keepingCapacity: input.capacity <= 65536)
         } else if start > 65536 || start > input.count / 2 {
-            // Not after each of many small requests: the rest would be moved again and again.
+            // This is not done after each of many small requests: the rest would be moved again and again.
             input.removeFirst(start)
         } else {
             return
@@ -338,7 +338,7 @@ package struct HTTPExchange {
         }
         waiting.removeFirst(done)
         firstNumber += done
-        // What was owed before a body that was announced is written now.
+        // The answers before an announced body are written now.
         if arrival.isAnnounced { writeContinue() }
     }
 }

@@ -1,12 +1,13 @@
-/// Reads the head of a message of HTTP/1.1: a strict subset (RFC 9112) that refuses what Martlet does not need.
+/// Reads the heads of HTTP/1.1 messages (RFC 9112): a strict subset, without anything that Martlet does not need.
 ///
-/// Lines end with CRLF; no obsolete folding; no space before a colon; no Transfer-Encoding; one Content-Length. What a
-/// proxy in front might read differently than we do is refused, so that no request can be smuggled past it.
+/// Lines end with CRLF; there is no obsolete folding, no space before a colon, no Transfer-Encoding, and only one
+/// Content-Length. Anything that a proxy in front of us might read differently is refused, so that no request can be
+/// smuggled past it.
 package enum HTTPHeadParser {
     /// The most fields a head may have.
     package static let mostFields = 100
 
-    /// The head that `bytes` are, from the first byte to the blank line's end.
+    /// Reads the head of a request; `bytes` are the whole head, up to the end of its blank line.
     package static func request(_ bytes: ArraySlice<UInt8>) throws(HTTPProblem) -> HTTPRequest {
         var lines = try lines(of: bytes)[...]
         guard let first = lines.popFirst() else { throw .badRequest("the request is empty") }
@@ -15,7 +16,7 @@ package enum HTTPHeadParser {
         try check(fields, isVersion11: isVersion11)
         let (authority, path, query) = try split(target)
         if let authority {
-            // What the target says is believed, not what the field does (RFC 9112, 3.2.2).
+            // The target decides, and not the field (RFC 9112, 3.2.2).
             fields = fields.filter { $0.name != "host" } + [.init(name: "host", value: authority)]
         }
         return HTTPRequest(
@@ -28,7 +29,7 @@ package enum HTTPHeadParser {
         )
     }
 
-    /// The status and fields of a response, for our own clients.
+    /// Reads the head of a response, for our own clients.
     package static func response(
         _ bytes: ArraySlice<UInt8>
     ) throws(HTTPProblem) -> (status: Int, fields: [HTTPRequest.Field], contentLength: Int?) {
@@ -42,7 +43,7 @@ package enum HTTPHeadParser {
         return (status, fields, try contentLength(fields))
     }
 
-    /// Where a head ends in `bytes[start...]`: the index behind its blank line; nil where it is not complete.
+    /// Finds the end of a head in `bytes[start...]`: the index after its blank line; nil if it is not complete.
     package static func endOfHead(_ bytes: [UInt8], from start: Int, searchedTo: Int) -> Int? {
         var index = max(start, searchedTo - 3)
         let last = bytes.count - 4
@@ -137,7 +138,7 @@ package enum HTTPHeadParser {
         return length
     }
 
-    /// What a target names: the authority where it is in absolute form (RFC 9112, 3.2.2), the path, and the query.
+    /// Splits a target into its authority, if it is in absolute form (RFC 9112, 3.2.2), its path, and its query.
     private static func split(
         _ target: String
     ) throws(HTTPProblem) -> (authority: String?, path: String, query: String?) {

@@ -6,7 +6,7 @@ package struct HTTPProblem: Error, Equatable, Sendable {
     /// Further members of the body: numbers only.
     package var members: [Member] = []
     package var fields: [HTTPRequest.Field] = []
-    /// The connection cannot be used any more: what follows on it cannot be told apart.
+    /// Whether the connection cannot be used any more, because it is not clear where the next request begins.
     package var closes = false
 
     package struct Member: Equatable, Sendable {
@@ -41,7 +41,7 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         return problem
     }
 
-    /// The same problem with a header field.
+    /// Returns the same problem with one more header field.
     package func with(_ name: String, _ value: String) -> HTTPProblem {
         var problem = self
         problem.fields.append(.init(name: name, value: value))

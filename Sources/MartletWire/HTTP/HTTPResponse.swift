@@ -1,9 +1,9 @@
-/// An answer of ours, complete with its body.
+/// An HTTP answer, complete with its body.
 package struct HTTPResponse: Equatable, Sendable {
     package var status: Int
     package var fields: [(name: String, value: String)]
     package var body: [UInt8]
-    /// The connection ends after it.
+    /// Whether the connection ends after the answer.
     package var closes = false
 
     package init(_ status: Int, fields: [(name: String, value: String)] = [], body: [UInt8] = []) {
@@ -25,11 +25,13 @@ package struct HTTPResponse: Equatable, Sendable {
             && left.fields.map { "\($0.name):\($0.value)" } == right.fields.map { "\($0.name):\($0.value)" }
     }
 
-    /// Writes the response behind what `output` holds.
+    /// Appends the response to `output`.
     ///
-    /// * `isHead`: it answers a HEAD request: everything but the body.
-    /// * `connection`: what it says of the connection.
-    /// * `date`: when it is written (``HTTPDate``); nil: it does not say.
+    /// - Parameters:
+    ///   - output: Where the response is written.
+    ///   - isHead: Whether it answers a HEAD request, and so has no body.
+    ///   - connection: What it says about the connection.
+    ///   - date: When it is written; nil: it does not say.
     package func write(
         to output: inout [UInt8],
         isHead: Bool = false,
@@ -43,7 +45,7 @@ package struct HTTPResponse: Equatable, Sendable {
         if !isHead { output.append(contentsOf: body) }
     }
 
-    /// Writes the head of a response whose body follows in pieces, in chunks where the peer speaks HTTP/1.1.
+    /// Writes the head of a response whose body follows in pieces: in chunks if the peer speaks HTTP/1.1.
     package func writeStreamHead(
         to output: inout [UInt8],
         isChunked: Bool,
@@ -62,13 +64,13 @@ package struct HTTPResponse: Equatable, Sendable {
         for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
     }
 
-    /// What becomes of the connection after an answer (RFC 9112, 9.3).
+    /// What happens to the connection after an answer (RFC 9112, 9.3).
     package enum Connection: Equatable, Sendable {
-        /// It ends.
+        /// The connection ends.
         case closes
-        /// It stays, as it does in HTTP/1.1 where nothing is said.
+        /// The connection stays, which is the default in HTTP/1.1.
         case stays
-        /// It stays, which a client of HTTP/1.0 has asked for and has to be told.
+        /// The connection stays because a client of HTTP/1.0 asked for it, which the answer has to confirm.
         case staysAsAsked
 
         fileprivate var field: String {

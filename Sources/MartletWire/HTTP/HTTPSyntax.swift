@@ -2,7 +2,7 @@ internal import MartletCore
 
 /// Small rules of HTTP's syntax.
 package enum HTTPSyntax {
-    /// RFC 9110, 5.6.2: what a method and a field name may be made of.
+    /// Returns true for a byte that may be in a method or a field name (RFC 9110, 5.6.2).
     package static func isToken(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -12,7 +12,7 @@ package enum HTTPSyntax {
         }
     }
 
-    /// True for what a Host field may hold (RFC 9110, 7.2): a name or an address, with or without a port; or nothing.
+    /// Returns true for a valid Host field (RFC 9110, 7.2): a name or an address, with or without a port; or nothing.
     package static func isAuthority(_ text: String) -> Bool {
         let bytes = text.utf8[...]
         var host = bytes
@@ -29,14 +29,14 @@ package enum HTTPSyntax {
         return host.allSatisfy(isHostByte)
     }
 
-    /// True for nothing, or a colon and at most five digits.
+    /// Returns true for nothing, or a colon and at most five digits.
     private static func isPort(_ bytes: Substring.UTF8View) -> Bool {
         guard let first = bytes.first else { return true }
         let digits = bytes.dropFirst()
         return first == UInt8(ascii: ":") && digits.count <= 5 && digits.allSatisfy { (0x30...0x39).contains($0) }
     }
 
-    /// RFC 3986, 3.2.2: unreserved characters, sub-delimiters, and what is percent-encoded.
+    /// Returns true for a byte of a host: unreserved, a sub-delimiter, or percent-encoding (RFC 3986, 3.2.2).
     private static func isHostByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -46,7 +46,7 @@ package enum HTTPSyntax {
         }
     }
 
-    /// Without spaces and tabs at both ends.
+    /// Returns the text without spaces and tabs at both ends.
     package static func trimmed(_ text: Substring) -> String {
         var slice = text.utf8[...]
         while let first = slice.first, first == 0x20 || first == 0x09 { slice.removeFirst() }
@@ -54,7 +54,7 @@ package enum HTTPSyntax {
         return String(Substring(slice))
     }
 
-    /// RFC 3986, 2.1; nil where a `%` has no two digits after it, or the result is not UTF-8.
+    /// Decodes percent-encoding (RFC 3986, 2.1); nil if two digits do not follow a `%`, or the result is not UTF-8.
     package static func percentDecoded(_ text: Substring, plusIsSpace: Bool) -> String? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.utf8.count)
@@ -72,7 +72,7 @@ package enum HTTPSyntax {
         return String(validating: bytes, as: UTF8.self)
     }
 
-    /// Everything but unreserved characters percent-encoded, for one path segment or query value.
+    /// Encodes everything but unreserved characters, for one path segment or query value.
     package static func percentEncoded(_ text: String) -> String {
         var result = ""
         for byte in text.utf8 {

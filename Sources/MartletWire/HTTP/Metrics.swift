@@ -32,7 +32,7 @@ struct Metrics {
     }
 
     private mutating func sample(_ name: String, _ labels: Labels, _ value: String) {
-        // No label of ours has a character that must be escaped.
+        // None of our labels has a character that must be escaped.
         let list = labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
         text += list.isEmpty ? "\(name) \(value)\n" : "\(name){\(list)} \(value)\n"
     }

@@ -1,6 +1,6 @@
 package import MartletCore
 
-/// The whole node in the text format of Prometheus (version 0.0.4): `GET /metrics`, answered by any worker for all.
+/// The metrics of the whole node in the text format of Prometheus (version 0.0.4), which any worker can return.
 package enum MetricsText {
     package static func response(_ node: NodeStatistics) -> HTTPResponse {
         HTTPResponse(
@@ -89,7 +89,7 @@ package enum MetricsText {
         )
     }
 
-    /// What Prometheus' own libraries say of a process, of each of ours.
+    /// Writes for each of our processes the metrics that the standard Prometheus libraries have for a process.
     private static func processes(_ node: NodeStatistics, _ metrics: inout Metrics) {
         let all =
             (node.supervisor.map { supervisor in
@@ -207,7 +207,7 @@ package enum MetricsText {
         (.hop, "martlet_hop_duration_seconds", "From a request to another shard to its answer."),
     ]
 
-    /// Nanoseconds as decimal seconds.
+    /// Formats nanoseconds as decimal seconds.
     static func decimal(_ nanoseconds: UInt64) -> String {
         "\(nanoseconds / 1_000_000_000).\(String(1_000_000_000 + nanoseconds % 1_000_000_000).dropFirst())"
     }

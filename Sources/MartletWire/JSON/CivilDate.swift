@@ -1,13 +1,13 @@
 /// A date of the proleptic Gregorian calendar.
 struct CivilDate {
     let year: Int64
-    /// From 1 to 12.
+    /// The month, from 1 to 12.
     let month: Int64
     let day: Int64
 
-    /// `daysSinceEpoch`: days since 1970-01-01, not negative.
+    /// Makes the date of a day; `days` is the number of days since 1970-01-01, and not negative.
     init(daysSinceEpoch days: Int64) {
-        // Years are counted from March, so that the day that some years have more is their last.
+        // Years are counted from March, so that a leap day is the last day of its year.
         let shifted = days + 719_468
         let era = shifted / 146_097
         let dayOfEra = shifted % 146_097

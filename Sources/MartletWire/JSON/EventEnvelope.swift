@@ -1,10 +1,10 @@
-/// The form in which events reach clients: exactly the keys type, data and timestamp, in that order.
+/// The form in which events reach clients, which has exactly the keys type, data and timestamp, in that order.
 package enum EventEnvelope {
-    /// Why a body is no event.
+    /// Why a body is not an event.
     package enum Problem: Error, Equatable, Sendable {
         case noObject
         case noType
-        /// A member beside type and data, by name.
+        /// There is another member besides type and data, with this name.
         case unknownMember(String)
 
         package var detail: String {
@@ -16,9 +16,9 @@ package enum EventEnvelope {
         }
     }
 
-    /// The envelope of an event that a backend posted as `{"type":...,"data":...}`; the bytes of both are taken over.
+    /// Makes the envelope of an event that a backend posted as `{"type":...,"data":...}`, and copies the bytes of both.
     ///
-    /// `body`: valid JSON.
+    /// `body` must be valid JSON.
     package static func text(ofBody body: Span<UInt8>, unixMilliseconds: Int64) throws(Problem) -> [UInt8] {
         var type: Range<Int>?
         var data: Range<Int>?
@@ -41,7 +41,7 @@ package enum EventEnvelope {
         return text(type: type, data: data, of: body, unixMilliseconds: unixMilliseconds)
     }
 
-    /// The envelope around a type (a JSON text with its quotes) and data (a JSON value; nil: null) that lie in `text`.
+    /// Makes the envelope around a type (a JSON string with its quotes) and data (a JSON value; nil: null) in `text`.
     package static func text(
         type: Range<Int>,
         data: Range<Int>?,

@@ -3,7 +3,7 @@ internal import MartletCore
 /// Builds a tree from text that a ``JSONScanner`` has accepted, so that it need not check again.
 struct JSONDecoder {
     private var offset = 0
-    /// The last string had half of a surrogate pair.
+    /// Whether the last string had half of a surrogate pair.
     private var isBroken = false
 
     mutating func value(_ text: Span<UInt8>) -> JSONValue {

@@ -1,4 +1,4 @@
-/// Text that is not JSON, and where.
+/// Why text is not JSON, and where.
 package struct JSONFailure: Error, Equatable, Sendable {
     /// The offset of the first byte that cannot be right.
     package let offset: Int

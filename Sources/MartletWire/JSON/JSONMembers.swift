@@ -1,12 +1,12 @@
-/// Finds the members of an object in text that a ``JSONScanner`` has accepted, without building what is there.
+/// Finds the members of an object in text that a ``JSONScanner`` has accepted, without building their values.
 package enum JSONMembers {
-    /// A longer text is no name that anybody compares with.
+    /// The longest text that anybody looks for.
     private static let longestText = 256
 
-    /// Calls `visit` with each member of the outermost object: where its key lies (between the quotes, still escaped), and
-    /// where its value lies, without white space around it.
+    /// Calls `visit` with each member of the outermost object; returns false if the text is not an object.
     ///
-    /// Costs one pass over the bytes, whatever they are; false where the text is no object.
+    /// `visit` learns where the key lies (between the quotes, still escaped), and where the value lies, without white
+    /// space around it. This costs one pass over the bytes, whatever they are.
     @discardableResult
     package static func forEach(in text: Span<UInt8>, _ visit: (_ key: Range<Int>, _ value: Range<Int>) -> Void) -> Bool
     {
@@ -26,7 +26,7 @@ package enum JSONMembers {
         return true
     }
 
-    /// Where the value of the last member of that name lies.
+    /// Finds the value of the last member with that name.
     package static func slice(of name: StaticString, in text: Span<UInt8>) -> Range<Int>? {
         var found: Range<Int>?
         forEach(in: text) { key, value in
@@ -35,12 +35,12 @@ package enum JSONMembers {
         return found
     }
 
-    /// The text of the last member of that name; nil where there is none, or it is no short text.
+    /// Returns the string of the last member with that name; nil if there is none, or it is not a short string.
     package static func text(of name: StaticString, in text: Span<UInt8>) -> String? {
         slice(of: name, in: text).flatMap { string($0, in: text, longest: longestText) }
     }
 
-    /// The text that a value is; nil where it is no text, or a longer one.
+    /// Returns the string that a value is; nil if it is not a string, or a longer one.
     package static func string(_ value: Range<Int>, in text: Span<UInt8>, longest: Int) -> String? {
         guard value.count >= 2, value.count <= longest * 6 + 2, text[value.lowerBound] == UInt8(ascii: "\"") else {
             return nil
@@ -52,8 +52,9 @@ package enum JSONMembers {
         return string
     }
 
-    /// True where a text between its quotes is this name, however it is written (RFC 8259, section 8.3: names are compared
-    /// when their escapes are resolved).
+    /// Returns true if a string, between its quotes, is this name, in whatever way it is escaped.
+    ///
+    /// Names are compared after their escapes are resolved (RFC 8259, section 8.3).
     package static func equals(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
         guard range.count == name.utf8CodeUnitCount else { return equalsEscaped(name, text, range) }
         for index in 0..<range.count {
@@ -62,7 +63,7 @@ package enum JSONMembers {
         return true
     }
 
-    /// An escape takes up to six bytes for one of the name.
+    /// Compares a name with escaped text, in which one byte of the name may take up to six bytes.
     private static func equalsEscaped(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
         guard range.count > name.utf8CodeUnitCount, range.count <= 6 * name.utf8CodeUnitCount, range.lowerBound > 0,
             range.contains(where: { text[$0] == UInt8(ascii: "\\") })
@@ -86,7 +87,7 @@ package enum JSONMembers {
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
 
-    /// The offset behind a value.
+    /// Returns the offset after a value.
     private static func endOfValue(_ text: Span<UInt8>, _ start: Int) -> Int {
         guard start < text.count else { return start }
         var offset = start
@@ -99,7 +100,7 @@ package enum JSONMembers {
                 continue
             case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
             case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                if depth == 0 { return offset }  // a number or a word before the end of the object
+                if depth == 0 { return offset }  // the object ends after a number or a word
                 depth -= 1
                 if depth == 0 { return offset + 1 }
             case UInt8(ascii: ",") where depth == 0: return offset
@@ -112,7 +113,7 @@ package enum JSONMembers {
         return offset
     }
 
-    /// The offset behind a string's closing quote.
+    /// Returns the offset after a string's closing quote.
     private static func endOfString(_ text: Span<UInt8>, _ start: Int) -> Int {
         var offset = start + 1
         while offset < text.count, text[offset] != UInt8(ascii: "\"") {

@@ -1,9 +1,9 @@
-/// Checks that bytes are one JSON value (RFC 8259), and builds nothing.
+/// Checks that bytes are one JSON value (RFC 8259), without building anything.
 ///
-/// What a backend posts is delivered byte for byte, so it is checked once, here, and never decoded. Stricter than the
-/// RFC in one point: text must be UTF-8 (as RFC 8259 demands between systems), because the frame that carries it must be.
+/// What a backend posts is delivered byte for byte, so it is checked once, here, and never decoded. The text must be
+/// UTF-8, as RFC 8259 requires between systems, and because the frame that carries it must be.
 package struct JSONScanner {
-    /// Arrays and objects may be nested this deep.
+    /// How deeply arrays and objects may be nested.
     package static let deepestNesting = 512
 
     private var offset = 0
@@ -34,7 +34,7 @@ package struct JSONScanner {
             default:
                 try scanScalar(text)
             }
-            // A value, or an empty container's inside, is complete: close containers or go on to the next member.
+            // A value, or the inside of an empty container, is complete: close containers, or go on to the next member.
             skipWhitespace(text)
             closing: while let inObject = isObject.last {
                 guard let byte = peek(text) else { throw failure("the text ends inside a value") }

@@ -1,14 +1,14 @@
 internal import MartletCore
 
-/// A decoded JSON value, for small documents of ours: a client's command, an answer that `martletctl` prints.
+/// A decoded JSON value, for small documents such as a client's command, or an answer that `martletctl` prints.
 ///
-/// Never used for what backends publish; that is only checked (``JSONScanner``).
+/// It is never used for what backends publish, which is only checked (``JSONScanner``).
 package enum JSONValue: Equatable, Sendable {
     case null
     case bool(Bool)
     case number(Double)
     case string(String)
-    /// A text with half of a surrogate pair (RFC 8259, 8.2), which no `String` can hold: two of them would look the same.
+    /// A string with half of a surrogate pair (RFC 8259, 8.2): no `String` can hold it, and two would look equal.
     case brokenString
     case array([JSONValue])
     /// Members in the order of the text.

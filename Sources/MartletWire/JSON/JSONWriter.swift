@@ -1,4 +1,4 @@
-/// Writes compact JSON; the caller keeps the order of keys.
+/// Writes compact JSON, with keys in the order of the calls.
 package struct JSONWriter {
     package private(set) var bytes: [UInt8] = []
     private var needsComma = false
@@ -38,7 +38,7 @@ package struct JSONWriter {
         bytes.append(contentsOf: "null".utf8)
     }
 
-    /// A duration as seconds with three decimals.
+    /// Writes a duration as seconds with three decimals.
     package mutating func seconds(nanoseconds: UInt64) {
         separate()
         let milliseconds = nanoseconds / 1_000_000
@@ -46,13 +46,13 @@ package struct JSONWriter {
         bytes.append(contentsOf: "\(milliseconds / 1000).\(fraction)".utf8)
     }
 
-    /// A number of thousandths as a decimal: 1500 is 1.500.
+    /// Writes a number of thousandths as a decimal: 1500 becomes 1.500.
     package mutating func thousandths(_ number: Int) {
         separate()
         bytes.append(contentsOf: "\(number / 1000).\(String(1000 + number % 1000).dropFirst())".utf8)
     }
 
-    /// A value that is JSON already.
+    /// Writes a value that is already JSON.
     package mutating func value(json text: String) {
         separate()
         bytes.append(contentsOf: text.utf8)

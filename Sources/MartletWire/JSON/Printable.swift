@@ -1,23 +1,23 @@
-/// Text of strangers for terminals and logs: what a terminal would act on, or a reader could not see, is written as JSON would
-/// escape it (`\u202e`).
+/// Makes text from unknown sources safe for terminals and logs.
 ///
-/// Among these are control characters, marks that turn the direction of writing, line and paragraph separators, and
-/// characters without a meaning.
+/// Characters that a terminal would act on, or that a reader could not see, are written as a JSON escape (`\u202e`).
+/// These are control characters, marks that change the direction of writing, line and paragraph separators, and
+/// unassigned characters.
 package enum Printable {
-    /// One line of printable characters.
+    /// Returns the text as one line of printable characters.
     package static func text(_ text: String) -> String {
         escaped(text, controlsToo: true)
     }
 
-    /// The same inside of a JSON text, which stays JSON of the same meaning: strings are the only place of such characters.
+    /// Returns JSON with the same meaning, in which such characters are escaped: they can only be in strings.
     ///
-    /// Line feeds between values stay.
+    /// Line feeds between values remain.
     package static func json(_ text: String) -> String {
         escaped(text, controlsToo: false)
     }
 
     private static func escaped(_ text: String, controlsToo: Bool) -> String {
-        // Most of what is shown is plain.
+        // Most text is plain.
         if text.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) { return text }
         var result = ""
         for scalar in text.unicodeScalars {

@@ -1,9 +1,8 @@
-/// Instants as text.
+/// Formats times as text.
 package enum Timestamp {
-    /// ISO 8601 in UTC with milliseconds: `2026-11-22T22:57:30.278Z`.
+    /// Returns a time in ISO 8601, in UTC with milliseconds: `2026-11-22T22:57:30.278Z`.
     ///
-    /// `unixMilliseconds`: since 1970; what is before it, or behind the year 9999, is moved to there, as the form has four
-    /// digits for a year.
+    /// A time before 1970 becomes 1970, and a time after ``latest`` becomes that, because a year has four digits.
     package static func text(unixMilliseconds: Int64) -> String {
         let milliseconds = min(max(0, unixMilliseconds), latest)
         let inDay = milliseconds % 86_400_000
@@ -13,12 +12,12 @@ package enum Timestamp {
             + ".\((inDay % 1000).padded(3))Z"
     }
 
-    /// The last instant that the form can tell, in Unix milliseconds: the end of the year 9999.
+    /// The last time that can be formatted, in Unix milliseconds: the end of the year 9999.
     package static let latest: Int64 = 253_402_300_799_999
 }
 
 extension Int64 {
-    /// In decimal, with zeros in front up to a width.
+    /// Returns the number in decimal, with leading zeros up to a width.
     func padded(_ width: Int) -> String {
         let digits = String(self)
         return String(repeating: "0", count: Swift.max(0, width - digits.count)) + digits

@@ -1,14 +1,14 @@
 internal import MartletCore
 
-/// What a worker that takes over found, or made of it.
+/// What a worker that takes over has found, or the result of its take-over.
 package struct Adoption: Equatable, Sendable {
-    /// Connections that go on.
+    /// How many connections go on.
     package var kept = 0
-    /// Connections that cannot: their slots make no sense, or their sockets are gone.
+    /// How many connections are lost because their slots are inconsistent or their sockets are gone.
     package var lost = 0
-    /// Connections of which the kernel had moved bytes that were not recorded.
+    /// How many connections the kernel had moved bytes for that were not recorded.
     package var unrecorded = 0
-    /// Why nothing can be taken over; nil: it can.
+    /// Why nothing can be taken over; nil: there is no problem.
     package var problem: String?
 
     package init() {}

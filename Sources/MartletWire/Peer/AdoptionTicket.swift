@@ -2,8 +2,8 @@ internal import MartletCore
 
 /// What travels with a client's socket from the worker that accepted it to the worker that owns its user.
 ///
-/// Binary with lengths, never text with separators: what a client chose (its user id, the bytes behind its head) cannot
-/// become a field of its own.
+/// It is binary with lengths, and not text with separators: what a client chose (its user id, the bytes after its head)
+/// can never be mistaken for another field.
 package struct AdoptionTicket: Equatable, Sendable {
     /// What the client's path asked for.
     package enum Service: UInt8, Sendable {
@@ -14,26 +14,26 @@ package struct AdoptionTicket: Equatable, Sendable {
 
     /// The shard that the socket is for.
     package var destination: UInt16
-    /// The shard whose worker accepted it, and refuses it where the owner cannot take it.
+    /// The shard whose worker accepted the client, and refuses it if the owner cannot take it.
     package var source: UInt16
-    /// True on the way back: the supervisor could not pass it on.
+    /// True on the way back, because the supervisor could not pass the client on.
     package var isReturned = false
     package var service: Service
     package var bearer: Bearer
-    /// The address that the client came from, as the node's board counts it; 0: not counted.
+    /// A number for the address that the client came from, as the node's board counts it; 0: not counted.
     package var address: UInt64 = 0
-    /// The value of `Sec-WebSocket-Accept`, and the subprotocol chosen.
+    /// The value of `Sec-WebSocket-Accept`.
     package var acceptValue: String
     package var subprotocol: String?
-    /// What was agreed on of permessage-deflate; nil: nothing.
+    /// The agreement on permessage-deflate; nil: there is none.
     package var deflate: DeflateExtension?
-    /// Bytes of the client's stream that were read so far, `leftover` included.
+    /// How many bytes of the client's stream were read so far, including `leftover`.
     package var bytesRead: UInt64
-    /// What the client sent behind its head already.
+    /// What the client has already sent after its head.
     package var leftover: [UInt8]
 
     private static let version: UInt8 = 2
-    /// More than that behind a head that is not answered yet is no WebSocket client.
+    /// The most that a WebSocket client may send after a head that is not answered yet.
     package static let largestLeftover = 16384
 
     package init(
@@ -67,7 +67,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         writer.put(address)
         writer.put(acceptValue)
         writer.put(subprotocol)
-        // One byte: nothing, agreed, or agreed with the window that was asked for.
+        // One byte: no agreement, an agreement, or an agreement with the window that was asked for.
         writer.put(deflate.map { UInt8($0.askedWindow ?? 1) } ?? 0)
         writer.put(bytesRead)
         writer.put(leftover)

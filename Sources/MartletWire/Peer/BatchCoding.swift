@@ -1,10 +1,10 @@
 package import MartletCore
 
-/// The publishes of a batch that go to one shard together: what lies in the text of a ``Command/batch``.
+/// The coding of the publishes of a batch that go to one shard together, in the text of a ``Command/batch``.
 ///
-/// For each: the lengths of its request and its text, then both.
+/// Each publish is the lengths of its request and its text, and then both.
 package enum BatchCoding {
-    /// More than that in one frame would make others wait.
+    /// The largest frame: a larger one would make others wait.
     package static let largestFrame = 262_144
     package static let mostPublishes = 1024
 
@@ -16,7 +16,7 @@ package enum BatchCoding {
         bytes.append(copying: text)
     }
 
-    /// Calls `visit` with each publish, in order; stops, and throws, where the bytes make no sense.
+    /// Calls `visit` with each publish, in order; stops and throws if the bytes are malformed.
     package static func forEach(
         in bytes: [UInt8],
         _ range: Range<Int>,

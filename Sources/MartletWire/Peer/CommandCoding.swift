@@ -1,6 +1,6 @@
 package import MartletCore
 
-/// The bytes of commands and their replies between processes.
+/// The coding of commands and their replies between processes.
 package enum CommandCoding {
     private enum Tag: UInt8 {
         case sendToUser = 1
@@ -15,12 +15,12 @@ package enum CommandCoding {
         case left
     }
 
-    /// Set in the first byte of a request that has a key.
+    /// The bit that is set in the first byte of a request with a key.
     private static let hasKey: UInt8 = 0x80
 
     package static func encode(_ command: Command) -> [UInt8] { encode(Request(command)) }
 
-    /// A request's bytes; its text, if it carries one, goes right behind them.
+    /// Encodes a request; its text, if it has one, follows directly after it.
     package static func encode(_ request: Request) -> [UInt8] {
         var writer = ByteWriter()
         func put(_ tag: Tag) {
@@ -84,7 +84,7 @@ package enum CommandCoding {
         return writer.bytes
     }
 
-    /// The request in a frame's payload, and where its text begins.
+    /// Decodes the request in a frame's payload, and returns where its text begins.
     package static func decode(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) -> (Request, textStart: Int) {
         var reader = ByteReader(bytes, in: range)
         let first = try reader.integer(UInt8.self)
@@ -185,7 +185,7 @@ package enum CommandCoding {
         }
     }
 
-    /// A reply that the versions before did not know, as they would have said it; nil where they know it.
+    /// Returns a reply that previous versions do not know in a form that they know; nil if they know the reply itself.
     package static func olderForm(_ bytes: [UInt8], in range: Range<Int>) -> [UInt8]? {
         guard !range.isEmpty, bytes[range.lowerBound] == ReplyTag.left.rawValue else { return nil }
         return encode(.bound(true))

@@ -1,8 +1,8 @@
 internal import MartletCore
 
-/// A line that a worker wants in the log: its supervisor writes it.
+/// A line that a worker sends to its supervisor, which writes it to the log.
 package struct LogLine: Equatable, Sendable {
-    /// As in syslog(3): 3 error, 4 warning, 6 info, 7 debug.
+    /// The priority as in syslog(3): 3 error, 4 warning, 6 info, 7 debug.
     package var priority: UInt8
     /// What happened, in fixed words.
     package var message: String
@@ -55,14 +55,14 @@ package struct LogLine: Equatable, Sendable {
 
     private static func shortened(_ text: String) -> String {
         if text.utf8.count <= longestText { return text }
-        // A character that is cut is replaced by a longer one.
+        // A character that is cut in two is replaced by a longer one.
         return String(decoding: text.utf8.prefix(longestText - 4), as: UTF8.self)
     }
 
     private static let longestText = 4096
     private static let mostFields = 32
 
-    /// What names are made of, so that none ends a line, or looks like another field.
+    /// Returns true for a byte that may be in a name; others might end a line, or look like another field.
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true

@@ -1,17 +1,17 @@
-/// Whom a frame comes from or goes to.
+/// The address that a frame comes from or goes to.
 package enum PeerAddress {
     /// The supervisor itself.
     package static let supervisor: UInt16 = 0xFFFE
-    /// Every shard: the switchboard sends it on to each.
+    /// Every shard: the switchboard sends the frame on to each of them.
     package static let everyShard: UInt16 = 0xFFFF
     /// The shards where a room has members: the switchboard knows which.
     package static let room: UInt16 = 0xFFFD
 }
 
-/// The fixed head of a frame between supervisor and worker; all that the switchboard reads of most frames.
+/// The fixed head of a frame between supervisor and worker, which is all that the switchboard reads of most frames.
 ///
-/// 24 bytes, little-endian: magic, version, kind, zero, source (2), destination (2), correlation (8), map generation
-/// (4), payload length (4).
+/// It has 24 bytes, little-endian: magic, version, kind, zero, source (2), destination (2), correlation (8), map
+/// generation (4), payload length (4).
 package struct PeerHeader: Equatable, Sendable {
     package static let length = 24
     /// The largest payload: a message of the largest size with its address, or the users of a large shard.
@@ -22,8 +22,10 @@ package struct PeerHeader: Equatable, Sendable {
     package var kind: PeerKind
     package var source: UInt16
     package var destination: UInt16
-    /// The requester's number of a command and its reply; what ``PeerKind/rooms``, ``PeerKind/allRooms`` and
-    /// ``PeerKind/roomsNoted`` say by it stands there; 0 elsewhere.
+    /// The number that the requester gave a command, and that its reply repeats.
+    ///
+    /// ``PeerKind/rooms``, ``PeerKind/allRooms`` and ``PeerKind/roomsNoted`` use it as described there; elsewhere it is
+    /// 0.
     package var correlation: UInt64 = 0
     /// The ``ShardMap`` generation that a command was routed with.
     package var mapGeneration: UInt32 = 0
@@ -45,7 +47,7 @@ package struct PeerHeader: Equatable, Sendable {
         self.payloadLength = payloadLength
     }
 
-    /// Writes the head behind what `bytes` holds; the payload goes behind it.
+    /// Appends the head to `bytes`; the payload follows it.
     package func write(to bytes: inout [UInt8]) {
         bytes.append(contentsOf: [Self.magic, Self.version, kind.rawValue, 0])
         put(source, 2, &bytes)
@@ -55,7 +57,7 @@ package struct PeerHeader: Equatable, Sendable {
         put(UInt32(payloadLength), 4, &bytes)
     }
 
-    /// The head at `offset`; nil where it is not complete yet.
+    /// Reads the head at `offset`; nil if it is not complete yet.
     package static func parse(_ bytes: [UInt8], at offset: Int) throws(WireError) -> PeerHeader? {
         guard bytes.count - offset >= length else { return nil }
         guard bytes[offset] == magic, bytes[offset + 1] == version else { throw .wrongVersion }

@@ -1,4 +1,4 @@
-/// A stream of frames in both directions, without its socket: bytes in, frames out, and the other way round.
+/// A stream of frames in both directions, without its socket: bytes in, frames out; frames in, bytes out.
 package struct PeerStream {
     /// A frame that came in; its payload is `input[payload]` until the next call of ``next()``.
     package struct Frame: Equatable, Sendable {
@@ -6,29 +6,29 @@ package struct PeerStream {
         package let payload: Range<Int>
     }
 
-    /// What was received; the owner appends.
+    /// The received bytes, which the owner appends.
     package var input: [UInt8] = []
-    /// What must be sent, from ``outputStart``.
+    /// The bytes that must be sent, beginning at ``outputStart``.
     package private(set) var output: [UInt8] = []
     package private(set) var outputStart = 0
     private var start = 0
 
     package init() {}
 
-    /// One that is under way.
+    /// Continues a stream that is already in use.
     package init(input: [UInt8], output: [UInt8]) {
         self.input = input
         self.output = output
     }
 
-    /// What was received and is no whole frame yet.
+    /// The received bytes that are not a whole frame yet.
     package var unread: [UInt8] { Array(input[start...]) }
-    /// What must still be sent.
+    /// The bytes that must still be sent.
     package var unsent: [UInt8] { Array(output[outputStart...]) }
 
-    /// The next frame; nil when more bytes are needed.
+    /// Reads the next frame; nil when more bytes are needed.
     ///
-    /// Throws where the peer speaks another language.
+    /// Throws if the bytes are not a frame.
     package mutating func next() throws(WireError) -> Frame? {
         guard let header = try PeerHeader.parse(input, at: start) else {
             dropConsumed()
@@ -43,7 +43,7 @@ package struct PeerStream {
         return Frame(header: header, payload: payload..<start)
     }
 
-    /// Bytes that wait to be sent.
+    /// How many bytes wait to be sent.
     package var queuedBytes: Int { output.count - outputStart }
 
     package mutating func append(_ header: PeerHeader, _ payload: [UInt8]) {
@@ -54,13 +54,13 @@ package struct PeerStream {
     /// Appends a whole frame, head and payload.
     package mutating func append(_ frame: [UInt8]) { output.append(contentsOf: frame) }
 
-    /// Appends a frame whose payload came in elsewhere.
+    /// Appends a frame whose payload was received elsewhere.
     package mutating func append(_ header: PeerHeader, copying payload: Range<Int>, of input: [UInt8]) {
         header.write(to: &output)
         output.append(copying: input.span.extracting(payload))
     }
 
-    /// So many bytes were sent.
+    /// Notes that so many bytes were sent.
     package mutating func didSend(_ count: Int) {
         outputStart += count
         if outputStart == output.count {

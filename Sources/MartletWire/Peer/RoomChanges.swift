@@ -2,9 +2,9 @@ package import MartletCore
 
 /// Rooms that got their first member on a shard, or lost their last one, in order.
 ///
-/// A shard may have any number of rooms, and a frame may not have any length: what is told is cut into pieces.
+/// A shard may have any number of rooms, but a frame is limited: the changes are sent in pieces.
 package struct RoomChanges: Equatable, Sendable {
-    /// The bytes of a piece, about; a room's name has at most 256.
+    /// The approximate size of a piece in bytes; a room's name has at most 256.
     package static let largestPiece = 1_048_576
 
     package var changes: [RoomChange]
@@ -24,7 +24,7 @@ package struct RoomChanges: Equatable, Sendable {
         changes = list
     }
 
-    /// The same changes in the same order, in pieces of at most so many bytes, or of one change; at least one piece.
+    /// Divides changes, in the same order, into at least one piece of at most so many bytes, or of one change.
     package static func pieces(of changes: [RoomChange], largest: Int = largestPiece) -> [RoomChanges] {
         var pieces: [RoomChanges] = []
         var start = 0

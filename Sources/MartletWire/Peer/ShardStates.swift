@@ -1,6 +1,6 @@
 package import MartletCore
 
-/// The state of every shard, in order: what the supervisor tells its workers whenever one changes.
+/// The state of every shard, in order, which the supervisor sends to its workers whenever one changes.
 package struct ShardStates: Equatable, Sendable {
     package var states: [ShardState]
 

@@ -1,6 +1,7 @@
 package import MartletCore
 
-// The bytes of statistics. Lists say how long they are, so that processes of neighbouring versions understand each other.
+// The coding of statistics. Lists say how long they are, so that processes of neighbouring versions understand each
+// other.
 
 extension ByteWriter {
     mutating func put(_ node: NodeStatistics) {
@@ -123,7 +124,7 @@ extension ByteReader {
         statistics.residentBytes = gauges[6]
         statistics.restarts = gauges[7]
         statistics.httpConnections = gauges[8]
-        // Workers from before do not say these.
+        // Workers of previous versions do not send these.
         if gauges.count > 11 {
             (statistics.openDescriptors, statistics.descriptorLimit) = (gauges[9], gauges[10])
             statistics.arenaBytes = gauges[11]
@@ -168,8 +169,9 @@ extension ByteReader {
         return counters
     }
 
-    /// A count that another process says: at most what a number of JSON can be (RFC 8259, section 6), so that sums of all
-    /// shards' are numbers too.
+    /// Limits a count from another process to what a JSON number can hold (RFC 8259, section 6).
+    ///
+    /// Then a sum over all shards is a number too.
     private static func credible(_ number: Int64) -> Int { Int(min(max(number, 0), 1 << 53)) }
 
     private mutating func numbers(atLeast least: Int) throws(WireError) -> [Int] {

@@ -1,6 +1,6 @@
 package import MartletCore
 
-// The bytes of the values that commands and replies are made of.
+// The coding of the values that commands and replies consist of.
 
 extension ByteWriter {
     mutating func put(_ delivery: Delivery) {
@@ -68,7 +68,7 @@ extension ByteReader {
         return Room(kind, try text(limit: 256))
     }
 
-    /// Passes over a room.
+    /// Skips a room.
     mutating func skipRoom() throws(WireError) {
         _ = try integer(UInt8.self)
         try skipText(limit: 256)
@@ -80,7 +80,7 @@ extension ByteReader {
         return texts
     }
 
-    /// The id of a user or a room; a longer one would be refused by whoever hears of it next.
+    /// Reads the id of a user or a room; a longer one is refused here, because the next reader would refuse it.
     mutating func id() throws(WireError) -> String { try text(limit: 256) }
 
     mutating func optionalTexts() throws(WireError) -> [String]? { try flag() ? try texts() : nil }
@@ -121,7 +121,7 @@ extension ByteReader {
 }
 
 extension Int64 {
-    /// The nearest whole number; a token may name any time.
+    /// Makes the nearest whole number, because a token may contain any time.
     fileprivate init(clamping number: Double) {
         self = number >= 9e18 ? .max : number <= -9e18 || number.isNaN ? .min : Int64(number)
     }

@@ -14,7 +14,7 @@ package enum Base64URL {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Nil where a character is none of the alphabet, or the length or the last bits are impossible.
+    /// Decodes text; nil if a character is not in the alphabet, or the length or the last bits are impossible.
     package static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         guard text.count % 4 != 1 else { return nil }
         var bytes: [UInt8] = []
@@ -30,7 +30,7 @@ package enum Base64URL {
                 bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
             }
         }
-        // One text for each sequence of bytes: the bits that are left must be zero.
+        // There is only one text for each sequence of bytes: the remaining bits must be zero.
         return bits & ((1 << UInt32(count)) - 1) == 0 ? bytes : nil
     }
 

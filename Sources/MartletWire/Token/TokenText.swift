@@ -1,13 +1,13 @@
 package import MartletCore
 
-/// A JSON Web Token in compact form (RFC 7515, 7.1; RFC 7519), taken apart and not yet believed.
+/// A JSON Web Token in compact form (RFC 7515, 7.1; RFC 7519), split into its parts and not verified yet.
 package struct TokenText: Sendable {
-    /// A longer one is refused before anything is decoded.
+    /// The longest token: a longer one is refused before anything is decoded.
     package static let longest = 8192
 
     package let algorithm: String
     package let keyID: String?
-    /// What was signed: the first two parts and the dot between them.
+    /// The bytes that were signed: the first two parts and the dot between them.
     package let signed: [UInt8]
     package let signature: [UInt8]
     private let payload: [UInt8]
@@ -21,7 +21,7 @@ package struct TokenText: Sendable {
         guard let header = try? JSONValue(head), case .object = header, let algorithm = header["alg"]?.string else {
             throw .malformed
         }
-        // Extensions that must be understood are not (RFC 7515, 4.1.11).
+        // We know no extensions that must be understood (RFC 7515, 4.1.11).
         guard header["crit"] == nil else { throw .malformed }
         self.algorithm = algorithm
         keyID = header["kid"]?.string
@@ -30,7 +30,7 @@ package struct TokenText: Sendable {
         self.payload = payload
     }
 
-    /// What the token says; ask only after its signature was checked.
+    /// Reads what the token says; call this only after its signature was checked.
     package func claims() throws(TokenProblem) -> TokenClaims {
         guard let value = try? JSONValue(payload), case .object = value else { throw .malformed }
         var claims = TokenClaims()
@@ -87,7 +87,7 @@ package struct TokenText: Sendable {
 
     // MARK: Making
 
-    /// The part of a new token that is signed.
+    /// Makes the part of a new token that is signed.
     package static func unsigned(algorithm: String, claims: TokenClaims) -> [UInt8] {
         var header = JSONWriter()
         header.beginObject()
@@ -111,7 +111,7 @@ package struct TokenText: Sendable {
         return Array((Base64URL.encode(header.bytes) + "." + Base64URL.encode(payload.bytes)).utf8)
     }
 
-    /// A whole token.
+    /// Makes a whole token.
     package static func signed(_ unsigned: [UInt8], signature: [UInt8]) -> String {
         String(decoding: unsigned, as: UTF8.self) + "." + Base64URL.encode(signature)
     }

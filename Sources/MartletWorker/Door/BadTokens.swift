@@ -2,7 +2,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// Bad tokens, by the addresses that they came from.
+/// The rates of bad tokens, by the addresses that they came from.
 final class BadTokens {
     private var rates: AddressRates
 

@@ -1,14 +1,14 @@
 internal import MartletCore
 internal import MartletWire
 
-/// A `POST /v1/batch` under way: the answers to its lines, in order, and what waits to be sent to other shards.
+/// A `POST /v1/batch` under way: the answers to its lines, in order, and the publishes that wait for other shards.
 ///
-/// Bounded: with too many lines unanswered no further ones are read, so a batch of any length takes little memory.
+/// While too many lines are unanswered, no further ones are read, so a batch of any length takes little memory.
 final class Batch {
     /// Publishes for one shard that travel together.
     struct Parcel {
         var bytes: [UInt8] = []
-        /// The lines that they came from.
+        /// The numbers of the lines that they came from.
         var lines: [Int] = []
     }
 
@@ -29,10 +29,10 @@ final class Batch {
 
     private var unanswered: Int { answers.count - answersStart }
 
-    /// Everything is read and answered.
+    /// True when everything is read and answered.
     var isOver: Bool { isBodyComplete && unanswered == 0 }
 
-    /// A line came in; returns its number.
+    /// Notes that a line came in, and returns its number.
     func begin() -> Int {
         answers.append(nil)
         if unanswered >= Self.mostUnanswered { connection.exchange.isPaused = true }
@@ -41,16 +41,16 @@ final class Batch {
 
     func bodyEnded() { isBodyComplete = true }
 
-    /// No further line will come, though the body is not complete; false where no answer is owed either.
+    /// Ends the reading of lines before the body is complete; returns false if no answers are outstanding either.
     func cut() -> Bool {
         isCut = true
         return unanswered > 0
     }
 
-    /// Everything that was taken is answered, and nothing more will be.
+    /// True when the batch was cut short, and every line that was read before is answered.
     var isCutShort: Bool { isCut && !isBodyComplete && unanswered == 0 }
 
-    /// Adds a publish to what goes to a shard; true where the parcel is full.
+    /// Adds a publish to the parcel for a shard; returns true if the parcel is full.
     func add(_ request: Request, text: Span<UInt8>, line: Int, to shard: Int) -> Bool {
         var parcel = parcels.removeValue(forKey: shard) ?? Parcel()
         BatchCoding.append(request, text: text, to: &parcel.bytes)
@@ -86,7 +86,7 @@ final class Batch {
         if index == answersStart { passOn() }
     }
 
-    /// Hands the answers that are known to the exchange, in the order of their lines.
+    /// Passes the known answers to the exchange, in the order of their lines.
     private func passOn() {
         while answersStart < answers.count, let text = answers[answersStart] {
             connection.exchange.stream(text)
@@ -107,7 +107,7 @@ final class Batch {
 
     private static let deliveredToOne = APIAnswer.text(of: Delivery(matched: 1, delivered: 1, failed: 0))
 
-    /// Most receipts are the same.
+    /// Returns the JSON of a receipt, which is usually the same one.
     private static func text(of delivery: Delivery) -> [UInt8] {
         delivery == Delivery(matched: 1, delivered: 1, failed: 0) ? deliveredToOne : APIAnswer.text(of: delivery)
     }

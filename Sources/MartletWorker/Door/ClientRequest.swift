@@ -1,18 +1,18 @@
 internal import MartletCore
 internal import MartletWire
 
-/// What a request on the client listener is.
+/// What a request on the client listener asks for.
 enum ClientRequest {
-    /// An upgrade on the path of messages; who asks is still to be checked.
+    /// An upgrade on the path of messages; the client is still to be checked.
     case messages(Handshake.Accepted)
     /// An upgrade on `/echo`, in development.
     case echo(Handshake.Accepted)
-    /// Answered at once.
+    /// Something that is answered at once.
     case answer(HTTPResponse)
     /// The HTTP API, which the client listener serves in development, for the demo page.
     case api
 
-    /// The user that `/echo` connections belong to: nobody can send to them, as they are in no index.
+    /// The user that `/echo` connections belong to: nobody can send to them, because they are in no index.
     static let echoUser = " echo"
 
     init(
@@ -41,17 +41,17 @@ enum ClientRequest {
         }
     }
 
-    /// In development nobody is checked, so a page of another site must not be able to use a browser on this machine to
-    /// listen or to publish: pages of this machine may.
+    /// Throws if a page of another site sends a request in development, where nobody is checked.
     ///
-    /// A page whose own name was made to lead to this machine (DNS rebinding) sends no foreign `Origin` with what it reads;
-    /// its name is in `Host`.
+    /// Otherwise such a page could use a browser on this machine to listen or to publish; pages of this machine may do
+    /// that. A page whose own name was made to point to this machine (DNS rebinding) sends no foreign `Origin` when it
+    /// reads, but its name is in `Host`.
     static func refuseForeignPages(_ request: HTTPRequest) throws(HTTPProblem) {
         let authority = request["origin"].map { origin in
             ["http://", "https://"].first { origin.lowercased().hasPrefix($0) }.map { origin.dropFirst($0.count) } ?? ""
         }
         let host = request["host"] ?? "localhost"
-        // No page can be called by a name without a dot; the load generator of before says this one.
+        // No page can have a name without a dot; previous versions of the load generator use this one.
         guard authority.map(isLoopback) ?? true, isLoopback(host[...]) || host == "martlet" else {
             throw HTTPProblem(
                 403,
@@ -61,9 +61,9 @@ enum ClientRequest {
         }
     }
 
-    /// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
+    /// Returns true for `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
     private static func isLoopback(_ authority: Substring) -> Bool {
-        // What nearly everybody says.
+        // Nearly all requests have one of these.
         let start = authority.utf8.prefix { $0 != UInt8(ascii: ":") }
         if start.elementsEqual("127.0.0.1".utf8) || start.elementsEqual("localhost".utf8) { return true }
         if authority == "[::1]" || authority.hasPrefix("[::1]:") { return true }

@@ -3,22 +3,22 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// How strangers come in.
+// How connections are accepted.
 
 extension Door {
-    /// Connections accepted from one listener in one turn, so that no storm starves those who are connected.
+    /// How many connections one listener may accept in a turn, so that a storm does not starve connected clients.
     private static let acceptsPerTurn = 32
     private static let acceptsPerLateTurn = 4
-    /// How long acceptance rests when descriptors have run out.
+    /// How long accepting pauses when descriptors have run out.
     private static let acceptPause: UInt64 = 100_000_000
-    /// How long it rests where there are as many peers as there may be.
+    /// How long accepting pauses when there are as many peers as allowed.
     private static let rest: UInt64 = 20_000_000
-    /// How long whoever has come may take to say something before others need the place.
+    /// How long a new peer may take to send something before others may take its place.
     private static let newcomersPatience: UInt64 = 1_000_000_000
-    /// Vain accepts in a row after which it rests, too.
+    /// After how many unsuccessful accepts in a row accepting pauses too.
     private static let mostVainAccepts = 1000
 
-    /// Opens the door, wholly.
+    /// Starts accepting on all listeners.
     func startAccepting() {
         let isFirst = !isAccepting
         isAccepting = true
@@ -42,7 +42,9 @@ extension Door {
         resting = []
     }
 
-    /// There are as many of a kind as there may be: whoever comes next waits in the kernel's queue, the other kind does not.
+    /// Stops accepting one kind of peers because there are as many as allowed.
+    ///
+    /// New peers of this kind wait in the kernel's queue; other kinds are still accepted.
     private func rest(_ kind: HTTPConnection.Kind) {
         guard resting.insert(kind).inserted else { return }
         for listener in settings.listeners where listener.kind == kind { loop.deregister(listener.descriptor) }
@@ -50,9 +52,9 @@ extension Door {
         loop.setTimer(after: Self.rest, token: EventToken.timer(.acceptAgain).rawValue)
     }
 
-    /// Accepts what waits at a listener.
+    /// Accepts the connections that wait at a listener.
     ///
-    /// `isLate`: the turn has hardly any time for it.
+    /// `isLate` means that the turn has hardly any time left.
     func accept(_ listenerIndex: Int, isLate: Bool, _ onEvent: OnEvent) {
         guard isAccepting, settings.listeners.indices.contains(listenerIndex) else { return }
         let (listener, kind) = settings.listeners[listenerIndex]
@@ -60,7 +62,7 @@ extension Door {
         for _ in 0..<(isLate ? Self.acceptsPerLateTurn : Self.acceptsPerTurn) {
             let isFull =
                 counts[kind, default: 0] >= (kind == .metrics ? DescriptorBudget.metrics : settings.mostConnections)
-            // One look at all of them serves the turn.
+            // Looking at all of them once is enough for the turn.
             if isFull, idle == nil { idle = idleConnections(kind, most: Self.acceptsPerTurn) }
             if isFull, idle?.isEmpty != false { return rest(kind) }
             do throws(SystemCallError) {
@@ -71,7 +73,7 @@ extension Door {
                     close(longest)
                 }
                 welcome(descriptor, kind, onEvent)
-                // The kernel gives out the lowest free number, so a high one says how full the table is.
+                // The kernel gives out the lowest free number, so a high one shows how full the table is.
                 if Int(descriptor) >= settings.descriptorReserve {
                     pauseAccepting("the descriptor table is nearly full")
                     return
@@ -83,7 +85,9 @@ extension Door {
         }
     }
 
-    /// Another worker was faster, most of the time; a Unix socket that was shut down is reported for ever.
+    /// Counts an accept that found no connection, and pauses after too many in a row.
+    ///
+    /// Usually another worker was faster, but a Unix socket that was shut down is reported forever.
     private func acceptedNobody() {
         vainAccepts += 1
         guard vainAccepts >= Self.mostVainAccepts else { return }
@@ -91,7 +95,7 @@ extension Door {
         pauseAccepting("the listener is reported as ready, but nobody is there")
     }
 
-    /// Rests, instead of being woken at once for the same connection; who waits, waits in the kernel's queue.
+    /// Pauses accepting, instead of being woken at once for the same connection, which waits in the kernel's queue.
     private func pauseAccepting(_ why: String) {
         stopAccepting()
         tally.counters[.acceptPauses] += 1
@@ -120,18 +124,18 @@ extension Door {
         )
         if index == connections.count { connections.append(connection) } else { connections[index] = connection }
         counts[kind, default: 0] += 1
-        // Most heads arrive with the connection: reading at once saves a turn, and two calls of epoll_ctl.
+        // Most heads arrive with the connection: reading at once saves a turn and two calls of epoll_ctl.
         readable(connection, onEvent)
         guard connection.descriptor >= 0 else { return }
         watch(connection)
         if deadline(of: connection) != nil { setSweep() }
     }
 
-    /// Who is let go where more of a kind come than there is room for, so many at most; whoever goes first stands last.
+    /// Returns at most so many idle peers that can be closed to make room for new ones; the first to go is the last.
     ///
-    /// Those who are idle longest, strangers before backends that are known.
-    /// Nobody who has only just come, or whose request waits in the kernel: those who come and ask are not kept out by those
-    /// who come and do not.
+    /// These are the peers that have been idle longest, and unknown ones before known backends. A peer that has only
+    /// just come, or whose request waits in the kernel, is not among them: peers that come and ask for something are
+    /// not kept out by peers that do not.
     private func idleConnections(_ kind: HTTPConnection.Kind, most: Int) -> [HTTPConnection] {
         let now = unsafe loop.now
         let idle = connections.compactMap { $0 }.filter {

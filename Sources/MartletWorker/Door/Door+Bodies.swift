@@ -1,17 +1,18 @@
 internal import MartletCore
 internal import MartletWire
 
-// What all peers together may send of bodies: each is counted by what its head promises, before anything of it is taken, so
-// that no two wait for each other's room. Of a batch, whose lines are handled while they come, a line counts.
+// The limit of body bytes of all peers together. A body counts with the length that its head announces, before any of
+// it is read, so that no two bodies wait for each other's room. Of a batch, whose lines are handled as they arrive, one
+// line counts.
 
 extension Door {
-    /// Counts the body that an event announces; false where too many bytes are under way, and the request is refused.
+    /// Counts the body that an event announces; if too many bytes are under way, refuses the request and returns false.
     func beginBody(_ connection: HTTPConnection, _ event: HTTPExchange.Event) -> Bool {
         let (number, byteCount): (Int, Int)
         switch event {
         case .bodyAnnounced(_, let request, let promised): (number, byteCount) = (request, promised)
         case .streamBegan(let request, let stream):
-            // Lines are handled while they come, so that little of them lies here; a long one is counted as it grows.
+            // Lines are handled as they arrive, so few of their bytes are held; a long one is counted as it grows.
             (number, byteCount) = (stream, min(request.contentLength ?? 0, Self.shortLines))
         case .request, .line, .lineTooLong, .streamEnded, .needsMore: return true
         }
@@ -25,10 +26,10 @@ extension Door {
         return true
     }
 
-    /// What is held of the body of lines that are short.
+    /// How many bytes are held of a body with short lines.
     private static let shortLines = 131_072
 
-    /// Counts what a line has grown to; false where there is no room for it: its batch ends here.
+    /// Counts a line that has grown; if there is no room for it, ends its batch and returns false.
     func growBody(_ connection: HTTPConnection) -> Bool {
         let held = connection.exchange.unhandledCount
         guard connection.exchange.isStreaming, held > connection.bodyBytes else { return true }
@@ -46,7 +47,7 @@ extension Door {
         return true
     }
 
-    /// Stops counting a body that has come, or was refused.
+    /// Stops counting a body that is complete or was refused.
     func endBody(_ connection: HTTPConnection) {
         bodyBytes -= connection.bodyBytes
         connection.bodyBytes = 0

@@ -2,7 +2,7 @@ internal import MartletLinux
 internal import MartletWire
 
 extension Door {
-    /// Takes the socket out of the door, for a WebSocket or another worker; the caller owns it from now on.
+    /// Takes a peer's socket out of the door, for a WebSocket or another worker; the caller owns it from now on.
     func takeSocket(of connection: HTTPConnection) -> Int32 {
         let descriptor = connection.descriptor
         if !connection.interest.isEmpty { loop.deregister(descriptor) }
@@ -19,7 +19,7 @@ extension Door {
 
     func forget(_ connection: HTTPConnection) {
         connection.descriptor = -1
-        // They hold each other.
+        // The peer and its batch refer to each other.
         connection.batch = nil
         connection.interest = []
         connections[connection.index] = nil
@@ -28,7 +28,7 @@ extension Door {
         endBody(connection)
     }
 
-    /// Gives back what a storm of connections needed, once all are gone.
+    /// Gives back the memory that a storm of connections needed, once all of them are gone.
     func shrinkWhenEmpty() {
         guard count == 0 else { return }
         connections = []
@@ -37,20 +37,20 @@ extension Door {
         later = []
     }
 
-    /// Refuses a socket that came back, or came from elsewhere, with an answer of HTTP; the socket is closed.
+    /// Refuses a socket that came back, or came from another worker, with an HTTP answer, and closes it.
     func refuse(_ descriptor: Int32, _ problem: HTTPProblem) {
         var bytes: [UInt8] = []
         problem.response.write(to: &bytes, connection: .closes, date: dateNow())
         StreamSocket.answerAndClose(descriptor, bytes)
     }
 
-    /// Closes whoever has nothing under way; the others are closed when they are answered.
+    /// Closes the peers that have nothing under way; the others are closed when they are answered.
     func beginStopping() {
         stopAccepting()
         for connection in connections.compactMap({ $0 }) {
             connection.exchange.stopReading()
             if let batch = connection.batch {
-                // Lines that were taken are answered; those that were not get no answer, and the client sees the cut.
+                // Lines that were read are answered; the others are not, and the client sees that the answer is cut.
                 connection.exchange.stopStream()
                 if batch.cut() { continue }
                 connection.batch = nil

@@ -1,18 +1,20 @@
 internal import MartletLinux
 internal import MartletWire
 
-// Nobody who speaks HTTP has more than a moment of a turn, a stranger less than a backend: the rest of what they sent
-// waits, and nothing more is received from them meanwhile.
+// A peer that speaks HTTP gets only a moment of a turn, and an unknown peer gets less than a backend. The rest of what
+// it sent waits, and nothing more is received from it in the meantime.
 
 extension Door {
-    /// How long the requests of one peer may take of a turn, in nanoseconds; one request may take longer.
+    /// How much time of a turn the requests of one unknown peer may take, in nanoseconds; one request may take longer.
     private static let sliceOfStrangers = LaterQueue.slice
-    /// A backend's batches are worth it: what its lines queue for one socket in a turn leaves in one write.
+    /// How much time of a turn the requests of one backend may take, in nanoseconds.
+    ///
+    /// It is longer because of batches: what their lines queue for one socket in a turn is sent in one write.
     private static let sliceOfBackends: UInt64 = 5_000_000
 
     func beginTurn() { turn &+= 1 }
 
-    /// True where a peer has had its share of this turn; the clock is read from its second request on.
+    /// Returns true if a peer has had its share of this turn; the clock is read only from its second request on.
     func isSpent(_ connection: HTTPConnection) -> Bool {
         if connection.turn != turn {
             connection.turn = turn
@@ -26,17 +28,17 @@ extension Door {
         return now >= connection.sliceEnd
     }
 
-    /// What a peer has sent is heard later, behind others.
+    /// Puts off what a peer has sent until later, after others.
     func putOff(_ connection: HTTPConnection) {
         if connection.isPutOff { return }
         connection.isPutOff = true
         later.append(connection)
     }
 
-    /// Somebody waits who can be heard.
+    /// True if there are peers that were put off and can be served.
     var hasLater: Bool { !later.isEmpty && !isPaused }
 
-    /// Hears those who were put off, one after another, for as long as their share of the turn lasts.
+    /// Serves the peers that were put off, one after another, for as long as their share of the turn lasts.
     func serveLater(_ onEvent: OnEvent) {
         if !hasLater { return }
         let end = Clock.monotonicNanoseconds() + LaterQueue.share
@@ -44,13 +46,13 @@ extension Door {
         later = []
         for (number, connection) in waiting.enumerated() {
             if number > 0, Clock.monotonicNanoseconds() >= end {
-                // They go on being first.
+                // These remain the first.
                 later = Array(waiting[number...]) + later
                 return
             }
             connection.isPutOff = false
             if connection.descriptor < 0 { continue }
-            // A share of its own.
+            // The peer gets a new share.
             connection.turn = 0
             readOn(connection, isLate: false, onEvent)
             if connection.descriptor >= 0 { readable(connection, onEvent) }

@@ -3,36 +3,37 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// Where strangers come in: it accepts, reads HTTP, and says what each request wants.
+/// The worker's HTTP server: it accepts connections, reads HTTP, and reports what each request asks for.
 ///
-/// Everything hostile is parsed here, under bounds, and every state before the upgrade has a deadline. What a request
-/// means is for its owner (``Worker``), which gets it by ``requests`` and answers by ``respond(_:number:_:)``.
+/// Everything that may be hostile is parsed here, within limits, and every state before the upgrade has a deadline.
+/// What a request means is decided by the owner (``Worker``), which gets each ``OnEvent`` and answers with
+/// ``respond(_:number:_:)``.
 final class Door {
     struct Settings {
-        /// Their descriptors, and who comes there.
+        /// The descriptors of listeners, and the kind of peers that come there.
         var listeners: [(descriptor: Int32, kind: HTTPConnection.Kind)]
         var maxBodyBytes: Int
-        /// Bytes of bodies that all peers together may send at a time.
+        /// How many bytes of bodies all peers together may send at a time.
         var bodyBytes: Int
         var isDevelopment: Bool
-        /// How long a stranger may take with a request, and between two.
+        /// How long an unknown peer may take for a request, and between two requests.
         var handshakeTimeout: UInt64
-        /// How long a peer may take to go on with a body, or with reading its answers.
+        /// How long a peer may pause while it sends a body or reads its answers.
         var timeout: UInt64
-        /// Connections on each kind of listener.
+        /// The most connections on each kind of listener.
         var mostConnections: Int
-        /// Descriptor numbers from here on are left to clients that other workers pass on.
+        /// The first of the descriptor numbers that are reserved for clients that other workers pass on.
         var descriptorReserve: Int
     }
 
-    /// Something that a peer asked for, or a line of what it sends; `.needsMore` says that no more came for now.
+    /// Called with a request of a peer, or a line of its body; `.needsMore` means that nothing more has come for now.
     typealias OnEvent = (HTTPConnection, HTTPExchange.Event) -> Void
 
     private static let receiveSize = 16384
     private static let streamReceiveSize = 65536
-    /// With so many bytes of answers unread, a peer is not asked for more.
+    /// If a peer leaves this many bytes of answers unread, we stop reading its requests.
     private static let mostUnsent = 262_144
-    /// How long a peer that was answered for the last time gets to read that and leave.
+    /// How long a peer may take to read its last answer and leave.
     private static let lingering: UInt64 = 2_000_000_000
 
     let loop: EventLoop
@@ -43,24 +44,24 @@ final class Door {
     var generation: UInt32 = 0
     var dirty: [HTTPConnection] = []
     var isAccepting = false
-    /// Kinds of listeners that are not watched for now, as there is no room for more of their peers.
+    /// The kinds of listeners that are not watched for now, because there is no room for more of their peers.
     var resting: Set<HTTPConnection.Kind> = []
     /// How often accepting has failed.
     var failures = 0
-    /// How often in a row nobody was there to be accepted.
+    /// How often in a row there was no connection to accept.
     var vainAccepts = 0
-    /// Nothing is read; what is owed is still answered.
+    /// Whether nothing is read; outstanding answers are still sent.
     var isPaused = false
-    /// Counts the turns of the loop.
+    /// The number of the loop's current turn.
     var turn: UInt64 = 0
-    /// Who had their share of a turn, and whose turn comes later.
+    /// Peers that have had their share of a turn, and will be served later.
     var later: [HTTPConnection] = []
     private var isSweepSet = false
 
-    /// Peers that are connected now, by kind.
+    /// How many peers of each kind are connected now.
     var counts: [HTTPConnection.Kind: Int] = [:]
     var count: Int { counts.values.reduce(0, +) }
-    /// Bytes of bodies that are under way.
+    /// How many bytes of bodies are under way.
     var bodyBytes = 0
     private var date = HTTPDate(unixSeconds: 0)
     let tally: Tally
@@ -74,16 +75,16 @@ final class Door {
 
     // MARK: Deadlines
 
-    /// When a peer's patience with us, or ours with it, is over; nil while it owes us nothing.
+    /// Returns when we give up waiting for a peer; nil while we do not wait for it.
     func deadline(of connection: HTTPConnection) -> UInt64? {
         if connection.unsentCount > 0 { return connection.lastTaken + settings.timeout }
-        if connection.exchange.isWaiting { return nil }  // we owe it an answer, which has a deadline of its own
+        if connection.exchange.isWaiting { return nil }  // it waits for an answer, which has its own deadline
         if connection.isLingering { return connection.lastReceived + Self.lingering }
         if connection.exchange.isReceivingBody { return connection.lastReceived + settings.timeout }
         let isWithinHead = connection.exchange.isMidRequest || !connection.hasAsked
         switch connection.kind {
         case .client: return (isWithinHead ? connection.since : connection.lastReceived) + settings.handshakeTimeout
-        // Backends keep their connections; the kernel finds those that have vanished.
+        // Backends keep their connections; the kernel detects those that have vanished.
         case .api where connection.isKnown: return isWithinHead ? connection.lastReceived + settings.timeout : nil
         case .api, .metrics:
             return isWithinHead
@@ -91,7 +92,7 @@ final class Door {
         }
     }
 
-    /// Looks again soon, for as long as somebody has a deadline.
+    /// Sets the timer for the next ``sweep()``.
     func setSweep() {
         guard !isSweepSet else { return }
         isSweepSet = true
@@ -101,19 +102,19 @@ final class Door {
         )
     }
 
-    /// Answers 408 to those whose request did not come in time, and closes those who only stay.
+    /// Answers 408 to peers whose request did not come in time, and closes idle ones.
     func sweep() {
         isSweepSet = false
         var isNeeded = false
         for connection in connections {
             guard let connection, let deadline = deadline(of: connection) else { continue }
-            // Whoever was put off waits for us.
+            // A peer that was put off waits for us.
             if unsafe deadline > loop.now || connection.isPutOff {
                 isNeeded = true
             } else if connection.unsentCount > 0, hasTakenMore(connection) {
                 isNeeded = true
             } else if connection.unsentCount > 0 {
-                // Where something lies unread on our side, too, the kernel resets the connection.
+                // If there are unread bytes on our side too, the kernel resets the connection.
                 tally.counters[.httpUnread] += 1
                 close(connection)
             } else if connection.exchange.isMidRequest, !connection.isLingering, !connection.exchange.isOver {
@@ -129,7 +130,7 @@ final class Door {
         if isNeeded { setSweep() }
     }
 
-    /// True where a peer reads, though too little for our next write.
+    /// Returns true if a peer has read something, even if not enough for our next write.
     private func hasTakenMore(_ connection: HTTPConnection) -> Bool {
         let untaken = StreamSocket.unsentBytes(connection.descriptor)
         defer { connection.untaken = untaken }
@@ -149,9 +150,9 @@ final class Door {
         return connection
     }
 
-    /// Epoll has something for a peer.
+    /// Handles an event of a peer's socket.
     ///
-    /// `isLate`: the turn has no time for it any more.
+    /// `isLate` means that the turn has no time left for it.
     func ready(_ connection: HTTPConnection, _ event: EventLoop.Event, isLate: Bool, _ onEvent: OnEvent) {
         if event.isWritable {
             flush(connection)
@@ -190,9 +191,9 @@ final class Door {
         }
     }
 
-    /// Reads requests that came together with those just answered, and waited in the buffer for room.
+    /// Reads requests that came together with those just answered, and waited in the buffer.
     ///
-    /// `isLate`: the turn has no time for it any more.
+    /// `isLate` means that the turn has no time left for it.
     func readOn(_ connection: HTTPConnection, isLate: Bool, _ onEvent: OnEvent) {
         guard !isPaused, !connection.isPutOff, connection.descriptor >= 0, connection.exchange.isMidRequest,
             connection.unsentCount < Self.mostUnsent
@@ -200,14 +201,14 @@ final class Door {
             return
         }
         if isLate { return putOff(connection) }
-        // What came already is handled even where no more may be received, or the peer has ended its side.
+        // What has already come is handled even if no more may be received, or the peer has ended its side.
         read(connection, onEvent)
     }
 
     private func read(_ connection: HTTPConnection, _ onEvent: OnEvent) {
         setDate(connection)
         while connection.descriptor >= 0 {
-            // Who does not read its answers gets no further ones, whatever it has sent already.
+            // A peer that does not read its answers gets no further ones, whatever it has already sent.
             if connection.unsentCount + connection.exchange.outputCount > 2 * Self.mostUnsent {
                 return markDirty(connection)
             }
@@ -228,7 +229,7 @@ final class Door {
         if connection.descriptor >= 0, connection.exchange.hasOutput { markDirty(connection) }
     }
 
-    /// A peer that was answered for the last time is closed when it has read that; until then its bytes are dropped.
+    /// Drops what a peer sends after its last answer, and closes the connection when the peer has ended it.
     private func drain(_ connection: HTTPConnection) {
         var dropped: [UInt8] = []
         switch StreamSocket.receive(connection.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
@@ -237,7 +238,7 @@ final class Door {
         }
     }
 
-    /// Answers a request, whenever the answer is known; a peer that is gone by then gets none.
+    /// Answers a request when the answer is known; a peer that is gone by then gets none.
     func respond(_ connection: HTTPConnection, number: Int, _ response: HTTPResponse) {
         guard connection.descriptor >= 0 else { return }
         setDate(connection)
@@ -245,16 +246,16 @@ final class Door {
         markDirty(connection)
     }
 
-    /// The peer has something to be written, or room for something to be read.
+    /// Notes that the peer has something to be written, or room for something to be read.
     func markDirty(_ connection: HTTPConnection) {
         if connection.isDirty { return }
         connection.isDirty = true
         dirty.append(connection)
     }
 
-    /// Writes this turn's answers, and reads on where answers made room.
+    /// Writes this turn's answers, and reads on where answers have made room.
     func flushDirty(_ onEvent: OnEvent) {
-        // The clock is read only where somebody goes on.
+        // The clock is read only if some peer goes on.
         var end: UInt64?
         while !dirty.isEmpty {
             let batch = dirty
@@ -300,13 +301,13 @@ final class Door {
         settle(connection)
     }
 
-    /// The connection broke; where the kernel has given it up, nothing was read of what it sent.
+    /// Closes a broken connection; if the kernel has given it up, the peer did not read its answers.
     private func broke(_ connection: HTTPConnection, _ error: SystemCallError) {
         if error.isGivenUp, connection.unsentCount > 0 { tally.counters[.httpUnread] += 1 }
         close(connection)
     }
 
-    /// Has the peer's answers say what time it is.
+    /// Sets the date of the peer's answers.
     private func setDate(_ connection: HTTPConnection) { connection.exchange.date = dateNow() }
 
     func dateNow() -> HTTPDate {
@@ -316,7 +317,7 @@ final class Door {
 
     // MARK: Handing over
 
-    /// Accepts and reads nothing until ``resume()``.
+    /// Stops accepting and reading until ``resume()``.
     func pause() {
         stopAccepting()
         isPaused = true
@@ -328,7 +329,7 @@ final class Door {
         startAccepting()
     }
 
-    /// Goes on with those who are here, for one more answer each; who is new is another worker's.
+    /// Goes on with the present peers, for one more answer each; new peers belong to another worker.
     func retire() {
         for connection in connections { connection?.exchange.endsAfterNext = true }
         readAgain()
@@ -339,14 +340,14 @@ final class Door {
         for connection in connections {
             guard let connection else { continue }
             watch(connection)
-            // What came before the pause is read on.
+            // What came before the pause is read now.
             markDirty(connection)
         }
     }
 
     // MARK: Ending
 
-    /// Ends a conversation in which everything is said, or goes on with it.
+    /// Closes a connection on which everything is done, or goes on with it.
     private func settle(_ connection: HTTPConnection) {
         let isOver = connection.exchange.isOver || (connection.hasEnded && !connection.exchange.isWaiting)
         if connection.exchange.hasOutput { markDirty(connection) }
@@ -359,7 +360,7 @@ final class Door {
             close(connection)
             return
         }
-        // Our end of file goes first, so that the answer is read before the connection breaks.
+        // Our end of file is sent first, so that the peer reads the answer before the connection is gone.
         StreamSocket.shutdownWriting(connection.descriptor)
         connection.isLingering = true
         connection.lastReceived = unsafe loop.now
@@ -367,12 +368,12 @@ final class Door {
         setSweep()
     }
 
-    /// A peer that does not read its answers is not asked for more.
+    /// Returns true if more may be received from a peer, which it may not if the peer does not read its answers.
     private func wantsToRead(_ connection: HTTPConnection) -> Bool {
         !isPaused && !connection.hasEnded && connection.exchange.wantsInput && connection.unsentCount < Self.mostUnsent
     }
 
-    /// Has epoll watch for exactly what can happen next.
+    /// Makes epoll watch for exactly what can happen next.
     func watch(_ connection: HTTPConnection) {
         guard connection.descriptor >= 0 else { return }
         var interest: EventLoop.Interest = []

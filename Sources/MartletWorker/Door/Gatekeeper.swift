@@ -2,9 +2,9 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// Decides who may come in: clients by token, origin and rate, backends by key or by who they are.
+/// Decides who may connect: clients by token, origin and rate, backends by key or by user.
 ///
-/// What is cheap is checked first, so that a refusal never costs more than a welcome.
+/// Cheap checks come first, so that a refusal never costs more than an acceptance.
 struct Gatekeeper {
     private let contract: BirthContract
     private let policy: TokenPolicy
@@ -13,9 +13,9 @@ struct Gatekeeper {
     private let proxies: [NetworkRange]
     private let board: NodeBoard
     private let apiKeys: [[UInt8]]
-    /// Tokens of each address that were bad; every copy of us has the same.
+    /// The counts of bad tokens of each address, which all copies of this value share.
     private let badTokens: BadTokens?
-    /// Set once the keys are read.
+    /// The keys for tokens, which are set once they are read.
     var keys = KeyRing()
 
     init(_ contract: BirthContract, board: NodeBoard) {
@@ -29,7 +29,7 @@ struct Gatekeeper {
         )
         origins = OriginPolicy(allowed: contract.client.allowedOrigins)
         let rate = Int(contract.limits.handshakesPerSecond)
-        // A tenth of a second's worth may come at once, and never less than a page with its frames opens.
+        // As many as in a tenth of a second may come at once, but at least as many as one page with its frames opens.
         handshakes = RateLimit(perSecond: rate, burst: max(50, rate / 10))
         let badTokens = Int(contract.limits.badTokensPerSecond)
         self.badTokens = RateLimit(perSecond: badTokens, burst: max(20, badTokens)).map { BadTokens($0) }
@@ -39,19 +39,19 @@ struct Gatekeeper {
 
     // MARK: Clients
 
-    /// One more handshake of somebody who is known, at the rate of the whole node.
+    /// Counts one more handshake of a known user, and throws if that exceeds the rate of the whole node.
     ///
-    /// Asked last: what strangers do takes nothing of it. The clock is read anew, as others have counted since this turn
-    /// began.
+    /// This is called last, so that unknown clients use up nothing of the rate. The clock is read again, because other
+    /// workers have counted since this turn began.
     func admitHandshake() throws(HTTPProblem) {
         guard let handshakes, !board.admitHandshake(handshakes, now: Clock.monotonicNanoseconds()) else { return }
         throw HTTPProblem(429, "too_many_handshakes", "the server opens no more connections this second")
             .with("Retry-After", "1")
     }
 
-    /// Who asks for an upgrade; throws the refusal.
+    /// Finds out who asks for an upgrade, or throws the refusal.
     ///
-    /// An address whose tokens are refused again and again has to wait before the next one is looked at.
+    /// An address whose tokens are refused again and again has to wait before its next token is checked.
     func bearer(of request: HTTPRequest, from socket: Int32) throws(HTTPProblem) -> Bearer {
         let token = try self.token(of: request)
         try request.checkSingle(["thread_id", "job_id"] + (contract.isDevelopment ? ["user"] : []))
@@ -75,7 +75,7 @@ struct Gatekeeper {
         return bearer
     }
 
-    /// Who a token's bearer is; also for renewals.
+    /// Finds out who the bearer of a token is; also for renewals.
     func bearer(ofToken token: String) throws(TokenProblem) -> Bearer {
         let claims = try claims(of: token)
         var bearer = Bearer(user: claims.subject ?? "")
@@ -86,10 +86,10 @@ struct Gatekeeper {
         return bearer
     }
 
-    /// No token ends later, in Unix milliseconds: the last second that can be told.
+    /// The latest time at which a token may expire, in Unix milliseconds: the last second that can be formatted.
     static let latestExpiry = Timestamp.latest / 1000 * 1000
 
-    /// What a token says, if it is ours, and valid now.
+    /// Returns what a token says, if it is signed with our keys and valid now.
     func claims(of token: String) throws(TokenProblem) -> TokenClaims {
         let text = try TokenText(token)
         try keys.check(text)
@@ -98,10 +98,10 @@ struct Gatekeeper {
         return claims
     }
 
-    /// How long a connection outlives its token, in milliseconds: clocks may differ.
+    /// How long a connection outlives its token, in milliseconds, because clocks may differ.
     var leewayMilliseconds: Int64 { Int64(contract.auth.leewayMilliseconds) }
 
-    /// A new token, under the issuer and the audience that we accept.
+    /// Makes a new token, with the issuer and the audience that we accept.
     func makeToken(user: String, seconds: Int, threads: [String], jobs: [String]) -> String? {
         var claims = TokenClaims()
         claims.subject = user
@@ -113,7 +113,7 @@ struct Gatekeeper {
         return keys.sign(claims)
     }
 
-    /// True where a connection may join a room by itself.
+    /// Returns true if a connection may join a room by itself.
     func mayJoin(_ room: Room, _ bearer: Bearer) -> Bool {
         if contract.auth.anyRoom || contract.isDevelopment { return true }
         return (room.kind == .thread ? bearer.threads : bearer.jobs).contains { $0.isExactly(room.id) }
@@ -125,27 +125,29 @@ struct Gatekeeper {
             .with("Retry-After", "1")
     }
 
-    /// A number for the address that a client came from, keyed so that nobody can aim at another's; 0: not counted.
+    /// Returns a number for the address that a client came from, or 0 if addresses are not counted.
+    ///
+    /// The number is keyed, so that nobody can choose an address that has the same number as another one.
     func address(of socket: Int32, _ request: HTTPRequest) -> UInt64 {
         guard contract.limits.connectionsPerAddress > 0 else { return 0 }
         return number(of: networkAddress(of: socket, request, isSure: false))
     }
 
-    /// Where a client says that it comes from.
+    /// Returns where a client says that it comes from.
     func origin(of socket: Int32, _ request: HTTPRequest) -> ClientOrigin {
         let address = networkAddress(of: socket, request, isSure: false)
         return ClientOrigin(address: address?.text ?? "", agent: request["user-agent"] ?? "")
     }
 
-    /// Where a client came from.
+    /// Returns the address that a client came from.
     ///
-    /// `isSure`: nil where it may be a proxy that nobody has named, behind which everybody would look like one client: this
-    /// machine itself, or somebody who brings `X-Forwarded-For`.
+    /// With `isSure` it is nil if it may be that of an unconfigured proxy, behind which all clients would look like
+    /// one: that is the case for this machine itself, and for a request with `X-Forwarded-For`.
     private func networkAddress(of socket: Int32, _ request: HTTPRequest, isSure: Bool) -> NetworkAddress? {
         guard var address = NetworkAddress(peerOf: socket) else { return nil }
         if isSure, !isProxy(address), request["x-forwarded-for"] != nil { return nil }
         if isProxy(address), let forwarded = request["x-forwarded-for"] {
-            // The last one that is no proxy of ours is the nearest that can be believed.
+            // The last address that is not one of our proxies is the nearest one that can be trusted.
             for entry in forwarded.split(separator: ",").reversed() {
                 guard let next = Self.address(HTTPSyntax.trimmed(entry)) else { break }
                 address = next
@@ -157,22 +159,22 @@ struct Gatekeeper {
 
     private func number(of address: NetworkAddress?) -> UInt64 {
         guard let address else { return 0 }
-        // Of IPv6 the network counts: a client can use any address in it.
+        // For IPv6 the network counts, because a client can use any address in it.
         let low = address.isIPv4 ? address.low : 0
         let number = Self.mixed(Self.mixed(address.high ^ contract.addressKey) ^ low ^ contract.addressKey)
         return number == 0 ? 1 : number
     }
 
-    /// An address as proxies write it: alone, `192.0.2.1:5123`, `[2001:db8::1]:5123`.
+    /// Reads an address as proxies write it: alone, as `192.0.2.1:5123`, or as `[2001:db8::1]:5123`.
     private static func address(_ text: String) -> NetworkAddress? {
         if let address = NetworkAddress(text) { return address }
         if text.hasPrefix("[") { return NetworkAddress(String(text.dropFirst().prefix { $0 != "]" })) }
         return NetworkAddress(String(text.prefix { $0 != ":" }))
     }
 
-    /// Throws where a page of this origin may not connect.
+    /// Throws if a page of this origin may not connect.
     func checkOrigin(_ request: HTTPRequest) throws(HTTPProblem) {
-        // In development that is checked of every request.
+        // In development this is checked for every request.
         if contract.isDevelopment { return }
         guard origins.allows(request["origin"], host: request["host"]) else {
             throw HTTPProblem(403, "origin_not_allowed", "pages of this origin may not connect: client.allowed_origins")
@@ -180,7 +182,7 @@ struct Gatekeeper {
     }
 
     private func token(of request: HTTPRequest) throws(HTTPProblem) -> String? {
-        // Another scheme, of a site that is protected itself, says nothing about our tokens.
+        // Another scheme, from a site with its own protection, has nothing to do with our tokens.
         if let token = Self.bearerToken(request) { return token }
         if let offered = request.tokens(of: "sec-websocket-protocol").first(where: { $0.hasPrefix("bearer.") }) {
             return String(offered.dropFirst(7))
@@ -190,7 +192,7 @@ struct Gatekeeper {
         return request.parameter("token")
     }
 
-    /// What `Authorization: Bearer` says (RFC 6750, 2.1); nil where there is none, or of another scheme.
+    /// Returns the token in `Authorization: Bearer` (RFC 6750, 2.1); nil if there is none, or only another scheme.
     private static func bearerToken(_ request: HTTPRequest) -> String? {
         for field in request.fields where field.name == "authorization" {
             let scheme = field.value.prefix { $0 != " " && $0 != "\t" }
@@ -207,7 +209,7 @@ struct Gatekeeper {
         }
         if let job = request.parameter("job_id") {
             let name = JobName.text(job)
-            // A job's id that cannot be used is replaced, and the client is told; nobody else knows the new one.
+            // A job's id that cannot be used is replaced, and the client learns the new one; nobody else knows it.
             bearer.job = name.usable ?? JobName.generated()
             guard name.usable == nil || mayJoin(.job(job), bearer) else { throw Self.forbidden("job") }
         }
@@ -233,14 +235,14 @@ struct Gatekeeper {
 
     // MARK: Backends
 
-    /// True where whoever is at the other end of a Unix socket needs no key.
+    /// Returns true if the peer of a Unix socket needs no key.
     func isTrusted(_ socket: Int32) -> Bool {
         if contract.api.trustsUnixSockets, StreamSocket.isUnix(socket) { return true }
         guard let uid = PeerCredentials.uid(of: socket) else { return false }
         return uid == 0 || uid == CurrentProcess.effectiveUser || contract.api.allowedUIDs.contains(uid)
     }
 
-    /// Throws unless a backend may ask this.
+    /// Throws unless a backend may send this request.
     func checkBackend(_ request: HTTPRequest, isTrusted: Bool) throws(HTTPProblem) {
         if isTrusted || contract.isDevelopment { return }
         guard let key = Self.bearerToken(request) else {
@@ -253,7 +255,7 @@ struct Gatekeeper {
         }
     }
 
-    /// Compares with every key, and every byte, so that time tells nothing.
+    /// Compares with every key and every byte, so that the time it takes reveals nothing.
     static func isOne(of keys: [[UInt8]], _ offered: [UInt8]) -> Bool {
         var isFound: UInt8 = 0
         for key in keys {

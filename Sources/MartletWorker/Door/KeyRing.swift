@@ -2,30 +2,30 @@ internal import JWTKit
 internal import MartletCore
 internal import MartletWire
 
-/// The keys that tokens are checked with, and the secret that new ones are made with.
+/// The keys with which tokens are checked, and the secret with which new ones are made.
 ///
-/// The cryptography, and the reading of JSON Web Keys, are JWTKit's. Which key may check which token is decided here: the
-/// algorithm that a token names only chooses among the keys that are meant for it, so a token cannot have a public key
-/// taken for a secret, or go without a signature.
+/// JWTKit does the cryptography, and reads JSON Web Keys. Which key may check which token is decided here: the
+/// algorithm that a token names only chooses among the keys that are meant for it. So a token can neither make us use a
+/// public key as a secret, nor do without a signature.
 struct KeyRing: Sendable {
     private struct Key: Sendable {
-        /// Nil for secrets, which have no id.
+        /// The key's id; nil for secrets, which have none.
         let id: String?
         let algorithm: any JWTAlgorithm
     }
 
-    /// Keys by the name of their algorithm, those for new tokens first.
+    /// The keys by the names of their algorithms, those for new tokens first.
     private var keys: [String: [Key]] = [:]
     private var signing: (name: String, algorithm: any JWTAlgorithm)?
-    /// Keys of the set that are none of ours to use (RFC 7517, section 5), and why.
+    /// The keys of the set that we cannot use (RFC 7517, section 5), and why.
     private(set) var skipped: [String] = []
 
-    /// No keys at all: every token is refused.
+    /// Makes an empty ring, with which every token is refused.
     init() {}
 
-    /// Reads secrets and keys; throws where the key set cannot be used.
+    /// Reads secrets and keys; throws if the key set cannot be used.
     ///
-    /// Asynchronous only because JWTKit keeps keys in an actor; checking and signing are not.
+    /// This is asynchronous only because JWTKit keeps keys in an actor; checking and signing are not.
     init(_ secrets: BirthContract.Secrets) async throws {
         for secret in [secrets.hmac, secrets.previousHMAC] where !secret.isEmpty {
             // RFC 7518, 3.2: a secret has at least as many bits as the hash.
@@ -76,7 +76,7 @@ struct KeyRing: Sendable {
         }
     }
 
-    /// The algorithms that a key may be used for (RFC 7518, 3.1; RFC 8037, 3.1).
+    /// Returns the algorithms for which a key may be used (RFC 7518, 3.1; RFC 8037, 3.1).
     private static func algorithms(of key: JSONValue) -> [String] {
         if let name = key["alg"]?.string { return name.hasPrefix("HS") ? [] : [name] }
         switch (key["kty"]?.string, key["crv"]?.string) {
@@ -93,7 +93,7 @@ struct KeyRing: Sendable {
 
     var isEmpty: Bool { keys.isEmpty }
 
-    /// Throws unless a key of ours that is meant for such tokens has signed this one.
+    /// Throws unless the token was signed with one of our keys that is meant for such tokens.
     func check(_ token: TokenText) throws(TokenProblem) {
         guard let candidates = keys[token.algorithm] else { throw .algorithm }
         let chosen: [Key]
@@ -105,7 +105,7 @@ struct KeyRing: Sendable {
             let isLone = candidates.count == 1 && candidates[0].id == nil
             chosen = named.isEmpty && isLone ? candidates : named
         } else {
-            // Without a key id there is no telling which; trying all would make bad tokens dear.
+            // Without a key id it is not known which key is meant; trying all would make bad tokens expensive.
             chosen = candidates.count == 1 ? candidates : []
         }
         guard !chosen.isEmpty else { throw .unknownKey }
@@ -113,7 +113,7 @@ struct KeyRing: Sendable {
         throw .signature
     }
 
-    /// A new token; nil where there is no secret to sign with.
+    /// Makes a new token; nil if there is no secret to sign with.
     func sign(_ claims: TokenClaims) -> String? {
         guard let signing else { return nil }
         let unsigned = TokenText.unsigned(algorithm: signing.name, claims: claims)

@@ -2,15 +2,15 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What a worker of a new number of shards takes from the workers before: of each, the connections of its own users.
+/// What a worker takes from all previous workers when the number of shards changes: the connections of its own users.
 ///
-/// Collecting copies into our own arena and changes nothing in theirs, so that it can be given up at any time before the
-/// supervisor commits.
+/// The connections are copied into our own arena, and nothing is changed in the others, so that the change can be given
+/// up at any time before the supervisor commits.
 final class Gathering {
     private struct Source {
         let arena: Arena
         let estate: KeeperChannel
-        /// Keeps the arena's memory.
+        /// The mapping that keeps the arena's memory.
         let memory: SharedMapping
     }
 
@@ -19,23 +19,23 @@ final class Gathering {
     private let arena: Arena
     private let board: NodeBoard
     private let limit: Int
-    /// The most connections that we may have, of all workers before.
+    /// The most connections that we may take from all previous workers together.
     private let most: Int
     private let limits: ArenaImport.Limits
     private let sources: [Source]
     private let sourceBoard: NodeBoard
     private let sourceBoardMemory: SharedMapping
-    /// Sockets by slot, of which nothing was copied yet.
+    /// Sockets by slot, for which nothing was copied yet.
     private var waiting: [(source: Arena, sockets: [Int: Int32])] = []
-    /// What was copied, or why something was not.
+    /// What was copied, or why that failed.
     private(set) var outcome = Adoption()
-    /// What was taken: slots of our arena, and their sockets.
+    /// The connections that were taken: slots of our arena, and their sockets.
     private(set) var taken: [(slot: Int, descriptor: Int32)] = []
-    /// Users of ours that were bound to threads.
+    /// Our users that were bound to threads.
     private(set) var bindings: [(user: String, thread: String)] = []
-    /// Connections of ours that were over before they could be taken.
+    /// How many of our connections were over before they could be taken.
     private(set) var over = 0
-    /// Sockets of ours whose slots make no sense: they are closed once the shards are ours.
+    /// Sockets of ours whose slots are inconsistent; they are closed once the shards are ours.
     private(set) var refused: [(descriptor: Int32, isQuiet: Bool)] = []
 
     init(_ contract: BirthContract, arena: Arena, board: NodeBoard, _ budget: DescriptorBudget) throws {
@@ -63,7 +63,7 @@ final class Gathering {
         }
     }
 
-    /// Takes the sockets of our users from one of the workers before.
+    /// Takes the sockets of our users from one of the previous workers.
     func collect(from number: Int) -> Adoption {
         var found = Adoption()
         do {
@@ -77,7 +77,7 @@ final class Gathering {
         return found
     }
 
-    /// Copies what belongs to the sockets that were taken, and what is remembered of their users.
+    /// Copies the slots of the sockets that were taken, and what is remembered about our users.
     func copy(into record: ShardRecord) {
         while let (source, sockets) = waiting.popLast() {
             do {
@@ -138,7 +138,7 @@ final class Gathering {
             do throws(ArenaError) {
                 copy = try copies.copy(slot, positions, place: place)
             } catch {
-                // One connection that cannot go on keeps nobody else from going on.
+                // One connection that cannot go on does not prevent the others from going on.
                 refused.append((descriptor, source.isQuiet(slot, positions)))
                 continue
             }
@@ -148,7 +148,9 @@ final class Gathering {
         }
     }
 
-    /// Where our board counts an address that the board before counted; a limit holds for who comes, not for who is here.
+    /// Returns the place where our board counts an address that the previous board counted.
+    ///
+    /// There is no limit here: it applies to new connections, not to existing ones.
     private func place(of old: Int) -> Int {
         guard let address = sourceBoard.address(at: old) else { return -1 }
         return board.openAddress(address, shard: shard, limit: .max) ?? -1

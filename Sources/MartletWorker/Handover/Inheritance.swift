@@ -2,31 +2,31 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What a worker takes over from the one before it: slots of the arena, and the sockets that belong to them.
+/// What a worker takes over from the previous one: slots of the arena, and the sockets that belong to them.
 ///
-/// Collecting changes nothing, neither in the arena nor at the sockets, so that it can be given up at any time before the
+/// Collecting changes neither the arena nor the sockets, so that the take-over can be given up at any time before the
 /// supervisor commits.
 final class Inheritance {
     private let arena: Arena
     private let estate: KeeperChannel
     private let limit: Int
-    /// By slot: the socket, and where its streams stand.
+    /// The sockets by slot, and how far their streams have come.
     private(set) var sockets: [Int: (descriptor: Int32, positions: StreamPositions)] = [:]
-    /// Slots whose connections were over before anybody took them.
+    /// Slots whose connections were over before they were taken.
     private(set) var over: Set<Int> = []
-    /// Slots to whose clients nothing is on its way: all that was written is recorded, and nothing waits.
+    /// Slots to whose clients nothing is on its way: everything that was written is recorded, and nothing waits.
     private(set) var quiet: Set<Int> = []
-    /// Sockets that belong to no slot: backends', and clients' whose upgrade was not answered.
+    /// Sockets that belong to no slot: those of backends, and those of clients whose upgrade was not answered.
     private(set) var strangers: [Int32] = []
 
-    /// `limit`: the most descriptors that this process may have.
+    /// Prepares to take over; `limit` is the most descriptors that this process may have.
     init(arena: Arena, limit: Int) {
         self.arena = arena
         self.limit = limit
         estate = KeeperChannel(owning: BirthContract.Descriptor.estate)
     }
 
-    /// Takes the sockets, and ties them to slots.
+    /// Takes the sockets, and matches them with slots.
     func collect() -> Adoption {
         var found = Adoption()
         do {

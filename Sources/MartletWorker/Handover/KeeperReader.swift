@@ -2,18 +2,18 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// Asks a keeper for what it holds.
+/// Asks a keeper for the sockets that it holds.
 struct KeeperReader {
-    /// Descriptors that this process needs beside its clients'.
+    /// How many descriptors this process needs besides those of its clients.
     static let reserve = 64
-    /// How long the keeper may take for its next word, in milliseconds.
+    /// How long the keeper may take for its next message, in milliseconds.
     private static let patience: Int32 = 5000
 
     let estate: KeeperChannel
 
-    /// How many sockets there are at most.
+    /// Asks how many sockets there are at most.
     ///
-    /// What an heir before us had asked for and not taken comes first.
+    /// Messages that a previous heir had asked for and not taken come first.
     func count() throws -> Int {
         guard estate.askCount() else { throw TakeOverProblem("the keeper cannot be asked") }
         while true {
@@ -26,7 +26,7 @@ struct KeeperReader {
         }
     }
 
-    /// Hands over all sockets, some at a time; whoever takes them owns them.
+    /// Passes all sockets to `take`, some at a time; it owns them then.
     func sockets(_ take: ([Int32]) -> Void) throws {
         guard estate.askSockets() else { throw TakeOverProblem("the keeper cannot be asked") }
         var received = 0

@@ -2,13 +2,13 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// How a shard goes on where the worker before this one ended.
+// How a shard goes on where the previous worker ended.
 
 extension Shard {
-    /// Crashes in the handling of one message after which the message is to blame.
+    /// After how many crashes while one message is handled the message is to blame.
     static let mostAttempts = 2
 
-    /// Takes over the connections; what cannot go on is closed.
+    /// Takes over the connections, and closes those that cannot go on.
     func takeOver(
         _ inheritance: Inheritance,
         _ gatekeeper: Gatekeeper,
@@ -34,7 +34,7 @@ extension Shard {
         return outcome
     }
 
-    /// The same for connections that come from the shards of before, which were copied already.
+    /// Takes over connections of the previous shards, which were already copied.
     func takeOver(
         _ gathering: Gathering,
         _ gatekeeper: Gatekeeper,
@@ -53,7 +53,7 @@ extension Shard {
         return outcome
     }
 
-    /// Everybody is here: rooms are told, and what was received and not handled is handled when the turn ends.
+    /// Goes on with the connections: announces their rooms, and lets received bytes be handled when the turn ends.
     private func goOn(
         with slots: [Int],
         _ bindings: [(user: String, thread: String)],
@@ -69,7 +69,7 @@ extension Shard {
         }
     }
 
-    /// Who is taken over is pinged one after the other, not all at once.
+    /// Spreads the first pings of connections that were taken over, so that they are not all sent at once.
     private static func share(_ number: Int, of count: Int) -> Double { Double(number + 1) / Double(count) }
 
     private func restore(
@@ -94,7 +94,7 @@ extension Shard {
             )
         )
         for room in identity.rooms { _ = manager.join(room, connection: id) }
-        // Times that have not been yet are nonsense, and so are ends of tokens that no token has.
+        // Times in the future are not valid, and neither are expiry times that no token can have.
         let now = unsafe sockets.loop.now
         if slot.pingSentAt > now { slot.pingSentAt = 0 }
         if slot.lastReceived > now { slot.lastReceived = now }
@@ -103,7 +103,7 @@ extension Shard {
         if slot.pingSentAt != 0 { expectPong(of: index, sentAt: slot.pingSentAt) }
     }
 
-    /// Sockets whose slots make no sense, and those of no slot, are closed.
+    /// Closes sockets whose slots are inconsistent, and those without a slot.
     private func closeRefused(_ recovery: Arena.Recovery, _ inheritance: Inheritance) {
         for index in recovery.refused {
             let descriptor = inheritance.sockets[index]?.descriptor
@@ -121,13 +121,13 @@ extension Shard {
 
     /// Closes a connection that could not be kept.
     ///
-    /// `isQuiet`: no frame to it was half sent, so that it can be told to reconnect.
+    /// `isQuiet` means that no frame was partly sent, so that the client can be told to reconnect.
     private func sendAway(_ descriptor: Int32, isQuiet: Bool) {
         let reason = CloseReason.serviceRestart
         if isQuiet {
             _ = StreamSocket.send(descriptor, FrameEncoder.closeFrame(reason).span)
             StreamSocket.shutdownWriting(descriptor)
-            // What lies unread would have the kernel reset the connection before the client has read that.
+            // If bytes were left unread, the kernel would reset the connection before the client has read this.
             var unread: [UInt8] = []
             _ = StreamSocket.receive(descriptor, appendingTo: &unread, room: 65536)
         }
@@ -135,7 +135,7 @@ extension Shard {
         tally.counters.closed(with: isQuiet ? reason.code : CloseLabel.abnormal)
     }
 
-    /// A client whose message ends its worker again and again is closed, and the message is not handled.
+    /// Closes a client whose message ends its worker again and again, without handling the message.
     private func closePoisoned(_ index: Int) {
         let slot = sockets.arena.slot(index)
         guard slot.attempts >= (contract.isUnstable ? 1 : Self.mostAttempts), slot.state != .vacant else { return }

@@ -2,10 +2,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The shard is handed over to another worker while this one lives: freeze, then either retire or thaw.
+// How the shard is handed over to another worker while this one lives: freeze, then either retire or thaw.
 
 extension Worker {
-    /// From here on nothing of a client moves: the arena stands still, and so do the kernel's positions.
+    /// Stops all reading and writing of clients, so that neither the arena nor the kernel's positions change.
     func freeze(_ manager: isolated WebSocketManager) {
         Fault.at(.freeze)
         phase = .frozen
@@ -17,7 +17,7 @@ extension Worker {
         link.send(.frozen)
     }
 
-    /// The other one did not take over: everything goes on as before.
+    /// Goes on as before, because the other worker did not take over.
     func thaw(_ manager: isolated WebSocketManager) {
         if phase == .freezing { phase = .serving }
         guard phase == .frozen else { return }
@@ -27,7 +27,7 @@ extension Worker {
         shard.resumeHealth(on: manager)
     }
 
-    /// The shard is another worker's: our numbers of its sockets are closed, which no client notices.
+    /// Gives up the shard, which another worker has now, and closes our copies of its sockets, which no client notices.
     func retire() {
         guard phase == .frozen else { return }
         Fault.at(.retire)

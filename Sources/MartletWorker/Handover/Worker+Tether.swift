@@ -2,10 +2,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// The supervisor is gone: the shard serves on, and waits for the next one.
+// What happens when the supervisor is gone: the shard continues to serve, and waits for the next one.
 
 extension Worker {
-    /// The next supervisor is there, or none will come.
+    /// Handles the tether: the next supervisor is there, or none will come.
     func tetherReady(_ manager: isolated WebSocketManager) {
         while true {
             switch tether.receive(most: 2) {
@@ -20,7 +20,7 @@ extension Worker {
         }
     }
 
-    /// Whoever passes us a link has found that the shard is ours, whatever was under way when the one before ended.
+    /// Goes on with a new supervisor, for which the shard is ours, whatever was under way when the previous one ended.
     private func reconnect(link descriptor: Int32, post newPost: Int32, _ manager: isolated WebSocketManager) {
         replacePost(newPost, manager)
         do throws(SystemCallError) {
@@ -38,7 +38,7 @@ extension Worker {
         router.askAgain()
     }
 
-    /// Clients that came by the post of before, or wait to be passed on, are not lost.
+    /// Replaces the post; clients that came over the previous one, or wait to be passed on, are not lost.
     private func replacePost(_ descriptor: Int32, _ manager: isolated WebSocketManager) {
         postReady(manager)
         let waiting = post.takeWaiting()

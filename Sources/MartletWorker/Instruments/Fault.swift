@@ -1,23 +1,25 @@
 internal import MartletLinux
 internal import MartletWire
 
-/// Makes a worker fail where a test wants it to: only in debug builds, and only where `MARTLET_FAULTS` names a file.
+/// Makes a worker fail where a test wants it to, but only in debug builds, and only if `MARTLET_FAULTS` names a file.
 ///
-/// The file has a line `POINT ACTION [GENERATION] [COUNT] [TEXT]` for each fault; the worker of that generation (0: of any)
-/// fails when it comes to the point for the COUNTth time; with a text, only messages that contain it count.
-/// `damage slot 0 NUMBER` is none: once its shard is frozen, that slot says no more whose it is.
-/// `retired stays` is none: the worker does not leave when its shard is another's.
-/// `rooms pieces 0 BYTES` is none: it makes the pieces in which rooms are told as small as a test can fill.
+/// The file has a line `POINT ACTION [GENERATION] [COUNT] [TEXT]` for each fault: the worker of that generation (0: of
+/// any) fails when it comes to the point for the COUNTth time. If there is a text, only messages that contain it count.
+///
+/// Three kinds of lines are not faults:
+/// - `damage slot 0 NUMBER`: once the shard is frozen, that slot does not say any more whose it is.
+/// - `retired stays`: the worker does not leave when another worker has its shard.
+/// - `rooms pieces 0 BYTES`: the pieces in which rooms are sent are so small that a test can fill them.
 enum Fault {
     /// The steps of a worker's life at which it can fail.
     enum Point: String {
         case born, ready, collect, collected, commit, recovered
         case freeze, frozen, retire
-        /// Behind a system call, before what it did is recorded.
+        /// After a system call, before its result is recorded.
         case sent, received
-        /// In the middle of the handling of a client's message, or of a delivery.
+        /// While a client's message is handled, or a delivery is carried out.
         case message, delivery
-        /// Pings are queued, and not written yet.
+        /// When pings are queued, and not written yet.
         case pinged
     }
 
@@ -29,7 +31,7 @@ enum Fault {
         #endif
     }
 
-    /// Fails here where a test wants that of the handling of this message.
+    /// Fails here, if a test wants that for this message.
     @inline(__always)
     static func at(_ point: Point, _ payload: Span<UInt8>) {
         #if DEBUG
@@ -39,7 +41,7 @@ enum Fault {
         #endif
     }
 
-    /// The largest piece in which rooms are told.
+    /// The largest piece in which rooms are sent.
     static var roomsPiece: Int {
         #if DEBUG
         unsafe planned.first { $0.point == "rooms" }?.count ?? RoomChanges.largestPiece
@@ -48,7 +50,7 @@ enum Fault {
         #endif
     }
 
-    /// The slot that makes no sense from now on.
+    /// The slot that is to be damaged.
     static var damagedSlot: Int? {
         #if DEBUG
         unsafe planned.first { $0.point == "damage" }?.count
@@ -57,7 +59,7 @@ enum Fault {
         #endif
     }
 
-    /// A worker whose shard is another's does not leave.
+    /// Whether a worker stays when another worker has its shard.
     static var keepsRetired: Bool {
         #if DEBUG
         unsafe planned.contains { $0.point == "retired" }
@@ -74,10 +76,10 @@ enum Fault {
         let text: String?
     }
 
-    // Unchecked: touched on the worker's one thread only.
+    // Unchecked: touched only on the worker's single thread.
     nonisolated(unsafe) private static var planned: [Planned] = []
 
-    /// Reads what is planned for a worker of this generation.
+    /// Reads the faults that are planned for a worker of this generation.
     static func plan(generation: UInt32) {
         guard let path = CurrentProcess.environment("MARTLET_FAULTS"), let bytes = try? File.read(path, limit: 65536)
         else { return }
@@ -101,7 +103,7 @@ enum Fault {
         }
     }
 
-    /// Says that it waits, until the plan is gone or some seconds have passed.
+    /// Waits, and says so, until the plan is gone or some seconds have passed.
     private static func wait() {
         guard let path = CurrentProcess.environment("MARTLET_FAULTS") else { return }
         CurrentProcess.printError("martlet-worker waits, as planned")
@@ -110,7 +112,7 @@ enum Fault {
         }
     }
 
-    /// Tries what a worker that strangers have taken over would try, and says what came of it.
+    /// Tries what an attacker in control of a worker would try, and prints the results.
     private static func escape() {
         let tries: [(what: String, does: () throws -> Void)] = [
             ("a program", { _ = try ChildProcess(path: "/bin/true", arguments: [], environment: [], descriptors: []) }),
@@ -126,7 +128,7 @@ enum Fault {
                 CurrentProcess.printError("martlet-worker is kept from \(one.what): \(error)")
             }
         }
-        // A worker that inherits nothing has its first listener there.
+        // If a worker inherits nothing, its first listener has this number.
         for (what, error) in Harm.tryAll(listener: BirthContract.Descriptor.estate) {
             let words = error.map { "is kept from \(what): \($0)" } ?? "escapes: \(what)"
             CurrentProcess.printError("martlet-worker \(words)")

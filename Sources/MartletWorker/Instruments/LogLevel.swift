@@ -3,7 +3,7 @@ internal import MartletCore
 internal import MartletWire
 
 extension Logger.Level {
-    /// The level of a syslog priority.
+    /// Makes the level of a syslog priority.
     init(priority: UInt8) {
         switch priority {
         case ...3: self = .error

@@ -3,9 +3,9 @@ internal import MartletCore
 internal import MartletWire
 internal import Synchronization
 
-/// Lines that wait to be told to the supervisor, which writes the log of all.
+/// Log lines that wait to be sent to the supervisor, which writes the log for all processes.
 ///
-/// Bounded: of a flood the first lines of a turn are kept, and how many were lost is counted.
+/// The sink is bounded: of a flood only the first lines of a turn are kept, and the lost ones are counted.
 final class LogSink: Sendable {
     private static let mostLines = 200
     private let waiting = Mutex<(lines: [LogLine], lost: Int)>(([], 0))
@@ -16,7 +16,7 @@ final class LogSink: Sendable {
         }
     }
 
-    /// Takes what waits.
+    /// Takes the lines that wait.
     func take() -> [LogLine] {
         waiting.withLock { waiting in
             if waiting.lines.isEmpty { return [] }
@@ -25,7 +25,7 @@ final class LogSink: Sendable {
         }
     }
 
-    /// How many were lost since this was asked.
+    /// Returns how many lines were lost since the last call.
     func takeLost() -> Int {
         waiting.withLock { waiting in
             defer { waiting.lost = 0 }

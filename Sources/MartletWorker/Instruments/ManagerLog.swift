@@ -2,9 +2,9 @@ internal import Logging
 internal import MartletCore
 internal import MartletWire
 
-/// Logs what the manager tells.
+/// Logs the events of the manager.
 ///
-/// Connections that come and go are told at debug level, and only there who they belong to.
+/// Connections that come and go are logged only at debug level, and so are their users.
 struct ManagerLog {
     private let log: Logger
 
@@ -12,12 +12,12 @@ struct ManagerLog {
         self.log = log
     }
 
-    /// Nil where nobody would read it, so that it costs nothing.
+    /// The observer that logs events.
     var observer: ((ManagerEvent) -> Void)? {
         let log = log
         let isDetailed = log.logLevel <= .debug
         return { event in
-            // A full queue is an everyday event for its owner, not for the operator.
+            // A full queue concerns its owner, but not the operator.
             let isWarning = if case .sendFailed = event { false } else { event.isWarning }
             guard isDetailed || isWarning else { return }
             log.log(

@@ -1,6 +1,6 @@
 internal import MartletCore
 
-/// What the rooms of a worker count beside the manager.
+/// The counters that all parts of a worker share, besides those of the manager.
 final class Tally {
     var counters = Counters()
 }

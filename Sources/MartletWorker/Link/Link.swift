@@ -2,9 +2,9 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// The worker's end of the words to and from its supervisor: frames are batched in both directions, once a turn.
+/// The worker's end of the stream to and from its supervisor: frames are batched in both directions, once a turn.
 final class Link {
-    /// The supervisor is gone, or speaks nonsense.
+    /// Whether the supervisor is gone, or has sent something malformed.
     private(set) var isBroken = false
     private var descriptor: Int32
     private let loop: EventLoop
@@ -13,11 +13,11 @@ final class Link {
     private let bound: Int
     private var stream = PeerStream()
     private var watchesWritable = false
-    /// Lines of the log that wait for a supervisor.
+    /// Log lines that wait for a supervisor.
     private var logLines: [[UInt8]] = []
     private static let mostLogLines = 1000
 
-    /// `bound`: bytes that may wait for the supervisor before requests are refused.
+    /// Makes the link; `bound` is how many bytes may wait for the supervisor before requests are refused.
     init(descriptor: Int32, shard: UInt16, bound: Int, loop: EventLoop) throws(SystemCallError) {
         self.descriptor = descriptor
         self.shard = shard
@@ -29,7 +29,7 @@ final class Link {
     /// True while the supervisor reads too slowly for more requests.
     var isFull: Bool { stream.queuedBytes > bound }
 
-    /// Goes on with another supervisor; what was on its way to or from the one before is gone.
+    /// Goes on with another supervisor; whatever was on its way to or from the previous one is lost.
     func reconnect(_ descriptor: Int32) throws(SystemCallError) {
         if !isBroken { loop.deregister(self.descriptor) }
         closeDescriptor(self.descriptor)
@@ -42,7 +42,7 @@ final class Link {
         for line in lines { send(.log, line) }
     }
 
-    /// Queues words; without a supervisor only lines of the log are kept for the next one, all else it asks anew.
+    /// Queues a frame; without a supervisor only log lines are kept for the next one, which asks for the rest again.
     func send(_ kind: PeerKind, _ payload: [UInt8] = [], correlation: UInt64 = 0) {
         if isBroken {
             if kind == .log, logLines.count < Self.mostLogLines { logLines.append(payload) }
@@ -58,13 +58,13 @@ final class Link {
         stream.append(header, payload)
     }
 
-    /// Sends a whole frame, a request; without a supervisor its asker sends it again to the next one.
+    /// Sends a request as a whole frame; without a supervisor the requester sends it again to the next one.
     func request(_ frame: [UInt8]) {
         if !isBroken { stream.append(frame) }
     }
 
     func reply(_ reply: [UInt8], to request: PeerHeader) {
-        // Whoever asked asks again, and finds it done.
+        // The requester asks again, and finds it done.
         if isBroken { return }
         let reply = reply.count <= PeerHeader.largestPayload ? reply : CommandCoding.encode(.failed(.overloaded))
         let header = PeerHeader(
@@ -77,7 +77,7 @@ final class Link {
         stream.append(header, reply)
     }
 
-    /// Receives, and hands over each frame with its payload's place in ``input``.
+    /// Receives bytes, and passes each frame to `onFrame` with the place of its payload in ``input``.
     func receive(_ onFrame: (PeerStream.Frame) -> Void) {
         switch StreamSocket.receive(descriptor, appendingTo: &stream.input, room: 65536) {
         case .wouldBlock: return
@@ -93,13 +93,13 @@ final class Link {
         }
     }
 
-    /// An end of file would be reported for ever.
+    /// Stops watching the socket, because an end of file would be reported forever.
     private func endWatching() {
         isBroken = true
         loop.deregister(descriptor)
     }
 
-    /// What was received; a frame's payload lies in it during ``receive(_:)``.
+    /// The received bytes, in which a frame's payload lies during ``receive(_:)``.
     var input: [UInt8] { stream.input }
 
     /// Writes what this turn queued.

@@ -1,12 +1,12 @@
 internal import MartletCore
 internal import MartletWire
 
-/// The answers by `Idempotency-Key` that a shard has given, kept in the arena for its successor.
+/// The answers that a shard has given to requests with an `Idempotency-Key`, kept in the arena for its successor.
 ///
-/// A successor reads of each only where it belongs, and decodes the few that somebody asks for again: there may be a
-/// quarter of a million, and clients wait meanwhile.
+/// A successor reads only the head of each answer, and decodes the few that somebody asks for again: there may be a
+/// quarter of a million of them, and clients wait in the meantime.
 final class AnswerRecord {
-    /// An answer by its key, and where the arena has it.
+    /// An answer, and its place in the arena.
     struct Remembered: Sendable {
         let reply: CommandReply
         let place: ArenaTable.Place?
@@ -14,15 +14,15 @@ final class AnswerRecord {
 
     typealias Finding = IdempotencyRecord<Remembered>.Finding
 
-    /// Answers that are remembered.
+    /// The most answers that are remembered.
     private static let most = 262_144
 
     private let arena: Arena
     private lazy var table = ArenaTable(.answers, in: arena)
     private var answers = IdempotencyRecord<Remembered>(capacity: most)
-    /// Answers of the workers before us: places in the table by the hashes of their names.
+    /// The answers of previous workers: their places in the table, by the hashes of their names.
     private var inherited: [UInt64: ArenaTable.Place] = [:]
-    /// When each of those is due, with its place, in order.
+    /// When each of those answers expires, in order, with its place.
     private var due: [Due] = []
     private var dueStart = 0
     private var inheritedForgottenEarly = 0
@@ -37,7 +37,7 @@ final class AnswerRecord {
 
     init(arena: Arena) { self.arena = arena }
 
-    /// Answers that were forgotten before their time.
+    /// How many answers were forgotten before they expired.
     var forgottenEarly: Int { answers.forgottenEarly + inheritedForgottenEarly }
 
     func find(_ name: String, fingerprint: UInt64, now: UInt64) -> Finding {
@@ -52,7 +52,7 @@ final class AnswerRecord {
 
     /// Remembers the answer of a delivery that is under way.
     ///
-    /// `slot`: of the user that it is about; nil: several.
+    /// `slot` is that of the user that the answer is about; nil: several users.
     func remember(
         _ reply: CommandReply,
         key name: String,
@@ -77,12 +77,12 @@ final class AnswerRecord {
 
     // MARK: Taking over
 
-    /// Reads what the worker before us has left; `done`: the deliveries that it had done.
+    /// Reads what the previous worker has left; `done` is the last delivery that it had done.
     func restore(done: UInt64, now: UInt64) {
         let latest = answers.expiry(now: now)
         var dead: [ArenaTable.Place] = []
         unsafe table.forEachPrefix(of: KeyedAnswer.Head.byteCount) { place, bytes in
-            // Written before the delivery counted as done; where it never did, it will be done anew.
+            // An answer is written before its delivery counts as done. If it never did, it will be done again.
             guard let head = unsafe KeyedAnswer.Head(bytes), head.delivery <= done, head.expiry <= latest else {
                 dead.append(place)
                 return
@@ -95,10 +95,10 @@ final class AnswerRecord {
         for answer in due { inherited[answer.hash] = answer.place }
     }
 
-    /// Copies from another shard's arena what is ours now; nothing is changed there.
+    /// Copies the answers that are ours now from another shard's arena, where nothing is changed.
     ///
-    /// Of an answer for several users each shard knows its own part. The first of the new shards (`isFirst`) remembers the sum
-    /// of all parts, the others remember that they have nothing to add: however many shards there are, the sum stays.
+    /// Of an answer for several users, each shard knows its own part. The first of the new shards (`isFirst`) remembers
+    /// the sum of all parts, and the others remember that they have nothing to add: so the sum remains the same.
     func gather(from source: Arena, isFirst: Bool, isOurs: (_ slot: Int) -> Bool) {
         let done = source.journal.done
         var replaced: Set<ArenaTable.Place> = []
@@ -109,7 +109,7 @@ final class AnswerRecord {
             prefix: KeyedAnswer.Head.byteCount,
             where: { unsafe KeyedAnswer.Head($0).map { wants($0) } ?? false }
         ) { record in
-            // What was checked counts, not what was there a moment before.
+            // The checked copy decides, not what was there a moment before.
             guard var head = unsafe record.withUnsafeBytes({ unsafe KeyedAnswer.Head($0) }), wants(head) else { return }
             head.delivery = 0
             let copied = head.slot == nil ? part(of: record, head, isFirst: isFirst, &replaced) : record
@@ -127,7 +127,7 @@ final class AnswerRecord {
 
     private static let nothing = CommandCoding.encode(.receipt(Delivery()))
 
-    /// What we remember of an answer for several users, with what we know of it already; nil: nothing more.
+    /// Returns what we remember of an answer for several users, including what we already know; nil: nothing more.
     private func part(
         of record: [UInt8],
         _ head: KeyedAnswer.Head,

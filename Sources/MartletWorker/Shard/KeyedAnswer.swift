@@ -1,20 +1,20 @@
 internal import MartletCore
 internal import MartletWire
 
-/// An answer by its `Idempotency-Key`, as the arena has it.
+/// An answer to a request with an `Idempotency-Key`, in the form in which the arena holds it.
 struct KeyedAnswer {
-    /// What says where an answer belongs, and until when: the first bytes of a record, which can be read without the rest.
+    /// The first bytes of a record, which say where an answer belongs, and until when, without the rest.
     struct Head {
         static let byteCount = 34
         private static let severalUsers = UInt16.max
 
-        /// It counts if this delivery is done.
+        /// The delivery that must be done for the answer to be valid.
         var delivery: UInt64
         let expiry: UInt64
         let fingerprint: UInt64
-        /// Of the name (``KeyedAnswer/hash(_:)``).
+        /// The hash of the name (``KeyedAnswer/hash(_:)``).
         let hash: UInt64
-        /// Of the user that it is about; nil: several.
+        /// The slot of the user that the answer is about; nil: several users.
         let slot: Int?
 
         init(delivery: UInt64, expiry: UInt64, fingerprint: UInt64, hash: UInt64, slot: Int?) {
@@ -76,7 +76,7 @@ struct KeyedAnswer {
         return writer.bytes
     }
 
-    /// A record with another reply, without a look at what it says; nil where it is none.
+    /// Returns the record with another reply, without looking at the rest; nil if it is not a record.
     static func part(_ record: [UInt8], reply: [UInt8]) -> [UInt8]? {
         var reader = ByteReader(record, in: Head.byteCount..<max(Head.byteCount, record.count))
         guard (try? reader.raw(limit: 1024)) != nil else { return nil }

@@ -2,12 +2,12 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// Clients: how they come, what they say, how they go.
+// Clients: how they connect, what they send, how they leave.
 
 extension Shard {
-    /// A socket becomes a connection of ours: counted, registered, greeted, heard.
+    /// Makes a socket a connection of ours: it is counted, registered and greeted, and its messages are handled.
     ///
-    /// Throws where there is no room for it; the caller keeps the socket then.
+    /// Throws if there is no room for it; then the caller keeps the socket.
     func adopt(
         _ descriptor: Int32,
         _ ticket: AdoptionTicket,
@@ -15,7 +15,7 @@ extension Shard {
         on manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
         self.gatekeeper = gatekeeper
-        // It has other bounds, and another worker may say anything.
+        // An echo has other limits, and another worker may send any ticket.
         if ticket.service == .echo, !contract.isDevelopment { throw .notFound }
         let place = try countIn(ticket, manager)
         let now = Clock.unixMilliseconds()
@@ -49,7 +49,7 @@ extension Shard {
 
     /// Counts a connection against the limits of the node, the address and the user.
     ///
-    /// Returns where its address is counted.
+    /// Returns the place where its address is counted.
     private func countIn(
         _ ticket: AdoptionTicket,
         _ manager: isolated WebSocketManager
@@ -119,9 +119,9 @@ extension Shard {
         )
     }
 
-    /// Epoll has something for a socket.
+    /// Handles an event of a connection's socket.
     ///
-    /// `isLate`: the turn has no time for it any more.
+    /// `isLate` means that the turn has no time left for it.
     func ready(_ slot: Int, _ event: EventLoop.Event, isLate: Bool, on manager: isolated WebSocketManager) {
         if event.isWritable { sockets.flush(slot) }
         if event.isReadable {
@@ -135,11 +135,11 @@ extension Shard {
         settle(slot, on: manager)
     }
 
-    /// Reads of those who were put off, one after another, for as long as their share of the turn lasts.
+    /// Reads from the connections that were put off, one after another, for as long as their share of the turn lasts.
     func serveLater(on manager: isolated WebSocketManager) {
         if sockets.later.isEmpty { return }
         let end = Clock.monotonicNanoseconds() + LaterQueue.share
-        // Each once: who is put off again waits for the next turn.
+        // Each is read once: a connection that is put off again waits for the next turn.
         for _ in 0..<sockets.later.count {
             guard let slot = sockets.takeLater() else { continue }
             sockets.readLate(
@@ -152,12 +152,12 @@ extension Shard {
         }
     }
 
-    /// A connection that began to close takes no further messages: it leaves the manager at once.
+    /// Removes a connection that has begun to close from the manager, because it takes no further messages.
     func settle(_ slot: Int, on manager: isolated WebSocketManager) {
         if !sockets.isOpen(slot) { manager.remove(sockets.locals[slot].id) }
     }
 
-    /// Frees what is over, at the turn's end.
+    /// Frees the connections that are over, at the end of the turn.
     func release(on manager: isolated WebSocketManager) {
         for index in sockets.takeRefused() { settle(index, on: manager) }
         while true {
@@ -175,9 +175,9 @@ extension Shard {
         }
     }
 
-    // MARK: What clients say
+    // MARK: Messages of clients
 
-    /// Whether a client's message is handled: told before anything is done for it.
+    /// Decides whether a client's message is handled, before anything is done for it.
     private func judge(
         _ opcode: Opcode,
         byteCount: Int,
@@ -230,8 +230,7 @@ extension Shard {
         sockets.close(slot, code: reason.code, reason: reason.advice)
     }
 
-    /// False where the client says more than it may: then it has been told (where it `isTold` of what it can leave out), or
-    /// closed.
+    /// Returns false if the client exceeds its rate; then it has been told, if `isTold`, or its connection is closing.
     private func isWithinRate(_ index: Int, isTold: Bool) -> Bool {
         guard let messageLimit else { return true }
         let slot = sockets.arena.slot(index)
@@ -248,7 +247,7 @@ extension Shard {
         return false
     }
 
-    /// A large message takes more of the rate, by what it is when it is expanded.
+    /// Charges for the size that a message has when it is expanded, because a large message takes more of the rate.
     private func charge(_ index: Int, _ byteCount: Int) {
         guard let messageLimit, byteCount > MessageLimit.bytesPerEvent else { return }
         let slot = sockets.arena.slot(index)
@@ -257,7 +256,7 @@ extension Shard {
         slot.rateState = state
     }
 
-    /// What is done for few bytes of a client, and costs as if there were many: all that it is and is in is copied.
+    /// Charges for a small message that costs as much as a large one, because the client's whole identity is copied.
     private func chargeIdentity(_ index: Int) {
         charge(index, 2 * sockets.arena.identityByteCount(of: sockets.arena.slot(index)))
     }
@@ -296,20 +295,20 @@ extension Shard {
         }
     }
 
-    /// A connection is out of a room, and hears so.
+    /// Tells a client that its connection has left a room.
     func tellOfLeaving(_ room: Room, _ slot: Int) {
         if !sockets.arena.removeRoom(room, from: sockets.arena.slot(slot)) { return close(slot, .tryAgainLater) }
         say(ServerMessage.room(room, isJoined: false), to: slot)
     }
 
-    /// The slot says which rooms its connection is in, for a successor.
+    /// Records in the slot which rooms its connection is in, for a successor.
     private func keepRooms(_ index: Int, _ manager: isolated WebSocketManager) {
         guard var identity = try? sockets.arena.identity(ofSlot: index) else { return close(index, .internalError) }
         identity.rooms = manager.ownRooms(of: sockets.locals[index].id)
         if !sockets.arena.setIdentity(identity, of: sockets.arena.slot(index)) { close(index, .tryAgainLater) }
     }
 
-    /// What is none of ours goes to the handler, where one is installed.
+    /// Passes a message that we do not know to the handler, if one is installed.
     private func handle(_ payload: Span<UInt8>, _ type: String?, _ slot: Int, _ manager: isolated WebSocketManager) {
         switch manager.handle(payload, from: sockets.locals[slot].id) {
         case .handled, .unknownConnection: return
@@ -320,7 +319,7 @@ extension Shard {
         }
     }
 
-    /// A client renews its token: it may stay, and is in the rooms that the new one names.
+    /// Renews a client's token: its connection stays, and is in the rooms that the new token names.
     private func authenticate(_ token: String, _ index: Int, _ manager: isolated WebSocketManager) {
         let slot = sockets.arena.slot(index)
         chargeIdentity(index)
@@ -345,7 +344,7 @@ extension Shard {
         slot.flags.remove(.expiryAnnounced)
         watchExpiry(of: index)
         let id = sockets.locals[index].id
-        // A job id that we made up is its own to keep: no token could name it.
+        // A client keeps a job whose id we generated, because no token can name it.
         let kept = old.job.flatMap { JobName.isGenerated($0) ? Room.job($0) : nil }
         for room in old.rooms where room != kept && !gatekeeper.mayJoin(room, bearer) {
             manager.leave(room, connection: id)

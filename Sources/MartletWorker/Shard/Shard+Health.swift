@@ -2,16 +2,16 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// Heartbeats and the ends of tokens.
+// Heartbeats, and the expiry of tokens.
 
 extension Shard {
-    /// How long before its end a client is told that its token expires.
+    /// How long before a token expires the client is told about it, in milliseconds.
     private static let expiryWarning: Int64 = 30000
 
-    /// A connection is pinged from now on, and closed when its token ends.
+    /// Pings a connection from now on, and closes it when its token expires.
     ///
-    /// `share`: the part of the interval, from 0 to 1, after which it is pinged first; it does not fall from call to call in a
-    /// turn.
+    /// `share` is the part of the interval, from 0 to 1, after which it is first pinged; it must not decrease from call
+    /// to call in a turn.
     func watchHealth(of index: Int, share: Double = 1) {
         let generation = sockets.locals[index].generation
         let wait = UInt64(Double(contract.timing.heartbeatInterval) * share)
@@ -20,7 +20,7 @@ extension Shard {
         watchExpiry(of: index)
     }
 
-    /// A ping that the worker before sent is still to be answered.
+    /// Notes that the client must still answer a ping that the previous worker sent.
     func expectPong(of index: Int, sentAt: UInt64) {
         pongs.append(
             index,
@@ -30,16 +30,16 @@ extension Shard {
         setHealthTimer()
     }
 
-    /// Notes when the connection's token ends, where that is soon.
+    /// Notes when the connection's token expires, if that is soon.
     ///
-    /// Asked at every ping, so that only those whose end is near take memory for it.
+    /// This is called at every ping, so that only connections whose token expires soon take memory for it.
     func watchExpiry(of index: Int) {
         let expiresAt = sockets.arena.slot(index).expiresAt
         guard expiresAt > 0 else { return }
         let due = max(0, expiresAt - Self.expiryWarning)
         let horizon = Int64(contract.timing.heartbeatInterval / 1_000_000) + 2000
         guard due <= Clock.unixMilliseconds() + horizon else { return }
-        // One entry for each connection, unless the new end is earlier: one that comes too early looks again.
+        // There is one entry for each connection, unless the new expiry is earlier; one that is too early looks again.
         if sockets.locals[index].expiryEntry <= UInt64(due) { return }
         sockets.locals[index].expiryEntry = UInt64(due)
         insertExpiry(index, at: UInt64(due))
@@ -51,10 +51,10 @@ extension Shard {
         _ = expiries.insert(deadline: due, token: generation << 32 | UInt64(UInt32(index)))
     }
 
-    /// Looks at those whose time has come, and sets the timer for the next.
+    /// Handles everything that is due, and sets the timer for the next time.
     func checkHealth(on manager: isolated WebSocketManager) {
         let now = unsafe sockets.loop.now
-        // One that was set before an earlier one.
+        // This may be a timer that was set before an earlier one.
         guard let due = healthTimer, now >= due else { return }
         healthTimer = nil
         closeSilent(now, isHalted: now < patientUntil || now - due > contract.timing.heartbeatTimeout / 4, manager)
@@ -63,7 +63,7 @@ extension Shard {
         setHealthTimer()
     }
 
-    /// Time goes on after a halt.
+    /// Sets the timer again after a halt.
     func resumeHealth(on manager: isolated WebSocketManager) {
         healthTimer = nil
         setHealthTimer()
@@ -71,11 +71,11 @@ extension Shard {
 
     private func setHealthTimer() {
         let now = unsafe sockets.loop.now
-        // Neighbours are seen together: a fiftieth of the interval is soon enough.
+        // Deadlines that are close together are handled together: a fiftieth of the interval is soon enough.
         let grain = min(max(contract.timing.heartbeatInterval / 50, 10_000_000), 500_000_000)
         var earliest = [pings.earliest, pongs.earliest].compactMap { $0 }.min()
         if let expiry = expiries.earliest {
-            // The clock on the wall may be set: look again now and then.
+            // The real-time clock may be changed: look again now and then.
             let wait = min(max(0, Int64(clamping: expiry) - Clock.unixMilliseconds()), 60000)
             earliest = min(earliest ?? .max, now + UInt64(wait) * 1_000_000)
         }
@@ -86,7 +86,7 @@ extension Shard {
         sockets.loop.setTimer(deadline: due, token: EventToken.timer(.health).rawValue)
     }
 
-    /// Sends one ping, whose bytes they share, to all whose turn it is.
+    /// Sends a ping to all connections for which it is due; they share its bytes.
     private func pingDue(_ now: UInt64) {
         guard let first = pings.earliest, first <= now else { return }
         let stamp = (0..<8).map { UInt8(truncatingIfNeeded: now >> (8 * UInt64($0))) }
@@ -97,7 +97,7 @@ extension Shard {
             pings.append(index, generation, deadline: now + contract.timing.heartbeatInterval)
             watchExpiry(of: index)
             let slot = sockets.arena.slot(index)
-            // One that was not answered yet has its own deadline.
+            // A ping that was not answered yet has its own deadline.
             guard slot.pingSentAt == 0, sockets.send(frame, to: index) == nil else { continue }
             slot.pingSentAt = now
             tally.counters[.pingsSent] += 1
@@ -107,9 +107,9 @@ extension Shard {
         pingedAt = now
     }
 
-    /// The pings of this turn have left.
+    /// Notes that the pings of this turn were sent.
     ///
-    /// Where that took long, as this process was halted meanwhile, those who are to answer have their time from now on.
+    /// If that took long, because this process was halted in the meantime, the time to answer begins now.
     func pingsLeft() {
         guard let pinged = pingedAt else { return }
         pingedAt = nil
@@ -117,17 +117,17 @@ extension Shard {
         if now - pinged > contract.timing.heartbeatTimeout / 8 { patientUntil = now + contract.timing.heartbeatTimeout }
     }
 
-    /// Closes those who have said nothing at all since they were pinged.
+    /// Closes the connections of clients that have sent nothing at all since they were pinged.
     ///
-    /// `isHalted`: this process has not run when it was to look. Its pings may have left only now, so all get their time once
-    /// more.
+    /// `isHalted` means that this process was halted when it should have looked. Its pings may have been sent only now,
+    /// so all clients get their time once more.
     private func closeSilent(_ now: UInt64, isHalted: Bool, _ manager: isolated WebSocketManager) {
         while let (index, generation) = pongs.popDue(now: now) {
             guard sockets.isCurrent(index, generation: generation & 0xFF_FFFF), sockets.isOpen(index) else { continue }
             let slot = sockets.arena.slot(index)
             guard slot.pingSentAt != 0, slot.pingSentAt + contract.timing.heartbeatTimeout <= now else { continue }
             if isHalted || sockets.hasUnread(index) {
-                // What lies in the kernel is no silence; it is read soon.
+                // A client with bytes in the kernel is not silent; they will be read soon.
                 pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
                 continue
             }

@@ -2,9 +2,9 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-/// What this worker does as the owner of its users: carries out commands, hears clients, keeps them healthy.
+/// The worker as the owner of its users: it carries out commands, handles clients' messages, and checks their health.
 ///
-/// Runs inside of the manager's isolation: every method takes the manager that the turn has entered.
+/// It runs inside the manager's isolation: every method takes the manager that the turn has entered.
 final class Shard {
     let number: Int
     let contract: BirthContract
@@ -14,29 +14,29 @@ final class Shard {
     let messageLimit: MessageLimit?
     var gatekeeper: Gatekeeper?
     private let link: Link
-    /// What has been done, where a successor finds it.
+    /// The record of what has been done, for a successor.
     let record: ShardRecord
 
-    // What Shard+Health keeps.
+    // The state of Shard+Health.
     var pings = DeadlineQueue()
     var pongs = DeadlineQueue()
     var expiries = TimerHeap()
     var healthTimer: UInt64?
-    /// When pings were queued that have not left yet.
+    /// When the pings were queued that have not been sent yet.
     var pingedAt: UInt64?
-    /// Until then nobody is taken for silent.
+    /// Until when no client counts as silent.
     var patientUntil: UInt64 = 0
 
-    /// The last changes of rooms that the switchboard was told of, and that it has noted.
+    /// The number of the last changes of rooms that the switchboard was told.
     private var roomsTold: UInt64 = 0
     private var roomsNoted: UInt64 = 0
-    /// Connections whose output waits until the switchboard knows of the rooms that they joined.
+    /// Connections whose output waits until the switchboard knows about the rooms that they joined.
     private var held: [(told: UInt64, slot: Int, generation: UInt32, since: UInt64)] = []
 
-    /// Clients that the worker after us can take over, however many the node may have.
+    /// How many clients the next worker can take over, whatever the limit of the node is.
     let mostSockets: Int
     private let descriptors: DescriptorCount
-    /// What a worker has open beside the sockets of its clients: listeners, memory, sockets to the supervisor.
+    /// How many descriptors a worker has besides its clients' sockets: listeners, memory, sockets to the supervisor.
     private static let otherDescriptors = 20
 
     init(
@@ -65,7 +65,7 @@ final class Shard {
 
     // MARK: Commands
 
-    /// Carries out a request of another process, and remembers the answer until it surely has it.
+    /// Carries out a request of another process, and remembers the answer until that process surely has it.
     func execute(
         _ request: Request,
         text: Span<UInt8>,
@@ -76,12 +76,12 @@ final class Shard {
         return execute(request, text: text, on: manager) { reply in self.record.remember(reply, for: asker) }
     }
 
-    /// True where what is asked has ended workers before; whoever asks goes on asking.
+    /// Returns true if this request has already ended workers, since the requester sends it again each time.
     func isBlamed(_ asker: PeerHeader) -> Bool {
         record.journal.beginAsked(source: asker.source, correlation: asker.correlation) >= Self.mostAttempts
     }
 
-    /// The answer to what is not tried again; it counts as a delivery that reached nobody.
+    /// Refuses a request that is not tried again; it counts as a delivery that reached nobody.
     func refuse(_ note: (CommandReply) -> Void) -> CommandReply {
         record.journal.endAsked()
         record.journal.begin()
@@ -90,10 +90,10 @@ final class Shard {
         return .failed(.poisonous)
     }
 
-    /// Carries out a request for a user, a connection, a room or everybody of this shard.
+    /// Carries out a request for a user, a connection, a room or all connections of this shard.
     ///
-    /// One that carries a key is carried out once; the second time gets the first answer. What `note` records of the
-    /// answer counts together with what was done, or not at all.
+    /// A request with a key is carried out once; a repeated one gets the first answer. What `note` records becomes
+    /// valid together with what was done, or not at all.
     func execute(
         _ request: Request,
         text: Span<UInt8>,
@@ -113,7 +113,7 @@ final class Shard {
         on manager: isolated WebSocketManager
     ) -> CommandReply {
         guard let key = request.key else { return execute(request.command, text: text, on: manager) }
-        // A key of a publish to several shards is another than the same text of a publish to one of them.
+        // The key of a publish to several shards differs from the same key of a publish to one of them.
         let name = (request.command.isSpread ? "several " : "one ") + key.text
         switch unsafe record.answers.find(name, fingerprint: key.fingerprint, now: sockets.loop.now) {
         case .known(let answer):
@@ -123,7 +123,7 @@ final class Shard {
         case .new: break
         }
         let reply = execute(request.command, text: text, on: manager)
-        // What failed may be tried again.
+        // A request that failed may be tried again.
         if case .receipt = reply {
             unsafe record.answers.remember(
                 reply,
@@ -161,7 +161,7 @@ final class Shard {
             case .bind(let user, let thread):
                 let entry = manager.bind(user: user, toThread: thread)
                 if entry == .joined, !record.bind(user: user, thread: thread) {
-                    // What a successor would not know of is not promised.
+                    // A binding that a successor would not know about is not promised.
                     manager.unbind(user: user, fromThread: thread)
                     return .failed(.overloaded)
                 }
@@ -170,7 +170,7 @@ final class Shard {
             case .unbind(let user, let thread):
                 let changed = manager.unbind(user: user, fromThread: thread)
                 if changed { record.unbind(user: user, thread: thread) }
-                // However they came in: whoever is told that a user is out of it relies on that.
+                // This includes connections that joined themselves, because the requester relies on the user being out.
                 let left = manager.leave(.thread(thread), user: user)
                 for connection in left { tellOfLeaving(.thread(thread), connection.handle) }
                 announceRooms(on: manager)
@@ -182,7 +182,9 @@ final class Shard {
         }
     }
 
-    /// Alone, this shard knows whether anything is bound to a thread; else the switchboard has seen to it.
+    /// Sends a message to a room; a lone shard may send one for an empty thread to the user with its id.
+    ///
+    /// If there are several shards, the switchboard does this.
     private func send(
         _ text: Span<UInt8>,
         to room: Room,
@@ -218,7 +220,7 @@ final class Shard {
         return summary
     }
 
-    /// What this shard knows of itself.
+    /// Returns what this shard knows about itself.
     func statistics(byUser: Bool, of manager: isolated WebSocketManager) -> ShardStatistics {
         let known = manager.statistics(byUser: byUser)
         var statistics = ShardStatistics()
@@ -247,7 +249,7 @@ final class Shard {
     /// Tells the switchboard which rooms have members here now.
     func announceRooms(on manager: isolated WebSocketManager) {
         let changes = manager.takeRoomChanges()
-        // Alone, nobody else needs to know.
+        // If the shard is alone, nobody else needs to know.
         if changes.isEmpty || contract.shardCount == 1 { return }
         roomsTold += 1
         let pieces = RoomChanges.pieces(of: changes, largest: Fault.roomsPiece)
@@ -256,7 +258,7 @@ final class Shard {
         }
     }
 
-    /// Tells the switchboard all rooms, in place of those that it knew from the worker before.
+    /// Tells the switchboard all rooms, which replace those that it knew from the previous worker.
     func announceAllRooms(on manager: isolated WebSocketManager) {
         _ = manager.takeRoomChanges()
         if contract.shardCount == 1 { return }
@@ -265,11 +267,11 @@ final class Shard {
         for (index, piece) in pieces.enumerated() {
             link.send(.allRooms, piece.bytes, correlation: UInt64(pieces.count - 1 - index))
         }
-        // The one before may not have noted all that it was told.
+        // The previous supervisor may not have noted everything that it was told.
         if roomsTold > roomsNoted { link.send(.rooms, RoomChanges([]).bytes, correlation: roomsTold) }
     }
 
-    /// A connection joined rooms: it hears of that, and of anything else, only when publishes to them reach it.
+    /// Holds a connection's output after it joined rooms, until publishes to these rooms reach it.
     func joined(_ slot: Int, on manager: isolated WebSocketManager) {
         announceRooms(on: manager)
         guard roomsTold > roomsNoted else { return }
@@ -277,13 +279,13 @@ final class Shard {
         unsafe held.append((roomsTold, slot, sockets.locals[slot].generation, sockets.loop.now))
     }
 
-    /// The switchboard has noted what it was told.
+    /// Notes that the switchboard has noted changes of rooms, and releases the connections that waited for this.
     func roomsNoted(_ correlation: UInt64) {
         roomsNoted = max(roomsNoted, correlation)
         release(held.prefix { $0.told <= roomsNoted }.count)
     }
 
-    /// A supervisor that hangs does not keep clients waiting.
+    /// Releases connections that have waited too long, so that a supervisor that hangs does not keep clients waiting.
     func releaseHeld(before now: UInt64) {
         release(held.prefix { $0.since + 1_000_000_000 <= now }.count)
     }
@@ -293,7 +295,7 @@ final class Shard {
         let released = held.prefix(count)
         held.removeFirst(count)
         for entry in released where sockets.isCurrent(entry.slot, generation: entry.generation & 0xFF_FFFF) {
-            // It may have joined another room since.
+            // It may have joined another room since then.
             let isHeldAgain = held.contains { $0.slot == entry.slot && $0.generation == entry.generation }
             if !isHeldAgain { sockets.unhold(entry.slot) }
         }

@@ -1,8 +1,9 @@
 internal import MartletCore
 internal import MartletWire
 
-/// What a shard has done and must not do twice, and what was asked of it for good, kept in the arena for its successor:
-/// answers to other processes, answers by `Idempotency-Key`, and users' bindings.
+/// The record of what a shard must not do twice and must not forget, kept in the arena for its successor.
+///
+/// It has the answers to other processes, the answers to requests with an `Idempotency-Key`, and the bindings of users.
 final class ShardRecord {
     private struct Binding: Hashable {
         let user: ExactText
@@ -15,14 +16,14 @@ final class ShardRecord {
     }
 
     let journal: ArenaJournal
-    /// Answers by `Idempotency-Key`.
+    /// The answers to requests with an `Idempotency-Key`.
     let answers: AnswerRecord
     private let arena: Arena
     private lazy var bindingTable = ArenaTable(.bindings, in: arena)
     private var bindings: [Binding: ArenaTable.Place] = [:]
-    /// What was answered, by the worker before us or under the supervisor before this one, and may be asked again.
+    /// Answers from the time of the previous worker or supervisor, whose requests may come again.
     private var inherited: [Asker: [UInt8]] = [:]
-    /// The replies of the batch that the worker before us was at.
+    /// The replies to the batch that the previous worker was carrying out.
     private var resumed: [CommandReply] = []
 
     init(arena: Arena) {
@@ -33,7 +34,7 @@ final class ShardRecord {
 
     // MARK: Bindings
 
-    /// Records a binding for good; false where there is no memory.
+    /// Records a binding for good; false if there is no memory.
     func bind(user: String, thread: String) -> Bool {
         var writer = ByteWriter()
         writer.put(user)
@@ -50,7 +51,7 @@ final class ShardRecord {
 
     // MARK: Answers to other processes
 
-    /// Remembers the answer of the delivery that is under way, for whoever asked.
+    /// Remembers the answer of the delivery that is under way, for the requester.
     func remember(_ reply: CommandReply, for asker: PeerHeader) {
         let bytes = CommandCoding.encode(reply)
         guard bytes.count <= ArenaJournal.Answered.mostInline else { return }
@@ -64,13 +65,14 @@ final class ShardRecord {
         if let old { arena.free(old) }
     }
 
-    /// What was answered before there was this worker, or this supervisor.
+    /// Returns the answer that was given before there was this worker, or this supervisor; nil if there is none.
     func answer(to asker: PeerHeader) -> [UInt8]? {
         inherited.isEmpty ? nil : inherited[Asker(source: asker.source, correlation: asker.correlation)]
     }
 
-    /// Reads all answers that are remembered: there is another supervisor, and whoever has not got theirs by the one
-    /// before asks again.
+    /// Reads all remembered answers, because there is a new supervisor.
+    ///
+    /// A requester that did not get its answer through the previous one asks again.
     func remindOfAnswers() {
         for answer in journal.answers {
             let asker = Asker(source: answer.source, correlation: answer.correlation)
@@ -81,12 +83,12 @@ final class ShardRecord {
         }
     }
 
-    /// Nobody asks again for what was answered before this worker served.
+    /// Forgets the answers from before this worker served, because nobody asks for them again.
     func forgetInherited() { inherited = [:] }
 
     // MARK: Batches
 
-    /// A batch of another process begins, or goes on; returns the replies to those of its publishes that are done.
+    /// Begins or continues a batch of another process, and returns the replies to those of its publishes that are done.
     func beginBatch(_ asker: PeerHeader) -> [CommandReply] {
         if let batch = journal.batch {
             if batch.source == asker.source, batch.correlation == asker.correlation { return resumed }
@@ -103,7 +105,7 @@ final class ShardRecord {
         return []
     }
 
-    /// The replies to those that are done: each counts with its own delivery, whatever else was done between them.
+    /// Returns the replies to the publishes that are done, each of which becomes valid with its own delivery.
     private func replies(of batch: ArenaJournal.BatchUnderWay) -> [CommandReply] {
         let cells = unsafe arena.bytes(of: batch.chunk, count: ArenaJournal.batchReceiptBytes)
         var replies: [CommandReply] = []
@@ -119,7 +121,7 @@ final class ShardRecord {
         return replies
     }
 
-    /// The reply to one of the batch's publishes, before that counts as done.
+    /// Notes the reply to one of the batch's publishes, before the publish counts as done.
     func noteBatch(_ reply: CommandReply, at number: Int) {
         guard let batch = journal.batch, number < BatchCoding.mostPublishes else { return }
         var bytes = CommandCoding.encode(reply)
@@ -143,7 +145,7 @@ final class ShardRecord {
 
     // MARK: Taking over
 
-    /// Reads what the worker before us has left; returns the bindings that go on.
+    /// Reads what the previous worker has left, and returns the bindings that go on.
     func restore(now: UInt64) -> [(user: String, thread: String)] {
         resumed = journal.batch.map { replies(of: $0) } ?? []
         remindOfAnswers()
@@ -162,9 +164,9 @@ final class ShardRecord {
 
     // MARK: Another number of shards
 
-    /// Takes over what another shard has recorded of users that are ours now; nothing is changed there.
+    /// Copies what another shard has recorded about users that are ours now; nothing is changed there.
     ///
-    /// Returns their bindings; throws where there is no memory for them.
+    /// Returns their bindings; throws if there is no memory for them.
     func gather(
         from source: Arena,
         isFirst: Bool,
@@ -190,7 +192,7 @@ final class ShardRecord {
 }
 
 extension Command {
-    /// True where asking twice would do, or say, something else than asking once.
+    /// True if a repeated request would do something else, or get another answer, than the first one.
     var isRemembered: Bool {
         switch self {
         case .listConnections, .describe, .statistics, .makeToken, .checkToken, .batch: false
@@ -198,7 +200,7 @@ extension Command {
         }
     }
 
-    /// The slot of the one user that it is about.
+    /// The slot of the single user that the command is about; nil if there is none.
     var userSlot: Int? {
         switch self {
         case .sendToUser(let user): ShardMap.userSlot(of: user)

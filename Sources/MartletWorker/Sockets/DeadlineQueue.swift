@@ -1,4 +1,4 @@
-/// Things with the same patience, in the order in which they came: the first one is always the first to be due.
+/// Deadlines after the same time, in the order in which they were set, so that the first one is always due first.
 struct DeadlineQueue {
     private var entries: [(index: Int, generation: UInt32, deadline: UInt64)] = []
     private var start = 0
@@ -9,9 +9,9 @@ struct DeadlineQueue {
         entries.append((index, generation, deadline))
     }
 
-    /// The first entry if its time has come.
+    /// Removes and returns the first entry if it is due.
     ///
-    /// It may have been overtaken: the caller compares generations.
+    /// The slot may have a new connection by now: the caller compares generations.
     mutating func popDue(now: UInt64) -> (index: Int, generation: UInt32)? {
         guard start < entries.count, entries[start].deadline <= now else { return nil }
         let entry = entries[start]

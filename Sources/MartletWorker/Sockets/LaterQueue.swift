@@ -1,10 +1,10 @@
-/// Connections whose turn to be read comes later, in the order in which they were put off.
+/// Connections that will be read later, in the order in which they were put off.
 struct LaterQueue {
-    /// How long the messages of one connection may take of a turn, in nanoseconds; one message may take longer.
+    /// How much time of a turn the messages of one connection may take, in nanoseconds; one message may take longer.
     static let slice: UInt64 = 250_000
-    /// How long those that were put off may take of a turn, all together.
+    /// How much time of a turn all connections that were put off may take together.
     static let share: UInt64 = 4_000_000
-    /// How long a turn may take before whoever is next is put off.
+    /// How long a turn may take before the next connections are put off.
     static let turn: UInt64 = 5_000_000
 
     private var entries: [(index: Int, generation: UInt32)] = []
@@ -15,7 +15,7 @@ struct LaterQueue {
 
     mutating func append(_ index: Int, _ generation: UInt32) { entries.append((index, generation)) }
 
-    /// The first one; the caller compares generations.
+    /// Removes and returns the first connection; the caller compares generations.
     mutating func popFirst() -> (index: Int, generation: UInt32)? {
         guard start < entries.count else { return nil }
         defer {

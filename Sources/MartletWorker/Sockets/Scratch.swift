@@ -1,13 +1,13 @@
-/// Memory of the process that is reused for one message after another.
+/// Memory that is reused for one message after another.
 @safe
 struct Scratch: ~Copyable {
     private static let kept = 262_144
 
     private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16384, alignment: 16)
 
-    /// At least `count` bytes, valid until the next call.
+    /// Returns at least `count` bytes, which are valid until the next call.
     ///
-    /// What a rare giant needed is given back by the next message.
+    /// The memory for a rare giant message is given back by the next message.
     @unsafe
     mutating func room(for count: Int) -> UnsafeMutableRawBufferPointer {
         if unsafe buffer.count < count || (buffer.count > Self.kept && count <= Self.kept) {

@@ -4,7 +4,7 @@ internal import MartletWire
 // permessage-deflate (RFC 7692): a frame is compressed once, for all the connections that agreed on it.
 
 extension SocketTable {
-    /// The compressed form of a frame, under a window; the frame itself where it is short, or would not become shorter.
+    /// Returns the compressed form of a frame for a window; the frame itself if compression is not worth it.
     func compressed(_ frame: PreparedFrame, window: Int) -> PreparedFrame {
         guard Int(frame.byteCount) >= limits.compressionMinBytes else { return frame }
         if let known = twins.first(where: { $0.frame == frame.reference && $0.window == window }) { return known.twin }
@@ -43,7 +43,7 @@ extension SocketTable {
         return PreparedFrame(reference: twin, byteCount: UInt32(twinHead + length))
     }
 
-    /// A compressed message's payload, expanded and, where it is text, checked; throws why the connection fails.
+    /// Expands a compressed message's payload, and checks it if it is text; throws why the connection fails.
     @unsafe
     func expanded(
         _ payload: UnsafeRawBufferPointer,

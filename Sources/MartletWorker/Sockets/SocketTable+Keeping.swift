@@ -2,10 +2,10 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// What was received and is no whole message yet.
+// Received bytes that are not a whole message yet.
 
 extension SocketTable {
-    /// Keeps the bytes of an incomplete frame or message in a chunk of the connection's own.
+    /// Keeps the bytes of an incomplete frame or message in the connection's own chunk.
     func keep(
         _ index: Int,
         _ slot: ArenaSlot,
@@ -28,10 +28,10 @@ extension SocketTable {
             return
         }
         let isInChunk = buffer.chunk != ArenaSlot.ReceiveBuffer.landing
-        // Handled bytes stay in front while there is room behind: what is being read must not be moved in place.
+        // Handled bytes stay in front while there is room at the end: bytes that are being read must not move.
         if isInChunk, Int(buffer.capacity - buffer.length) >= max(1, expected - have) { return }
         let needed = max(expected - consumed, rest + 1)
-        // Room grows with what really came, not with what a head promises.
+        // Room grows with what has really arrived, not with what a head announces.
         let capacity = min(needed, max(2 * rest, 4096))
         _ = unsafe replaceReceiveChunk(index, slot, buffer, capacity: capacity, length: rest) { target in
             unsafe bytes.extracting(consumed...).withUnsafeBytes { unsafe target.copyMemory(from: $0) }

@@ -1,18 +1,18 @@
 internal import MartletCore
 internal import MartletWire
 
-// Messages whose ends have not come may take so much memory, of all connections together. Where more is needed, whoever has
-// held theirs longest goes: those who begin a message and never end it keep nobody from saying theirs.
+// The limit of memory for unfinished messages of all connections together. If more is needed, the connection goes that
+// has held its bytes longest: clients that begin a message and never end it do not prevent others from sending theirs.
 
 extension SocketTable {
-    /// What a receive chunk counts of what all may hold: a few bytes of everybody are nobody's fault.
+    /// Returns how much a receive chunk counts towards the limit: a few bytes of each connection do not count.
     static func counted(_ capacity: Int) -> Int { capacity > 16384 ? capacity : 0 }
 
-    /// Makes room for more bytes of a connection; false where it was its own turn to go.
+    /// Makes room for more bytes of a connection; false if this connection itself had to go.
     func makeRoom(for index: Int, _ more: Int) -> Bool {
         while partialBytes + more > limits.partialBytes {
             guard let (holder, number) = partials.popFirst() else {
-                // More than all may have, for one.
+                // A single connection needs more than all together may have.
                 refusePartial(index)
                 return false
             }
@@ -23,7 +23,7 @@ extension SocketTable {
         return true
     }
 
-    /// The client is told to come again; what it has begun to say is dropped.
+    /// Closes a connection, telling its client to reconnect later, and drops its unfinished message.
     private func refusePartial(_ index: Int) {
         let slot = arena.slot(index)
         tally.counters[.partialMessagesRefused] += 1
@@ -33,14 +33,14 @@ extension SocketTable {
         refused.append(index)
     }
 
-    /// A connection holds bytes that count, from now on.
+    /// Notes that a connection holds bytes that count from now on.
     func beginPartial(_ index: Int) {
         guard locals[index].partial == 0 else { return }
         lastPartial = lastPartial == .max ? 1 : lastPartial + 1
         locals[index].partial = lastPartial
         partialCount += 1
         partials.append(index, lastPartial)
-        // Those that are over are not looked for in the queue, but they do not fill it either.
+        // Entries of connections that have ended are not searched for, but they must not fill the queue either.
         guard partials.count > 2 * partialCount + 64 else { return }
         for _ in 0..<partials.count {
             guard let (holder, number) = partials.popFirst() else { return }
@@ -54,7 +54,7 @@ extension SocketTable {
         partialCount -= 1
     }
 
-    /// Takes the list of those who were refused, whom the manager is to forget.
+    /// Takes the list of connections that were refused, which the manager must forget.
     func takeRefused() -> [Int] {
         if refused.isEmpty { return [] }
         defer { refused = [] }

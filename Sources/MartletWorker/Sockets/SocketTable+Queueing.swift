@@ -2,7 +2,7 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// What waits to be sent, and the ends of connections.
+// Frames that wait to be sent, and the ends of connections.
 
 extension SocketTable {
     /// Frames a message once, in the arena.
@@ -31,7 +31,7 @@ extension SocketTable {
         }
     }
 
-    /// Starts the closing handshake with this payload behind what is queued.
+    /// Starts the closing handshake, with this payload, after everything that is queued.
     func beginClosing(_ handle: Int, _ slot: ArenaSlot, payload: [UInt8]) {
         slot.state = .closing
         slot.flags.insert(.closeQueued)
@@ -49,7 +49,7 @@ extension SocketTable {
         markDirty(handle)
     }
 
-    /// A text message's frame.
+    /// Makes the frame of a text message.
     static func frame(_ payload: [UInt8]) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: FrameEncoder.headLength(payloadLength: payload.count))
         unsafe bytes.withUnsafeMutableBytes {
@@ -70,7 +70,7 @@ extension SocketTable {
         return true
     }
 
-    /// Throws queued frames away, all but one that was begun.
+    /// Drops all queued frames, except one that was partly sent.
     func dropQueue(of slot: ArenaSlot) {
         let begun = slot.sentPosition > slot.headPosition ? 1 : 0
         for entry in arena.truncate(slot, keeping: begun) {
@@ -80,7 +80,7 @@ extension SocketTable {
         }
     }
 
-    /// Keeps what is queued until ``unhold(_:)``; what comes in is heard.
+    /// Holds what is queued until ``unhold(_:)``; messages are still received.
     func hold(_ slot: Int) { locals[slot].isHeld = true }
 
     func unhold(_ slot: Int) {
@@ -95,7 +95,7 @@ extension SocketTable {
         dirty.append(slot)
     }
 
-    /// Closes every socket, those that no manager knows (echoes) included.
+    /// Closes every socket, including those that no manager knows (echoes).
     func closeAll(_ reason: CloseReason) {
         for handle in locals.indices where locals[handle].descriptor >= 0 {
             close(handle, code: reason.code, reason: reason.advice)

@@ -3,19 +3,18 @@ internal import MartletLinux
 internal import MartletWire
 
 extension SocketTable {
-    /// Asked of each message of an open connection before anything is done for it, with its length on the wire: false
-    /// where it is not handled.
+    /// Called for each message of an open connection, with its length on the wire; returns false if it is not handled.
     ///
-    /// So it is of pings, of pongs that nobody has asked for, and, as `continuation`, of so many fragments of a message
-    /// (``SocketTable/fragmentsPerEvent``).
+    /// The call comes before anything is done for the message. It also comes for pings, for unsolicited pongs, and, as
+    /// `continuation`, for every so many fragments (``SocketTable/fragmentsPerEvent``).
     typealias Judge = (Opcode, Int) -> Bool
-    /// Called with each message that is handled, whole, expanded and unmasked; valid during the call.
+    /// Called with each message that is handled: whole, expanded and unmasked; the bytes are valid during the call.
     typealias Deliver = (Opcode, Span<UInt8>) -> Void
 
-    /// Takes what a socket has to read, and hands over each message of an open connection.
+    /// Reads from a socket, and delivers each message of an open connection.
     ///
-    /// Nobody gets more than a ``LaterQueue/slice`` of a turn, and no dear message is handled at once: the rest waits in
-    /// ``later``, and nothing more is received of that connection until its turn has come.
+    /// A connection gets no more than a ``LaterQueue/slice`` of a turn, and an expensive message is not handled at
+    /// once: the rest waits in ``later``, and nothing more is received from that connection until it has been read.
     func receive(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         if locals[index].isPutOff { return }
         let slot = arena.slot(index)
@@ -41,7 +40,7 @@ extension SocketTable {
         }
     }
 
-    /// The slot says what was received.
+    /// Records in the slot what was received.
     private func record(_ count: Int, _ slot: ArenaSlot) {
         var buffer = slot.received
         buffer.position += UInt64(count)
@@ -53,25 +52,25 @@ extension SocketTable {
         slot.received = buffer
     }
 
-    /// Reads what is in the arena already: it came behind the HTTP head.
+    /// Reads what is already in the arena because it came after the HTTP head.
     func readReceived(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         let slot = arena.slot(index)
         if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: false, judge, deliver) }
     }
 
-    /// True where something has come that was not received yet.
+    /// Returns true if something has arrived that was not read yet.
     func hasUnread(_ index: Int) -> Bool {
         locals[index].isPutOff || StreamSocket.unreadBytes(locals[index].descriptor) > 0
     }
 
-    /// What a connection has to be read is read later, behind that of others.
+    /// Puts off reading from a connection until later, after others.
     func putOff(_ index: Int) {
         if locals[index].isPutOff { return }
         locals[index].isPutOff = true
         later.append(index, locals[index].generation)
     }
 
-    /// The connection that was put off first; nil where there is none, or it is gone.
+    /// Takes the connection that was put off first; nil if there is none, or it is gone.
     func takeLater() -> Int? {
         guard let (index, generation) = later.popFirst(), isCurrent(index, generation: generation & 0xFF_FFFF),
             locals[index].isPutOff
@@ -80,28 +79,28 @@ extension SocketTable {
         return index
     }
 
-    /// What was put off is read now: what has come already, then what can be received.
+    /// Reads from a connection that was put off: first what was already received, then what can be received now.
     func readLate(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         let slot = arena.slot(index)
         if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: true, judge, deliver) }
         if !locals[index].isGone { receive(index, judge, deliver) }
     }
 
-    /// Throws away what was received, and whatever comes.
+    /// Discards what was received, and everything that is still to come.
     func discardReceived(_ index: Int) {
         let slot = arena.slot(index)
         slot.flags.insert(.discards)
         freeReceiveChunk(index, slot)
     }
 
-    /// The bytes that are not handled yet.
+    /// Returns the bytes that are not handled yet.
     private func region(_ buffer: ArenaSlot.ReceiveBuffer) -> UnsafeRawBufferPointer {
         let isLanding = buffer.chunk == ArenaSlot.ReceiveBuffer.landing
         let whole = unsafe isLanding ? arena.landing : arena.bytes(of: buffer.chunk, count: Int(buffer.length))
         return unsafe UnsafeRawBufferPointer(rebasing: whole[Int(buffer.handled)..<Int(buffer.length)])
     }
 
-    /// The free end of a connection's own receive chunk.
+    /// Returns the free end of a connection's own receive chunk.
     private func receiveTail(_ buffer: ArenaSlot.ReceiveBuffer) -> UnsafeMutableRawBufferPointer {
         let whole = unsafe arena.bytes(of: buffer.chunk, count: Int(buffer.capacity))
         return unsafe UnsafeMutableRawBufferPointer(rebasing: whole[Int(buffer.length)...])
@@ -109,7 +108,7 @@ extension SocketTable {
 
     // MARK: Reading messages
 
-    /// So many fragments count as a message.
+    /// How many fragments count as a message.
     static let fragmentsPerEvent = 64
 
     private func read(
@@ -124,7 +123,7 @@ extension SocketTable {
         let maximum = slot.flags.contains(.echo) ? Limits.echoMessageBytes : limits.messageBytes
         var reader = slot.reader
         var isOver = false
-        // The clock is read only where there is more than one message: from the second one on.
+        // The clock is read only if there is more than one message: from the second one on.
         var began = false
         var end: UInt64?
         while !isOver, !locals[index].isGone {
@@ -149,30 +148,30 @@ extension SocketTable {
                 return
             }
             if fragments > 0 { judgeFragments(index, slot, fragments, judge) }
-            // A successor handles this message anew where we do not come to its end.
+            // A successor handles this message again if we do not come to the end of it.
             arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
             isOver = handle(event, &reader, index, slot, bytes, maximum, judge, deliver)
             let handled = Int(buffer.handled) + reader.consumed
-            // A ping between the fragments of a message says nothing for the message.
+            // A ping between the fragments of a message does not clear the message of blame.
             if slot.attempts != 0, handled != Int(slot.received.handled) { slot.attempts = 0 }
             slot.markHandled(handled)
             arena.journal.endHandling()
         }
-        // Nothing more is read of this stream.
+        // Nothing more is read from this stream.
         freeReceiveChunk(index, slot)
         slot.reader = MessageReader()
         slot.flags.insert(.discards)
     }
 
-    /// Whether a message may take more of a turn than others should have to wait for.
+    /// Returns true if a message may take so long that it should not delay others in this turn.
     ///
-    /// Compressed, a few bytes expand to a thousand times as many (RFC 1951).
+    /// A few compressed bytes may expand to a thousand times as many (RFC 1951).
     private static func isDear(_ event: MessageReader.Event, _ reader: MessageReader) -> Bool {
         guard case .message(_, let byteCount) = event else { return false }
         return byteCount > (reader.isCompressed ? 256 : 16384)
     }
 
-    /// Does what one event of the stream asks for; true where it is the stream's last.
+    /// Handles one event of the stream; returns true if it is the stream's last.
     private func handle(
         _ event: MessageReader.Event,
         _ reader: inout MessageReader,
@@ -219,7 +218,7 @@ extension SocketTable {
         return false
     }
 
-    /// Fragments cost us as messages do, though they say less.
+    /// Counts fragments towards the rate, because they cost us as much as messages do.
     private func judgeFragments(_ index: Int, _ slot: ArenaSlot, _ count: Int, _ judge: Judge) {
         locals[index].fragments += count
         while locals[index].fragments >= Self.fragmentsPerEvent {
@@ -228,7 +227,7 @@ extension SocketTable {
         }
     }
 
-    /// A pong with our last ping's payload tells how long both were on their way; false where it is another one.
+    /// Measures the round-trip time if a pong has our last ping's payload; returns false if it is another pong.
     private func receivedPong(_ slot: ArenaSlot, _ payload: [UInt8]) -> Bool {
         let sentAt = slot.pingSentAt
         guard sentAt != 0, payload.count == 8, payload.reversed().reduce(0, { $0 << 8 | UInt64($1) }) == sentAt else {
@@ -252,7 +251,7 @@ extension SocketTable {
         }
     }
 
-    /// The peer broke the protocol: it is told why, and what it still sends is thrown away.
+    /// Tells a peer that broke the protocol why the connection ends, and discards what it still sends.
     func fail(_ index: Int, _ slot: ArenaSlot, _ reason: CloseReason) {
         slot.flags.insert(.discards)
         if slot.closeCode == 0 { slot.closeCode = reason.code }

@@ -2,7 +2,7 @@ extension SocketTable {
     /// Why a socket did not become a connection.
     enum Refusal: Error {
         case full
-        /// The kernel counts other bytes than were read of it: nobody could go on with it.
+        /// The kernel's count of bytes differs from what was read, so no successor could go on with the connection.
         case miscounted
     }
 }

@@ -2,18 +2,18 @@ internal import MartletLinux
 internal import MartletWire
 
 extension SocketTable {
-    /// Writes what this turn queued, one write for each socket.
+    /// Writes what was queued in this turn, with one write for each socket.
     func flushDirty() {
         guard !dirty.isEmpty else { return }
         for slot in dirty {
             locals[slot].isDirty = false
-            // A socket that waits for room is written when epoll says so.
+            // A socket that waits for room is written when epoll reports it.
             if locals[slot].descriptor >= 0, !locals[slot].watchesWritable, !locals[slot].isHeld { flush(slot) }
         }
         dirty.removeAll(keepingCapacity: true)
     }
 
-    /// Writes a socket's queue as far as the kernel takes it.
+    /// Writes as much of a socket's queue as the kernel takes.
     func flush(_ index: Int) {
         let slot = arena.slot(index)
         while let first = arena.first(of: slot), !locals[index].isGone {
@@ -52,7 +52,7 @@ extension SocketTable {
         return gather.send(to: descriptor)
     }
 
-    /// Books what the kernel took: the position first, then the frames that are wholly sent.
+    /// Records what the kernel took: first the position, then the frames that are completely sent.
     private func didSend(_ count: Int, _ slot: ArenaSlot) {
         slot.sentPosition += UInt64(count)
         while let first = arena.first(of: slot), slot.sentPosition - slot.headPosition >= UInt64(first.byteCount) {
@@ -73,7 +73,7 @@ extension SocketTable {
         locals[index].watchesWritable = isOn
     }
 
-    /// The close frame has left: the connection is over, or waits for the peer's.
+    /// Handles an empty queue after our close frame: the connection is over, or waits for the peer's close frame.
     private func queueDrained(_ index: Int, _ slot: ArenaSlot) {
         if slot.flags.contains(.closeReceived) {
             markGone(index)

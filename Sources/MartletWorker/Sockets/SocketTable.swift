@@ -4,80 +4,83 @@ internal import MartletWire
 
 /// The worker's WebSockets: descriptors on one side, slots of the arena on the other.
 ///
-/// It is the ``Transport`` that the manager sends through. Sending only queues; everything that a socket gets in one turn
-/// of the loop leaves in one write at the turn's end (``flushDirty()``). A socket that breaks or finishes is listed in
-/// ``gone`` and keeps its slot until ``release(_:)``, so that nothing disappears under a caller's feet.
+/// It is the ``Transport`` through which the manager sends. Sending only queues; everything that a socket gets in one
+/// turn of the loop is sent in one write at the end of the turn (``flushDirty()``). A socket that breaks or finishes is
+/// listed in ``gone`` and keeps its slot until ``release(_:)``, so that nothing disappears while a caller uses it.
 final class SocketTable: Transport {
-    /// What this process knows of a slot beside the arena.
+    /// What this process knows about a slot in addition to the arena.
     struct Local {
         var descriptor: Int32 = -1
         var generation: UInt32 = 0
         var id = ConnectionID("")
-        /// Waits in the list of slots to flush.
+        /// Whether it waits in the list of slots to flush.
         var isDirty = false
-        /// Epoll watches for room to write.
+        /// Whether epoll watches for room to write.
         var watchesWritable = false
         var isGone = false
-        /// Nothing is written until the switchboard knows what the connection has joined.
+        /// Whether nothing is written until the switchboard knows the rooms that the connection has joined.
         var isHeld = false
-        /// Waits in the list of slots whose turn to be read is later.
+        /// Whether it waits in the list of slots that are read later.
         var isPutOff = false
-        /// Its place among those who hold bytes of unfinished messages that count; 0: it holds none.
+        /// Its number among the connections that hold bytes of unfinished messages that count; 0: it holds none.
         var partial: UInt32 = 0
-        /// Fragments since the last that counted as a message.
+        /// How many fragments have come since some last counted as a message.
         var fragments = 0
-        /// When the end of its token is looked at next, in Unix milliseconds; max: it is far.
+        /// When the expiry of its token is checked next, in Unix milliseconds; max: not soon.
         var expiryEntry = UInt64.max
     }
 
     struct Limits {
         var messageBytes: Int
         var queueBytes: Int
-        /// What is held of messages whose ends have not come, of all connections.
+        /// The most bytes of unfinished messages that are held for all connections.
         var partialBytes = Int.max
-        /// Shorter messages are not compressed.
+        /// The fewest bytes of a message that is compressed.
         var compressionMinBytes = Int.max
-        /// How long a peer gets to answer our close frame.
+        /// How long a peer may take to answer our close frame, in nanoseconds.
         var closeTimeout: UInt64 = 5_000_000_000
-        /// `/echo` is for conformance suites, which send up to 16 MiB.
+        /// The largest message on `/echo`, for conformance suites, which send up to 16 MiB.
         static let echoMessageBytes = 16 * 1024 * 1024
         static let echoQueueBytes = 256 * 1024 * 1024
     }
 
-    /// Bytes that a queued frame takes beside its own: its place in the queue, and what its chunk is rounded up by.
+    /// The bytes that a queued frame takes besides its own: its entry in the queue, and the rounding of its chunk.
     private static let entryCost = 136
 
     let loop: EventLoop
     let arena: Arena
     let limits: Limits
     var locals: [Local] = []
-    /// Slots whose queues got something in this turn.
+    /// Slots to whose queues something was added in this turn.
     var dirty: [Int] = []
-    /// Slots whose sockets are over, in the order in which that was found.
+    /// Slots whose sockets are over, in the order in which this was noticed.
     var gone: [Int] = []
-    /// Slots that are closing, oldest first, with the time at which they are cut.
+    /// Slots that are closing, oldest first, with the time at which they are closed without waiting longer.
     var closing = DeadlineQueue()
-    /// Slots that have something to be read and had their share of this turn, or it was spent.
+    /// Slots that have more to be read, but have had their share of a turn, or whose turn was spent.
     var later = LaterQueue()
-    /// Bytes in all queues.
+    /// How many bytes are in all queues.
     var queuedBytes = 0
-    /// Bytes of all receive chunks that count (``counted(_:)``), whose they are in the order in which they began, and how many.
+    /// How many bytes all receive chunks have that count (``counted(_:)``).
+    ///
+    /// ``partials`` are their connections, in the order in which they began, and ``partialCount`` is how many there
+    /// are.
     var partialBytes = 0
     var partials = LaterQueue()
     var partialCount = 0
     var lastPartial: UInt32 = 0
-    /// Connections that had to go for others.
+    /// Connections that had to go to make room for others.
     var refused: [Int] = []
     let tally: Tally
-    /// Where messages are unmasked; grows to the largest and shrinks again.
+    /// Where messages are unmasked; it grows to the largest one and shrinks again.
     var scratch = Scratch()
-    /// Made when the first connection agrees on compression.
+    /// The compressor, which is made when the first connection agrees on compression.
     lazy var deflate = MessageDeflate()
     /// Where messages are compressed.
     var compressing = Scratch()
     /// The compressed forms of frames that are being sent now, by their references and windows.
     var twins: [(frame: UInt32, window: Int, twin: PreparedFrame)] = []
-    /// Reused for every write of several frames.
+    /// The list of pieces that is reused for every write of several frames.
     var gather = Gather()
 
     init(loop: EventLoop, arena: Arena, limits: Limits, tally: Tally) {
@@ -87,11 +90,11 @@ final class SocketTable: Transport {
         self.tally = tally
     }
 
-    /// Sockets that have a slot, closing ones included.
+    /// How many sockets have a slot, including those that are closing.
     var count: Int { isAbandoned ? 0 : arena.slotsInUse }
     private var isAbandoned = false
 
-    /// True where an event belongs to the connection that has the slot now.
+    /// Returns true if an event belongs to the connection that has the slot now.
     func isCurrent(_ slot: Int, generation: UInt32) -> Bool {
         locals.indices.contains(slot) && locals[slot].descriptor >= 0
             && locals[slot].generation & 0xFF_FFFF == generation
@@ -99,14 +102,11 @@ final class SocketTable: Transport {
 
     // MARK: Coming and going
 
-    /// The one way in: an accepted socket becomes a connection.
+    /// Makes an accepted socket a connection, and returns its slot; this is the only way to add one.
     ///
-    /// The 101 answer is the first thing in its queue, then comes the `greeting`. It is open, for a successor too, once all of
-    /// that is there.
-    ///
-    /// * `place`: where its address is counted.
-    ///
-    /// Returns its slot; where it throws the caller keeps the descriptor.
+    /// The 101 answer is the first frame in its queue, and the `greeting` comes next. The connection is open, for a
+    /// successor too, once all of this is there. `place` is where its address is counted. If this throws, the caller
+    /// keeps the descriptor.
     func adopt(
         _ descriptor: Int32,
         _ ticket: AdoptionTicket,
@@ -115,9 +115,9 @@ final class SocketTable: Transport {
         greeting: [UInt8]? = nil,
         now: Int64
     ) throws(Refusal) -> Int {
-        // It may have come before its listener was told.
+        // It may have connected before its listener had this option.
         StreamSocket.setUrgentInline(descriptor)
-        // It may have been answered before, as HTTP: our stream begins where the kernel says.
+        // HTTP requests may have been answered on it before: our stream begins where the kernel says.
         guard let stream = KernelStream(of: descriptor), stream.read == ticket.bytesRead else { throw .miscounted }
         guard let index = arena.claimSlot() else { throw .full }
         let slot = arena.slot(index)
@@ -160,9 +160,9 @@ final class SocketTable: Transport {
         return index
     }
 
-    /// The same way in for a connection that another worker served: its slot is as that one left it.
+    /// Adds a connection that another worker served, with its slot as that worker left it.
     ///
-    /// False where the socket cannot be watched; it counts as gone then.
+    /// If the socket cannot be watched, it counts as gone.
     func restore(_ descriptor: Int32, slot index: Int, id: ConnectionID) {
         let slot = arena.slot(index)
         StreamSocket.setUrgentInline(descriptor)
@@ -178,7 +178,7 @@ final class SocketTable: Transport {
         markDirty(index)
     }
 
-    /// Epoll forgets every socket: an event for one that another process has would come for ever.
+    /// Stops watching all sockets, because events for sockets that another process reads would be reported forever.
     func unwatchAll() {
         for local in locals where local.descriptor >= 0 { loop.deregister(local.descriptor) }
     }
@@ -191,7 +191,7 @@ final class SocketTable: Transport {
         }
     }
 
-    /// Every socket is another process's now; the arena too.
+    /// Gives up all sockets, and the arena, which belong to another process now.
     func abandon() {
         for local in locals where local.descriptor >= 0 { closeDescriptor(local.descriptor) }
         locals = []
@@ -219,7 +219,7 @@ final class SocketTable: Transport {
         return (try? loop.register(descriptor, token: token.rawValue, interest: .readable)) != nil
     }
 
-    /// Marks a socket as over; its slot is released at the turn's end.
+    /// Marks a socket as over; its slot is released at the end of the turn.
     func markGone(_ slot: Int) {
         guard !locals[slot].isGone else { return }
         locals[slot].isGone = true
@@ -243,12 +243,12 @@ final class SocketTable: Transport {
         let descriptor = locals[index].descriptor
         loop.deregister(descriptor)
         locals[index] = Local()
-        // First the slot: a socket without one is closed by a successor, but no slot is left without its socket.
+        // The slot comes first: a successor closes a socket without a slot, but no slot may be without its socket.
         arena.vacate(index)
         closeDescriptor(descriptor)
     }
 
-    /// Gives back what a great wave of connections needed, once all are gone; true where there was something.
+    /// Gives back the memory that a large wave of connections needed, once all are gone; true if there was any.
     func shrinkWhenEmpty() -> Bool {
         guard !isAbandoned, count == 0, locals.count > 1024 else { return false }
         locals = []
@@ -258,7 +258,7 @@ final class SocketTable: Transport {
         return true
     }
 
-    /// Cuts connections whose closing handshake takes too long; returns when to look again.
+    /// Closes connections whose closing handshake takes too long, and returns when to look again.
     func sweep(now: UInt64) -> UInt64? {
         while let (slot, generation) = closing.popDue(now: now) {
             if isCurrent(slot, generation: generation & 0xFF_FFFF) { markGone(slot) }
@@ -277,7 +277,7 @@ final class SocketTable: Transport {
     func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame {
         if text.count > limits.queueBytes { throw .tooLarge }
         let frame = try prepare(.text, text)
-        // Whoever finds the delivery undone takes this frame out of the queues again.
+        // A successor that finds the delivery unfinished removes this frame from the queues again.
         arena.journal.note(frame: frame.reference)
         return frame
     }
@@ -292,9 +292,9 @@ final class SocketTable: Transport {
         let frame = slot.flags.contains(.deflates) ? compressed(plain, window: slot.deflateWindow) : plain
         guard slot.state == .open, !locals[handle].isGone else { return .closed }
         let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
-        // Small frames take more memory than their bytes, and the bound is one of memory.
+        // Small frames take more memory than their bytes, and the limit is one of memory.
         let held = Int(slot.queuedBytes) + Self.entryCost * (arena.queueCount(of: slot) + 1)
-        // One message always fits, so that nobody is closed for a single one.
+        // One message always fits, so that no connection is closed because of a single one.
         if arena.queueCount(of: slot) > 0, held + Int(frame.byteCount) > limit { return .queueFull }
         guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else { return .outOfMemory }
         queuedBytes += Int(frame.byteCount)
@@ -306,7 +306,7 @@ final class SocketTable: Transport {
     func close(_ handle: Int, code: UInt16, reason: String) {
         let slot = arena.slot(handle)
         guard slot.state == .open, !locals[handle].isGone else { return }
-        // A queue that overflowed will not drain: what can still be taken back is, so that the client learns why.
+        // A queue that has overflowed will not drain: drop what can still be dropped, so that the client learns why.
         if code == CloseReason.tooSlow.code { dropQueue(of: slot) }
         slot.closeCode = code
         beginClosing(handle, slot, payload: FrameEncoder.closePayload(code: code, reason: reason))

@@ -4,7 +4,7 @@ import FuzzTargets
 import Glibc
 #endif
 
-/// What the fuzzer calls with each input; `MARTLET_FUZZ_TARGET` names what reads it.
+/// Called by the fuzzer with each input, which the target that `MARTLET_FUZZ_TARGET` names reads.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     target.run(Array(UnsafeBufferPointer(start: start, count: count)))
@@ -21,7 +21,7 @@ private let target: FuzzTarget = {
 }()
 
 #if !FUZZING
-/// Without the fuzzer: says which targets there are.
+/// Prints the names of the targets, if this is built without the fuzzer.
 @main
 struct Main {
     static func main() {

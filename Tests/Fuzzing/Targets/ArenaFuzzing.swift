@@ -1,12 +1,12 @@
 import MartletCore
 import MartletWire
 
-/// Whatever an arena holds, its connections are taken over as their own, or refused.
+/// Whatever an arena contains, each connection is taken over as what it is, or refused.
 enum ArenaFuzzing {
     private static let layout = ArenaLayout(slotCount: 8, pageCount: 4)
     private static let users = 4
 
-    /// Memory that is formatted anew for each run.
+    /// Memory that is formatted again for each run.
     private struct Memory {
         let bytes: UnsafeMutableRawBufferPointer
 
@@ -24,7 +24,7 @@ enum ArenaFuzzing {
         return try? Arena(formatting: memory.bytes, layout: layout, shard: 0, generation: 1) { _, _ in }
     }
 
-    /// An arena with some connections, each with frames in its queue, and then whatever the bytes write into it.
+    /// Makes an arena with some connections, which have frames in their queues, and writes the bytes into it.
     private static func damaged(_ choices: inout Choices) {
         guard let arena = formatted(source) else { return }
         for number in 0..<users {
@@ -77,7 +77,7 @@ enum ArenaFuzzing {
             )
             arena.vacate(index)
         }
-        // What is free can be used.
+        // Free memory can be used.
         for size in [1, 64, 1000, 5000] { if let chunk = arena.allocate(size) { arena.free(chunk) } }
     }
 

@@ -1,11 +1,11 @@
 import MartletCore
 import MartletWire
 
-/// What reads bytes of strangers, clients, backends, other processes or files: each is handed any bytes, and must read or refuse
-/// them, the same however they come in pieces, and never trap.
+/// The code that reads bytes of clients, backends, other processes or files.
 ///
-/// The fuzzer (`make fuzz`) looks for bytes that break that; what it found lies in `Tests/Fuzzing/Corpus`, and is tried by every
-/// `make test`.
+/// Each target gets arbitrary bytes. It must read or refuse them, with the same result however they are divided into
+/// pieces, and never trap. The fuzzer (`make fuzz`) looks for bytes that break this. What it has found is in
+/// `Tests/Fuzzing/Corpus`, and every `make test` tries it.
 public enum FuzzTarget: String, CaseIterable, Sendable {
     case http, messages, deflate, json, commands, peers, contract, tokens, recovery, imports, configuration
 
@@ -27,12 +27,12 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     }
 }
 
-/// Ends the process where a promise is broken: the fuzzer keeps the bytes that did it.
+/// Ends the process if a promise is broken, so that the fuzzer keeps the bytes that did it.
 func promise(_ condition: @autoclosure () -> Bool, _ what: @autoclosure () -> String) {
     if !condition() { fatalError("broken: \(what())") }
 }
 
-/// Bytes that decide what is done, taken from the front.
+/// Bytes that decide what is done, and that are taken from the front.
 struct Choices {
     private(set) var rest: ArraySlice<UInt8>
 

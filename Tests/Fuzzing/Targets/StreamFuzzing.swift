@@ -55,7 +55,7 @@ enum HTTPFuzzing {
     }
 }
 
-/// Messages are the same whether their bytes come at once or in pieces, and what is kept of them is bounded.
+/// Messages are the same whether their bytes come at once or in pieces, and the memory for them is bounded.
 enum MessageFuzzing {
     private enum Read: Equatable {
         case message(Opcode, [UInt8])
@@ -128,7 +128,7 @@ enum MessageFuzzing {
     }
 }
 
-/// What can be expanded is what is compressed again, and never more than was allowed.
+/// Data that can be expanded survive another compression, and never exceed what is allowed.
 enum DeflateFuzzing {
     private static let maximum = 100_000
     nonisolated(unsafe) private static let deflate = MessageDeflate()

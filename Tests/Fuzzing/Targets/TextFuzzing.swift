@@ -1,7 +1,7 @@
 import MartletCore
 import MartletWire
 
-/// What the scanner accepts is JSON, to all who read it.
+/// What the scanner accepts is JSON for all readers.
 enum JSONFuzzing {
     static func run(_ bytes: [UInt8]) {
         let isValid = (try? JSONScanner.validate(bytes.span)) != nil
@@ -19,7 +19,7 @@ enum JSONFuzzing {
         promise((try? JSONValue(shown)) == value, "what is shown means something else")
     }
 
-    /// The members that are found without building them are those that are built.
+    /// Checks that the members that are found without building them are the same as those that are built.
     private static func members(_ bytes: [UInt8], _ value: JSONValue) {
         var values: [JSONValue?] = []
         let isObject = JSONMembers.forEach(in: bytes.span) { _, range in
@@ -33,7 +33,7 @@ enum JSONFuzzing {
     }
 }
 
-/// What other processes, files and the environment say in bytes is read to the same again, or refused.
+/// Bytes of other processes, files and the environment are decoded to values that survive another round, or refused.
 enum CodingFuzzing {
     static func commands(_ bytes: [UInt8]) {
         let all = 0..<bytes.count

@@ -2,7 +2,7 @@ import Foundation
 import FuzzTargets
 import Testing
 
-/// What the fuzzer has found, and what it began with, is read or refused, and never ends the process.
+/// The inputs that the fuzzer has found, and those that it began with, are read or refused, and never end the process.
 @Suite(.serialized) struct CorpusTests {
     private static let corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Corpus")
@@ -16,9 +16,10 @@ import Testing
     }
 
     @Test(arguments: FuzzTarget.allCases)
-    func `whatever stands in an input that is cut or changed, it is read or refused`(_ target: FuzzTarget) throws {
+    func `every input that is cut off or changed is read or refused`(_ target: FuzzTarget) throws {
         let folder = Self.corpus.appendingPathComponent(target.rawValue)
-        // The same in every run; what ends the process lies in the file that is written before it is tried.
+        // These are the same in every run; an input that ends the process is in the file that is written before the
+        // attempt.
         var generator = Steady(state: 1)
         let tried = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-tried-\(target.rawValue)")
         defer { try? FileManager.default.removeItem(at: tried) }
