@@ -26,7 +26,7 @@ package struct ChildProcess: ~Copyable {
         environment: [String],
         descriptors: [Int32]
     ) throws(SystemCallError) {
-        try self.init(path, nil, arguments, environment, descriptors, errors: nil)
+        try self.init(path, program: nil, arguments, environment, descriptors, errors: nil)
     }
 
     /// Starts a program that is open, even if its file has been replaced; it must not be a script.
@@ -39,12 +39,12 @@ package struct ChildProcess: ~Copyable {
         descriptors: [Int32],
         errors: Int32? = nil
     ) throws(SystemCallError) {
-        try self.init(program.path, program.descriptor, arguments, environment, descriptors, errors: errors)
+        try self.init(program.path, program: program.descriptor, arguments, environment, descriptors, errors: errors)
     }
 
     private init(
         _ path: String,
-        _ program: Int32?,
+        program: Int32?,
         _ arguments: [String],
         _ environment: [String],
         _ descriptors: [Int32],

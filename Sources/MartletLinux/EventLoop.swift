@@ -108,19 +108,13 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
     // MARK: Timers
 
     /// Delivers an event with this token at the given monotonic time.
-    @discardableResult
-    package func setTimer(deadline: UInt64, token: UInt64) -> TimerHeap.ID {
+    package func setTimer(deadline: UInt64, token: UInt64) {
         unsafe timers.insert(deadline: deadline, token: token)
     }
 
     /// Delivers an event with this token after so many nanoseconds.
-    @discardableResult
-    package func setTimer(after nanoseconds: UInt64, token: UInt64) -> TimerHeap.ID {
+    package func setTimer(after nanoseconds: UInt64, token: UInt64) {
         unsafe setTimer(deadline: now &+ nanoseconds, token: token)
-    }
-
-    package func cancelTimer(_ id: TimerHeap.ID) {
-        unsafe timers.cancel(id)
     }
 
     /// Sets the timerfd to the earliest deadline, but only if that has changed.

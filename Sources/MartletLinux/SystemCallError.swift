@@ -27,14 +27,12 @@ package struct SystemCallError: Error, Equatable, CustomStringConvertible {
         SystemCallError(call, errno)
     }
 
-    package var isOutOfDescriptors: Bool { number == EMFILE || number == ENFILE }
     /// True if the kernel has given up the peer (ETIMEDOUT).
     package var isGivenUp: Bool { number == ETIMEDOUT }
     package var isAddressInUse: Bool { number == EADDRINUSE }
     /// True if another file is in the way (EEXIST).
     package var isExisting: Bool { number == EEXIST }
     package var isNotFound: Bool { number == ENOENT }
-    package var isRefused: Bool { number == ECONNREFUSED }
     package var isTimeout: Bool { number == EAGAIN }
     package var isDenied: Bool { number == EACCES || number == EPERM }
 }

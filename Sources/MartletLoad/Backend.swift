@@ -31,25 +31,25 @@ final class Backend {
     func publish(_ path: String, _ body: ByteBuffer, _ onReceipt: @escaping (String?) -> Void) {
         number += 1
         let key = name.map { "Idempotency-Key: \($0)-\(number)\r\n" } ?? ""
-        attempt(path, body, key, Self.mostAttempts, onReceipt)
+        attempt(path, body, key: key, left: Self.mostAttempts, onReceipt)
     }
 
     private func attempt(
         _ path: String,
         _ body: ByteBuffer,
-        _ key: String,
-        _ left: Int,
+        key: String,
+        left: Int,
         _ onReceipt: @escaping (String?) -> Void
     ) {
         guard left > 0 else { return onReceipt(nil) }
         guard let publisher, publisher.failure == nil, !publisher.isEnding else {
-            return connect { self.attempt(path, body, key, left - 1, onReceipt) }
+            return connect { self.attempt(path, body, key: key, left: left - 1, onReceipt) }
         }
         publisher.post(path, body, fields: key) { status, text in
             if status == 200 { return onReceipt(text) }
             if status != 503, status != 0 { self.refusals.append("\(path): \(status) \(text.prefix(200))") }
             self.repeated += 1
-            self.later { self.attempt(path, body, key, left - 1, onReceipt) }
+            self.later { self.attempt(path, body, key: key, left: left - 1, onReceipt) }
         }
     }
 

@@ -29,19 +29,33 @@ final class PublishRun: @unchecked Sendable {
     private var isMeasuring = false
 
     static func fanout(_ command: Fanout, _ measurement: Measurement) -> PublishRun {
-        PublishRun(measurement, command.connections, command.messages, command.size, command.window, isFanout: true)
+        PublishRun(
+            measurement,
+            connections: command.connections,
+            messages: command.messages,
+            size: command.size,
+            window: command.window,
+            isFanout: true
+        )
     }
 
     static func unicast(_ command: Unicast, _ measurement: Measurement) -> PublishRun {
-        PublishRun(measurement, command.connections, command.messages, command.size, command.window, isFanout: false)
+        PublishRun(
+            measurement,
+            connections: command.connections,
+            messages: command.messages,
+            size: command.size,
+            window: command.window,
+            isFanout: false
+        )
     }
 
     private init(
         _ measurement: Measurement,
-        _ connections: Int,
-        _ messages: Int,
-        _ size: Int,
-        _ window: Int,
+        connections: Int,
+        messages: Int,
+        size: Int,
+        window: Int,
         isFanout: Bool
     ) {
         self.measurement = measurement

@@ -15,7 +15,6 @@ final class Publisher: ChannelInboundHandler {
     private(set) var failure: String?
     /// Whether the server has said that it ends the connection after this answer.
     private(set) var isEnding = false
-    private var reserved = ByteBuffer()
 
     private init(authority: String) { self.authority = authority }
 
@@ -47,20 +46,20 @@ final class Publisher: ChannelInboundHandler {
         fields: String = "",
         _ onAnswer: @escaping (Int, String) -> Void
     ) {
-        request("POST", path, body, fields, onAnswer)
+        request("POST", path, body, fields: fields, onAnswer)
     }
 
     func close() { context?.close(promise: nil) }
 
     func get(_ path: String, _ onAnswer: @escaping (Int, String) -> Void) {
-        request("GET", path, nil, "", onAnswer)
+        request("GET", path, nil, fields: "", onAnswer)
     }
 
     private func request(
         _ method: String,
         _ path: String,
         _ body: ByteBuffer?,
-        _ fields: String,
+        fields: String,
         _ onAnswer: @escaping (Int, String) -> Void
     ) {
         guard let context, failure == nil else {

@@ -90,8 +90,8 @@ final class Router {
         switch place(of: request.command) {
         case .here: return .here
         case .answered(let reply): return .answered(reply)
-        case .shard(let owner): return ask(request, text, UInt16(owner), asker, now)
-        case .switchboard(let address): return ask(request, text, address, asker, now)
+        case .shard(let owner): return ask(request, text, of: UInt16(owner), for: asker, now: now)
+        case .switchboard(let address): return ask(request, text, of: address, for: asker, now: now)
         }
     }
 
@@ -126,15 +126,21 @@ final class Router {
 
     /// Sends a parcel of a batch to the shard that owns its addresses.
     func send(_ parcel: Batch.Parcel, of batch: Batch, to owner: Int, now: UInt64) -> Route {
-        ask(Request(.batch), parcel.bytes.span, UInt16(owner), .batch(batch, lines: parcel.lines), now)
+        ask(
+            Request(.batch),
+            parcel.bytes.span,
+            of: UInt16(owner),
+            for: .batch(batch, lines: parcel.lines),
+            now: now
+        )
     }
 
     private func ask(
         _ request: Request,
         _ text: Span<UInt8>,
-        _ destination: UInt16,
-        _ asker: Asker,
-        _ now: UInt64
+        of destination: UInt16,
+        for asker: Asker,
+        now: UInt64
     ) -> Route {
         guard !link.isFull, waiting.count < Self.mostWaiting, waitingBytes <= bound else {
             return .answered(.failed(.overloaded))

@@ -9,11 +9,11 @@ extension Worker {
     /// Makes the ticket that travels with a client's socket; its destination is not known yet.
     func ticket(
         _ service: AdoptionTicket.Service,
-        _ connection: HTTPConnection,
-        _ request: HTTPRequest,
+        _ call: HTTPCall,
         _ bearer: Bearer,
         _ accepted: Handshake.Accepted
     ) -> AdoptionTicket {
+        let (connection, request) = (call.connection, call.request)
         var bearer = bearer
         bearer.origin = gatekeeper.origin(of: connection.descriptor, request)
         var ticket = AdoptionTicket(
@@ -31,12 +31,8 @@ extension Worker {
         return ticket
     }
 
-    func upgrade(
-        _ connection: HTTPConnection,
-        _ number: Int,
-        _ ticket: AdoptionTicket,
-        _ manager: isolated WebSocketManager
-    ) {
+    func upgrade(_ call: HTTPCall, _ ticket: AdoptionTicket, _ manager: isolated WebSocketManager) {
+        let connection = call.connection
         var ticket = ticket
         let owner =
             ticket.service == .echo
@@ -56,7 +52,7 @@ extension Worker {
             count(refusal: refusal)
             var response = refusal.response
             response.closes = true
-            door.respond(connection, number: number, response)
+            door.respond(connection, number: call.number, response)
             return
         }
         ticket.destination = UInt16(owner.shard)

@@ -14,12 +14,14 @@ extension Worker {
             do throws(HTTPProblem) {
                 if contract.isDevelopment { try checkPage(connection, request) }
             } catch {
-                return refuse(connection, request, number, error)
+                let call = HTTPCall(connection: connection, request: request, number: number, body: 0..<0)
+                return refuse(call, error)
             }
         case .line, .lineTooLong, .streamEnded, .needsMore: break
         }
         switch event {
-        case .request(let request, let number, let body): requested(connection, request, number, body, manager)
+        case .request(let request, let number, let body):
+            requested(HTTPCall(connection: connection, request: request, number: number, body: body), manager)
         case .bodyAnnounced(let request, let number, _): bodyAnnounced(connection, request, number)
         case .streamBegan(let request, let number): batchBegan(connection, request, number)
         case .line(let range): batchLine(connection, range, manager)
@@ -40,14 +42,14 @@ extension Worker {
         }
     }
 
-    private func refuse(_ connection: HTTPConnection, _ request: HTTPRequest, _ number: Int, _ problem: HTTPProblem) {
+    private func refuse(_ call: HTTPCall, _ problem: HTTPProblem) {
         var response = problem.response
-        if connection.kind == .client, request.path == contract.client.path {
+        if call.connection.kind == .client, call.request.path == contract.client.path {
             count(refusal: problem)
             // Another attempt needs another connection.
             response.closes = true
         }
-        door.respond(connection, number: number, response)
+        door.respond(call.connection, number: call.number, response)
     }
 
     /// Refuses a request that its sender may not make, before any of its body is read.
@@ -60,42 +62,32 @@ extension Worker {
         }
     }
 
-    private func requested(
-        _ connection: HTTPConnection,
-        _ request: HTTPRequest,
-        _ number: Int,
-        _ body: Range<Int>,
-        _ manager: isolated WebSocketManager
-    ) {
+    private func requested(_ call: HTTPCall, _ manager: isolated WebSocketManager) {
         do throws(HTTPProblem) {
-            if connection.kind == .client {
-                let path = contract.client.path
-                if request.path == path { try gatekeeper.checkOrigin(request) }
+            if call.connection.kind == .client {
+                let request = call.request
+                if request.path == contract.client.path { try gatekeeper.checkOrigin(request) }
                 switch try ClientRequest(request, contract.client, isDevelopment: contract.isDevelopment) {
                 case .api: break
-                case .answer(let response): return door.respond(connection, number: number, response)
+                case .answer(let response):
+                    return door.respond(call.connection, number: call.number, response)
                 case .echo(let accepted):
                     let bearer = Bearer(user: ClientRequest.echoUser)
-                    return upgrade(connection, number, ticket(.echo, connection, request, bearer, accepted), manager)
+                    return upgrade(call, ticket(.echo, call, bearer, accepted), manager)
                 case .messages(let accepted):
-                    let bearer = try gatekeeper.bearer(of: request, from: connection.descriptor)
+                    let bearer = try gatekeeper.bearer(of: request, from: call.connection.descriptor)
                     try gatekeeper.admitHandshake()
                     if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
                         let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
                         // Anybody can cause this, so it is not a warning.
                         log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
                     }
-                    return upgrade(
-                        connection,
-                        number,
-                        ticket(.messages, connection, request, bearer, accepted),
-                        manager
-                    )
+                    return upgrade(call, ticket(.messages, call, bearer, accepted), manager)
                 }
             }
-            try call(connection, request, number, body, manager)
+            try perform(call, manager)
         } catch {
-            refuse(connection, request, number, error)
+            refuse(call, error)
         }
     }
 
@@ -126,13 +118,9 @@ extension Worker {
         }
     }
 
-    private func call(
-        _ connection: HTTPConnection,
-        _ request: HTTPRequest,
-        _ number: Int,
-        _ body: Range<Int>,
-        _ manager: isolated WebSocketManager
-    ) throws(HTTPProblem) {
+    /// Does what a call of the API asks for.
+    private func perform(_ http: HTTPCall, _ manager: isolated WebSocketManager) throws(HTTPProblem) {
+        let (connection, request) = (http.connection, http.request)
         if connection.kind == .metrics { try checkReader(request) }
         let call: APICall
         do throws(HTTPProblem) {
@@ -142,10 +130,11 @@ extension Worker {
             try authorize(connection, request)
             throw error
         }
-        if call == .health { return door.respond(connection, number: number, APIAnswer.healthy) }
+        if call == .health { return door.respond(connection, number: http.number, APIAnswer.healthy) }
         if call != .readiness { try authorize(connection, request) }
         let nothing: [UInt8] = []
-        let asker = Router.Asker.connection(connection, number: number, call: call, since: Clock.monotonicNanoseconds())
+        let now = Clock.monotonicNanoseconds()
+        let asker = Router.Asker.connection(connection, number: http.number, call: call, since: now)
         switch call {
         case .node(let byUser): carryOut(Request(.statistics(byUser: byUser)), nothing.span, asker, manager)
         case .shards, .shard, .readiness, .metrics:
@@ -154,28 +143,27 @@ extension Worker {
             if command.isAboutTokens { throw .notFound }
             carryOut(Request(command), nothing.span, asker, manager)
         case .publish(let command, let isEvent):
-            try publish(command, isEvent, request, connection.exchange.input, body, asker, manager)
+            try publish(command, isEvent: isEvent, of: http, asker, manager)
         case .health, .batch, .restart, .reload, .scale, .upgrade, .stop: throw .notFound
         }
     }
 
     private func publish(
         _ command: Command,
-        _ isEvent: Bool,
-        _ request: HTTPRequest,
-        _ input: [UInt8],
-        _ body: Range<Int>,
+        isEvent: Bool,
+        of http: HTTPCall,
         _ asker: Router.Asker,
         _ manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
-        let text = input.span.extracting(body)
+        let input = http.connection.exchange.input
+        let text = input.span.extracting(http.body)
         do throws(JSONFailure) {
             try JSONScanner.validate(text)
         } catch {
             throw APIAnswer.problem(error)
         }
         tally.counters[.publishes] += 1
-        let key = try APICall.idempotencyKey(request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
+        let key = try APICall.idempotencyKey(http.request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
         guard isEvent else { return carryOut(Request(command, key: key), text, asker, manager) }
         let envelope: [UInt8]
         do throws(EventEnvelope.Problem) {
@@ -271,7 +259,7 @@ extension Worker {
         if let message = line.message {
             let message = text.extracting(message)
             let key = line.key.map { RequestKey($0, of: line.command, message, isEvent: false) }
-            publish(batch, number, Request(line.command, key: key), message, manager)
+            publish(batch, line: number, Request(line.command, key: key), message, manager)
         } else if let event = line.event {
             let envelope = EventEnvelope.text(
                 type: event.type,
@@ -284,13 +272,13 @@ extension Worker {
             }
             let source = text.extracting(whole ?? event.type)
             let key = line.key.map { RequestKey($0, of: line.command, source, isEvent: true) }
-            publish(batch, number, Request(line.command, key: key), envelope.span, manager)
+            publish(batch, line: number, Request(line.command, key: key), envelope.span, manager)
         }
     }
 
     private func publish(
         _ batch: Batch,
-        _ line: Int,
+        line: Int,
         _ request: Request,
         _ text: Span<UInt8>,
         _ manager: isolated WebSocketManager

@@ -111,9 +111,7 @@ final class Worker {
             ),
             tally: tally
         )
-        let sink = logSink
-        let level = Logger.Level(priority: contract.logPriority)
-        log = Logger(label: "martlet-worker", factory: { _ in LinkLogHandler(sink: sink, level: level) })
+        log = Self.log(contract, logSink)
         // The manager and the turn share the sockets; both run only on the loop's thread.
         nonisolated(unsafe) let transport: any Transport = sockets
         manager = unsafe WebSocketManager(
@@ -147,27 +145,15 @@ final class Worker {
         )
         post = Self.post(owning: BirthContract.Descriptor.post, budget)
         tether = Tether(owning: BirthContract.Descriptor.tether)
-        let first = contract.firstListener
-        var kinds: [HTTPConnection.Kind] = Array(repeating: .client, count: Int(contract.clientListeners))
-        kinds += Array(repeating: .api, count: Int(contract.apiListeners))
-        kinds += Array(repeating: .metrics, count: Int(contract.metricsListeners))
-        door = Door(
-            loop: loop,
-            settings: .init(
-                listeners: kinds.enumerated().map { (first + Int32($0), $1) },
-                maxBodyBytes: Int(contract.api.maxBodyBytes),
-                bodyBytes: Int(contract.limits.bodyBytes),
-                isDevelopment: contract.isDevelopment,
-                handshakeTimeout: contract.timing.handshakeTimeout,
-                timeout: contract.api.timeout,
-                mostConnections: budget.http,
-                descriptorReserve: limit - budget.passing - 64
-            ),
-            tally: tally,
-            log: log
-        )
+        let settings = Door.Settings(contract, budget, descriptorLimit: limit)
+        door = Door(loop: loop, settings: settings, tally: tally, log: log)
         try loop.register(post.descriptor, token: EventToken(.post).rawValue, interest: .readable)
         try loop.register(tether.descriptor, token: EventToken(.tether).rawValue, interest: .readable)
+    }
+
+    private static func log(_ contract: BirthContract, _ sink: LogSink) -> Logger {
+        let level = Logger.Level(priority: contract.logPriority)
+        return Logger(label: "martlet-worker", factory: { _ in LinkLogHandler(sink: sink, level: level) })
     }
 
     static func post(owning descriptor: Int32, _ budget: DescriptorBudget) -> DescriptorChannel {

@@ -43,15 +43,6 @@ package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
         }
     }
 
-    /// True if the client may reconnect by itself.
-    package var mayReconnect: Bool {
-        switch self {
-        case .goingAway, .internalError, .serviceRestart, .tryAgainLater, .heartbeatTimeout, .tooManyMessages, .tooSlow:
-            true
-        default: false
-        }
-    }
-
     /// True for a code that an application may ask us to close with (RFC 6455, 7.4.2).
     package static func isAllowedFromApplication(_ code: UInt16) -> Bool {
         code == 1000 || code == 1001 || code == 1008 || (3000...4999).contains(code)

@@ -52,9 +52,6 @@ package struct IdempotencyRecord<Answer: Sendable>: Sendable {
         }
     }
 
-    /// Returns true if an answer of any age is remembered under the key.
-    package func knows(_ key: String) -> Bool { entries[ExactText(key)] != nil }
-
     /// Remembers an answer, and returns those that were forgotten to make room or because of their age.
     @discardableResult
     package mutating func remember(_ key: String, fingerprint: UInt64, _ answer: Answer, now: UInt64) -> [Answer] {

@@ -108,7 +108,9 @@ extension Arena {
         for index in generations.indices {
             let slot = slot(index)
             guard slot.state != .vacant else { continue }
-            guard let position = positions[index], take(index, position, &survey, &holds, &landed, &recovery) else {
+            guard let position = positions[index],
+                take(index, position, &survey, holds: &holds, landed: &landed, &recovery)
+            else {
                 recovery.refused.append(index)
                 slot.state = .vacant
                 continue
@@ -139,8 +141,8 @@ extension Arena {
         _ index: Int,
         _ position: StreamPositions,
         _ survey: inout ChunkSurvey,
-        _ holds: inout [UInt32: UInt32],
-        _ landed: inout Int?,
+        holds: inout [UInt32: UInt32],
+        landed: inout Int?,
         _ recovery: inout Recovery
     ) -> Bool {
         let slot = slot(index)
@@ -151,15 +153,16 @@ extension Arena {
             recovery.unrecorded += 1
         }
         slot.sentPosition = position.written
-        return takeReceived(index, slot, position.read, &survey, &landed) && takeQueue(slot, &survey, &holds)
+        return takeReceived(index, slot, read: position.read, &survey, landed: &landed)
+            && takeQueue(slot, &survey, &holds)
     }
 
     private func takeReceived(
         _ index: Int,
         _ slot: ArenaSlot,
-        _ read: UInt64,
+        read: UInt64,
         _ survey: inout ChunkSurvey,
-        _ landed: inout Int?
+        landed: inout Int?
     ) -> Bool {
         var buffer = slot.received
         buffer.length += UInt32(read - buffer.position)

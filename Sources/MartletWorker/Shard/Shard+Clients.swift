@@ -33,7 +33,7 @@ extension Shard {
             case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: do not send any")
             }
         }
-        if isClient { register(slot, id, bearer, now, manager) }
+        if isClient { register(slot, id, bearer, now: now, manager) }
         if !ticket.leftover.isEmpty {
             sockets.readReceived(
                 slot,
@@ -90,7 +90,7 @@ extension Shard {
         _ slot: Int,
         _ id: ConnectionID,
         _ bearer: Bearer,
-        _ now: Int64,
+        now: Int64,
         _ manager: isolated WebSocketManager
     ) {
         tally.counters[.connectionsOpened] += 1

@@ -48,7 +48,7 @@ extension Shard {
 
     private func insertExpiry(_ index: Int, at due: UInt64) {
         let generation = UInt64(sockets.locals[index].generation & 0xFF_FFFF)
-        _ = expiries.insert(deadline: due, token: generation << 32 | UInt64(UInt32(index)))
+        expiries.insert(deadline: due, token: generation << 32 | UInt64(UInt32(index)))
     }
 
     /// Handles everything that is due, and sets the timer for the next time.

@@ -11,12 +11,12 @@ extension SocketTable {
         _ slot: ArenaSlot,
         _ reader: inout MessageReader,
         _ buffer: ArenaSlot.ReceiveBuffer,
-        _ expected: Int,
-        _ bytes: RawSpan
+        expecting expected: Int,
+        of bytes: RawSpan
     ) {
         let have = Int(buffer.length - buffer.handled)
         if reader.isWorthMerging {
-            merge(index, slot, &reader, buffer, have, bytes)
+            merge(index, slot, &reader, buffer, length: have, of: bytes)
             return
         }
         let consumed = reader.consumed
@@ -43,8 +43,8 @@ extension SocketTable {
         _ slot: ArenaSlot,
         _ reader: inout MessageReader,
         _ buffer: ArenaSlot.ReceiveBuffer,
-        _ have: Int,
-        _ bytes: RawSpan
+        length have: Int,
+        of bytes: RawSpan
     ) {
         let behind = reader.offset
         let merged = reader.mergedLength

@@ -35,7 +35,9 @@ extension SocketTable {
         case .wouldBlock: return
         case .ended, .failed: markGone(index)
         case .moved(let count):
-            if !slot.flags.contains(.discards) { read(index, slot, slot.received, isLate: false, judge, deliver) }
+            if !slot.flags.contains(.discards) {
+                read(index, slot, slot.received, isLate: false, judge: judge, deliver)
+            }
             if isInLanding { arena.clearLanding(count) }
         }
     }
@@ -55,7 +57,7 @@ extension SocketTable {
     /// Reads what is already in the arena because it came after the HTTP head.
     func readReceived(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         let slot = arena.slot(index)
-        if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: false, judge, deliver) }
+        if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: false, judge: judge, deliver) }
     }
 
     /// Returns true if something has arrived that was not read yet.
@@ -82,7 +84,7 @@ extension SocketTable {
     /// Reads from a connection that was put off: first what was already received, then what can be received now.
     func readLate(_ index: Int, _ judge: Judge, _ deliver: Deliver) {
         let slot = arena.slot(index)
-        if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: true, judge, deliver) }
+        if slot.received.chunk != 0 { read(index, slot, slot.received, isLate: true, judge: judge, deliver) }
         if !locals[index].isGone { receive(index, judge, deliver) }
     }
 
@@ -116,7 +118,7 @@ extension SocketTable {
         _ slot: ArenaSlot,
         _ buffer: ArenaSlot.ReceiveBuffer,
         isLate: Bool,
-        _ judge: Judge,
+        judge: Judge,
         _ deliver: Deliver
     ) {
         let bytes = unsafe RawSpan(_unsafeBytes: region(buffer))
@@ -132,7 +134,7 @@ extension SocketTable {
             let fragments = reader.fragments == 0 ? 0 : reader.takeFragments()
             if case .needsMore(let expected) = event {
                 if fragments > 0 { judgeFragments(index, slot, fragments, judge) }
-                keep(index, slot, &reader, buffer, expected, bytes)
+                keep(index, slot, &reader, buffer, expecting: expected, of: bytes)
                 return
             }
             var isSpent = false
@@ -144,13 +146,22 @@ extension SocketTable {
             began = true
             if isSpent || (!isLate && slot.state == .open && Self.isDear(event, reader)) {
                 putOff(index)
-                keep(index, slot, &before, buffer, 0, bytes)
+                keep(index, slot, &before, buffer, expecting: 0, of: bytes)
                 return
             }
             if fragments > 0 { judgeFragments(index, slot, fragments, judge) }
             // A successor handles this message again if we do not come to the end of it.
             arena.journal.beginHandling(index, slot, handled: Int(slot.received.handled))
-            isOver = handle(event, &reader, index, slot, bytes, maximum, judge, deliver)
+            isOver = handle(
+                event,
+                &reader,
+                of: index,
+                slot,
+                in: bytes,
+                maximum: maximum,
+                judge: judge,
+                deliver: deliver
+            )
             let handled = Int(buffer.handled) + reader.consumed
             // A ping between the fragments of a message does not clear the message of blame.
             if slot.attempts != 0, handled != Int(slot.received.handled) { slot.attempts = 0 }
@@ -175,12 +186,12 @@ extension SocketTable {
     private func handle(
         _ event: MessageReader.Event,
         _ reader: inout MessageReader,
-        _ index: Int,
+        of index: Int,
         _ slot: ArenaSlot,
-        _ bytes: RawSpan,
-        _ maximum: Int,
-        _ judge: Judge,
-        _ deliver: Deliver
+        in bytes: RawSpan,
+        maximum: Int,
+        judge: Judge,
+        deliver: Deliver
     ) -> Bool {
         switch event {
         case .needsMore: return false
