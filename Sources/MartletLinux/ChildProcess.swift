@@ -2,10 +2,11 @@ internal import CMartletLinux
 internal import Glibc
 
 /// A child process with chosen descriptors, watched by a pidfd(2).
-package struct ChildProcess: ~Copyable {
+package final class ChildProcess: SupervisedProcess, Sendable {
     package let pid: Int32
-    /// Readable once the process has ended; register it with an ``EventLoop``.
-    package let handle: OwnedDescriptor
+    private let pidfd: OwnedDescriptor
+
+    package var handle: Int32 { pidfd.number }
 
     /// Starts a program.
     ///
@@ -20,7 +21,7 @@ package struct ChildProcess: ~Copyable {
     ///   - environment: The whole environment of the child, as `NAME=value` strings.
     ///   - descriptors: Numbers that the caller continues to own.
     /// - Throws: The system call that failed.
-    package init(
+    package convenience init(
         path: String,
         arguments: [String],
         environment: [String],
@@ -32,7 +33,7 @@ package struct ChildProcess: ~Copyable {
     /// Starts a program that is open, even if its file has been replaced; it must not be a script.
     ///
     /// `errors` is where its standard error goes; nil: where ours goes.
-    package init(
+    package convenience init(
         program: ProgramFile,
         arguments: [String],
         environment: [String],
@@ -103,7 +104,7 @@ package struct ChildProcess: ~Copyable {
             throw error
         }
         self.pid = pid
-        self.handle = OwnedDescriptor(owning: handle)
+        pidfd = OwnedDescriptor(owning: handle)
     }
 
     /// Adopts a child that this process already had when it was another program (``NextProgram``).
@@ -111,10 +112,9 @@ package struct ChildProcess: ~Copyable {
         let handle = martlet_pidfd_open(pid)
         guard handle >= 0 else { throw .last("pidfd_open") }
         self.pid = pid
-        self.handle = OwnedDescriptor(owning: handle)
+        pidfd = OwnedDescriptor(owning: handle)
     }
 
-    /// Collects the process if it has ended; nil while it runs.
     package func reap() -> ProcessEnd? {
         var status: Int32 = 0
         let found = unsafe waitpid(pid, &status, WNOHANG)
@@ -126,24 +126,22 @@ package struct ChildProcess: ~Copyable {
     }
 
     private var hasEnded: Bool {
-        var ready = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
+        var ready = pollfd(fd: handle, events: Int16(POLLIN), revents: 0)
         return unsafe poll(&ready, 1, 0) == 1
     }
 
     /// Waits until the process has ended, and collects it; false if it still runs after this time.
     package func waitForEnd(milliseconds: Int32) -> Bool {
-        var ready = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
+        var ready = pollfd(fd: handle, events: Int16(POLLIN), revents: 0)
         guard unsafe poll(&ready, 1, milliseconds) == 1 else { return false }
         return reap() != nil
     }
 
-    /// Asks the process to say where it is, and to end (SIGABRT); a stopped process does not react.
     package func abort() {
-        _ = martlet_pidfd_signal(handle.number, SIGABRT)
+        _ = martlet_pidfd_signal(handle, SIGABRT)
     }
 
-    /// Ends the process at once (SIGKILL).
     package func kill() {
-        _ = martlet_pidfd_signal(handle.number, SIGKILL)
+        _ = martlet_pidfd_signal(handle, SIGKILL)
     }
 }

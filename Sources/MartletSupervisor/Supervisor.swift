@@ -191,9 +191,8 @@ actor Supervisor {
                 )
                 store = DescriptorStore(memory: OwnedDescriptor(owning: remains.memory), names: remains.names)
             } else {
-                workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy) }
-                // The first worker that accepts clients must not refuse any because other workers have not started.
-                for worker in workers { worker.isRecovering = true }
+                // The first of them to serve must not turn anybody away because the others do not serve yet.
+                workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy, waits: true) }
                 board = try Board(shards: count, limits: configuration.limits)
                 if isStoring { store = try DescriptorStore() }
             }
@@ -327,7 +326,7 @@ actor Supervisor {
             case .start: start(worker)
             case .abort:
                 log.error("Aborting a worker that stopped answering", metadata: metadata(worker, [:]))
-                worker.abort(WorkerLifecycle.KillReason.notAlive.rawValue)
+                worker.process?.abort(WorkerLifecycle.KillReason.notAlive.rawValue)
             case .kill(let reason):
                 log.error("Killing a worker", metadata: metadata(worker, ["why": "\(reason.rawValue)"]))
                 worker.end(reason.rawValue)
@@ -345,7 +344,7 @@ actor Supervisor {
         continueLeaving(now)
         unsafe notes.tell(service(loop.now), now: loop.now)
         let deadlines =
-            (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.handover?.deadline }
+            (workers + others).compactMap(\.lifecycle.deadline) + workers.compactMap { $0.replacement?.steps.deadline }
             + others.compactMap(\.leavesUntil)
             + [
                 switchboard.nextDeadline, scaling?.deadline, upgrading?.deadline, stopDeadline, controlPausedUntil,
@@ -363,32 +362,30 @@ actor Supervisor {
     /// Writes what this turn queued for the workers.
     func flush() {
         for worker in workers + others {
-            flushLink(worker)
-            // A worker that does not read what it is sent is ended.
-            if worker.isDeaf { worker.end("it does not read what it is sent") }
-            guard let post = worker.post else { continue }
-            post.flush()
-            if post.wantsToWrite != worker.postWatchesWritable {
-                worker.postWatchesWritable = post.wantsToWrite
-                let interest: EventLoop.Interest = post.wantsToWrite ? [.readable, .writable] : .readable
-                try? loop.modify(post.descriptor, token: Source.post.token(worker.tag), interest: interest)
-            }
+            guard let process = worker.process else { continue }
+            flushLink(process, tag: worker.tag)
+            // A worker asks no more than it has room for, and is sent no more than it reads.
+            if process.isDeaf { process.end("it does not read what it is told") }
+            process.post.flush()
+            guard process.post.wantsToWrite != process.watchesPostWritable else { continue }
+            process.watchesPostWritable = process.post.wantsToWrite
+            let interest: EventLoop.Interest = process.watchesPostWritable ? [.readable, .writable] : .readable
+            try? loop.modify(process.post.descriptor, token: Source.post.token(worker.tag), interest: interest)
         }
     }
 
-    private func flushLink(_ worker: WorkerProcess) {
-        guard worker.link >= 0 else { return }
+    private func flushLink(_ process: RunningWorker, tag: Int) {
         var isBlocked = false
-        while let stream = worker.stream, stream.queuedBytes > 0, !isBlocked {
-            switch StreamSocket.send(worker.link, stream.output.span.extracting(stream.outputStart...)) {
-            case .moved(let count): worker.stream?.didSend(count)
+        while process.stream.queuedBytes > 0, !isBlocked {
+            switch process.sendQueued() {
+            case .moved(let count): process.stream.didSend(count)
             case .wouldBlock: isBlocked = true
-            case .ended, .failed: return  // the end of the worker is learnt from its process
+            case .ended, .failed: return  // its end is learned from the process
             }
         }
-        guard isBlocked != worker.linkWatchesWritable else { return }
-        worker.linkWatchesWritable = isBlocked
+        guard isBlocked != process.watchesLinkWritable else { return }
+        process.watchesLinkWritable = isBlocked
         let interest: EventLoop.Interest = isBlocked ? [.readable, .writable] : .readable
-        try? loop.modify(worker.link, token: Source.link.token(worker.tag), interest: interest)
+        try? loop.modify(process.link, token: Source.link.token(tag), interest: interest)
     }
 }

@@ -260,7 +260,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
             environment: ["A=b"],
             descriptors: descriptors
         )
-        var poller = pollfd(fd: child.handle.number, events: Int16(POLLIN), revents: 0)
+        var poller = pollfd(fd: child.handle, events: Int16(POLLIN), revents: 0)
         #expect(poll(&poller, 1, 10_000) == 1, "the pidfd tells the end")
         return child.reap()
     }

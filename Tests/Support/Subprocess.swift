@@ -64,7 +64,7 @@ public final class Subprocess: Sendable {
             error = FileHandle(fileDescriptor: numbers[4], closeOnDealloc: true)
             let box = Box(child)
             Thread.detachNewThread {
-                var watched = pollfd(fd: box.child.handle.number, events: Int16(POLLIN), revents: 0)
+                var watched = pollfd(fd: box.child.handle, events: Int16(POLLIN), revents: 0)
                 while poll(&watched, 1, -1) < 0 {}
                 let code: Int32
                 switch box.child.reap() {
@@ -80,7 +80,7 @@ public final class Subprocess: Sendable {
     private final class Box: Sendable {
         let child: ChildProcess
 
-        init(_ child: consuming ChildProcess) { self.child = child }
+        init(_ child: ChildProcess) { self.child = child }
     }
 
     /// Reads lines on its own thread, because pipes block.

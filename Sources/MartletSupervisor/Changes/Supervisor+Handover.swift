@@ -8,24 +8,25 @@ internal import MartletWire
 extension Supervisor {
     /// Starts the replacement of a shard's worker; calls `respond` with the reason it failed, or nil on success.
     func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
-        guard donor.isServing, donor.handover == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
+        guard donor.isServing, donor.replacement == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
             leaveDeadline == nil || rolling != nil
         else {
             return respond("the shard is not serving now, or is already being restarted")
         }
-        if donor.isWithoutKeeper { return respond("the keeper of its connections has ended: they would be dropped") }
+        if donor.process?.isWithoutKeeper == true {
+            return respond("the keeper of its connections has ended: they would be dropped")
+        }
         nextTag += 1
         let heir = WorkerProcess(succeeding: donor, tag: nextTag)
         others.append(heir)
-        donor.heir = heir
-        donor.onHandover = respond
-        donor.handover = unsafe Handover(
+        let steps = unsafe Handover(
             now: loop.now,
             patience: configuration.supervision.handoverTimeout.nanoseconds
         )
+        donor.replacement = Replacement(steps: steps, heir: heir, respond: respond)
         log.info("Replacing a worker", metadata: metadata(donor, [:]))
         start(heir)
-        if heir.pid == 0 { otherEnded(heir, "it could not be started") }
+        if heir.process == nil { otherEnded(heir, WorkerEnd("it could not be started")) }
     }
 
     /// Starts the replacement of a shard's worker, and answers the operator that asked for it.
@@ -43,7 +44,7 @@ extension Supervisor {
 
     func checkHandovers(_ now: UInt64) {
         for worker in workers {
-            if let deadline = worker.handover?.deadline, deadline <= now { continueHandover(worker, .timeout) }
+            if let deadline = worker.replacement?.steps.deadline, deadline <= now { continueHandover(worker, .timeout) }
         }
         if let deadline = scaling?.deadline, deadline <= now { continueScaling(.timeout) }
         if let deadline = upgrading?.deadline, deadline <= now { giveUpUpgrade("it took too long") }
@@ -51,27 +52,26 @@ extension Supervisor {
 
     /// Handles an event in the replacement of a worker.
     func continueHandover(_ donor: WorkerProcess, _ event: Handover.Event) {
-        guard let heir = donor.heir, let action = unsafe donor.handover?.heard(event, now: loop.now) else { return }
+        guard let heir = donor.replacement?.heir,
+            let action = unsafe donor.replacement?.steps.heard(event, now: loop.now)
+        else { return }
         switch action {
         case .none: return
         case .freeze:
-            donor.isHeld = true
-            heir.pauseBegan(at: Clock.monotonicNanoseconds())
+            _ = donor.custody.heard(.froze)
+            heir.pauseBegan()
             tell(donor, .freeze)
         case .collect: tell(heir, .collect)
         case .killHeir: heir.end("it did not take over")
         case .commit: commit(donor, heir)
         case .thaw(let reason):
-            donor.isHeld = false
             tell(donor, .thaw)
-            switchboard.resend(to: donor)
-            for packet in donor.takeHeldClients() { passOn(packet, to: donor) }
+            act(donor.custody.heard(.thawed), on: donor)
             finishHandover(donor, reason)
         case .giveUp(let reason): finishHandover(donor, reason)
         case .endBoth:
             heir.end("the worker that it was to replace has ended")
             if donor.lifecycle.hasProcess { donor.end("it did not freeze in time") }
-            donor.isHeld = false
             finishHandover(donor, "the old worker ended meanwhile")
         }
     }
@@ -79,17 +79,15 @@ extension Supervisor {
     /// Makes the heir the owner of the shard.
     private func commit(_ donor: WorkerProcess, _ heir: WorkerProcess) {
         isStoreStale = true
-        dismissals += unsafe [heir.succeed(donor, now: loop.now)].compactMap { $0 }
+        unsafe heir.succeed(donor, now: loop.now, donor.replacement?.respond)
+        donor.replacement = nil
         workers[donor.shard] = heir
         switchboard.replace(donor, by: heir)
         others.removeAll { $0 === heir }
         others.append(donor)
+        _ = donor.custody.heard(.replaced)
         retire(donor)
-        tellCommit(heir)
-        let respond = donor.onHandover
-        donor.forgetHandover()
-        // The requester gets the answer when the heir serves.
-        heir.onHandover = respond
+        act(heir.custody.heard(.committed), on: heir)
     }
 
     /// How long a worker of another supervisor may take to leave, since we do not know what it was told.
@@ -100,26 +98,28 @@ extension Supervisor {
     /// There is a time limit, because a worker that stays could touch what belongs to its heir.
     func retire(_ worker: WorkerProcess) {
         tell(worker, .retire)
-        worker.leavesUntil = unsafe loop.now + 2 * (worker.stopTimeout ?? Self.longestLeaving)
+        worker.leavesUntil = unsafe loop.now + 2 * (worker.process?.stopTimeout ?? Self.longestLeaving)
     }
 
     private func finishHandover(_ donor: WorkerProcess, _ problem: String) {
         log.error("A worker was not replaced", metadata: metadata(donor, ["why": "\(problem)"]))
-        let respond = donor.onHandover
-        donor.heir?.donor = nil
-        donor.forgetHandover()
-        respond?(problem)
+        let replacement = donor.replacement
+        replacement?.heir.donor = nil
+        donor.replacement = nil
+        replacement?.respond(problem)
     }
 
     /// Handles the end of a worker that had no shard, or not yet.
-    func otherEnded(_ worker: WorkerProcess, _ end: String) {
+    func otherEnded(_ worker: WorkerProcess, _ end: WorkerEnd) {
         isStoreStale = true
         others.removeAll { $0 === worker }
-        worker.forget(end, keepsEstate: false)
-        if let donor = worker.donor { continueHandover(donor, .heirEnded(end)) }
+        _ = worker.custody.heard(.ended(leaves: false, restartsSoon: false))
+        worker.estate = nil
+        worker.forget(end)
+        if let donor = worker.donor { continueHandover(donor, .heirEnded(end.description)) }
         if let heir = scaling?.number(of: worker) {
             worker.closeArena()
-            continueScaling(.heirEnded(heir, end))
+            continueScaling(.heirEnded(heir, end.description))
         }
         if stopDeadline != nil { finishWhenAlone() }
     }

@@ -52,7 +52,7 @@ extension Supervisor {
             return respond("there can be 1 to \(ShardMap.largestShardCount) workers")
         }
         guard scaling == nil, rolling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil,
-            workers.allSatisfy({ $0.isServing && $0.handover == nil })
+            workers.allSatisfy({ $0.isServing && $0.replacement == nil })
         else { return respond("not every shard is serving now, or one is being restarted: try again") }
         if count == workers.count, !isForced { return respond(nil) }
         let map = ShardMap(shardCount: count, generation: switchboard.map.generation + 1)
@@ -65,7 +65,8 @@ extension Supervisor {
         let generation = (workers + others).map(\.generation).max() ?? 0
         let heirs = (0..<count).map { shard in
             nextTag += 1
-            return WorkerProcess(shard: shard, tag: nextTag, takingFrom: workers, board, after: generation)
+            let donors = Donors(workers: workers, board: board)
+            return WorkerProcess(shard: shard, tag: nextTag, takingFrom: donors, after: generation)
         }
         let steps = unsafe Resharding(
             donors: workers.count,
@@ -78,7 +79,7 @@ extension Supervisor {
         for heir in heirs {
             others.append(heir)
             start(heir)
-            if heir.pid == 0 { otherEnded(heir, "it could not be started") }
+            if heir.process == nil { otherEnded(heir, WorkerEnd("it could not be started")) }
         }
     }
 
@@ -90,10 +91,10 @@ extension Supervisor {
         case .freeze:
             switchboard.hold()
             for donor in workers {
-                donor.isHeld = true
+                _ = donor.custody.heard(.froze)
                 tell(donor, .freeze)
             }
-            for heir in scaling.heirs { heir.pauseBegan(at: Clock.monotonicNanoseconds()) }
+            for heir in scaling.heirs { heir.pauseBegan() }
         case .collect(let round):
             for (number, heir) in scaling.heirs.enumerated() {
                 guard let donor = scaling.steps.donor(of: number, in: round) else { continue }
@@ -106,9 +107,8 @@ extension Supervisor {
         case .killHeirs: for heir in scaling.heirs { heir.end("it did not take over") }
         case .thaw(let reason):
             for donor in workers {
-                donor.isHeld = false
                 tell(donor, .thaw)
-                for packet in donor.takeHeldClients() { passOn(packet, to: donor) }
+                act(donor.custody.heard(.thawed), on: donor)
             }
             unsafe switchboard.release(now: loop.now)
             giveUp(scaling, reason)
@@ -127,7 +127,7 @@ extension Supervisor {
         scaling.isCommitted = true
         isStoreStale = true
         let donors = workers
-        let waiting = donors.flatMap { ($0.post?.takeWaiting() ?? []) + $0.takeHeldClients() }
+        let waiting = donors.flatMap { ($0.process?.post.takeWaiting() ?? []) + $0.takeHeldClients() }
         for (number, heir) in scaling.heirs.enumerated() {
             // The first shard gets the counters of shards that do not exist any more.
             let last = number == 0 ? Array(donors.dropFirst(scaling.heirs.count)) : []
@@ -139,10 +139,11 @@ extension Supervisor {
         others += donors
         switchboard.replaceAll(by: workers, scaling.map)
         for donor in donors {
+            _ = donor.custody.heard(.replaced)
             retire(donor)
             donor.closeArena()
         }
-        for heir in workers { tellCommit(heir) }
+        for heir in workers { act(heir.custody.heard(.committed), on: heir) }
         for packet in waiting {
             guard let ticket = try? AdoptionTicket(packet.bytes), !ticket.isReturned, let owner = owner(of: ticket)
             else {
@@ -155,7 +156,7 @@ extension Supervisor {
 
     /// Releases the requests that were held, once every shard serves, or is known not to.
     func finishScaling() {
-        guard let scaling, scaling.isCommitted, !workers.contains(where: \.isRecovering) else { return }
+        guard let scaling, scaling.isCommitted, !workers.contains(where: \.custody.isRecovering) else { return }
         self.scaling = nil
         unsafe switchboard.release(now: loop.now)
         log.info("Scaled", metadata: ["workers": "\(workers.count)"])

@@ -43,9 +43,9 @@ extension Supervisor {
         listeners.close()
         for worker in workers {
             // Nothing is handed over any more: the heir holds the donor's sockets, and must not go on with them.
-            worker.heir?.donor = nil
-            worker.heir?.end("the service stops")
-            worker.forgetHandover()
+            worker.replacement?.heir.donor = nil
+            worker.replacement?.heir.end("the service stops")
+            worker.replacement = nil
         }
         upgrading = nil
         scaling?.heirs.forEach { $0.end("the service stops") }

@@ -49,7 +49,7 @@ extension Supervisor {
     /// Replaces the workers that hold a socket that was shut down, as soon as nothing else is being replaced.
     func passNewListeners() {
         guard holdOldListeners, rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
-            leaveDeadline == nil, workers.allSatisfy({ $0.isServing && $0.handover == nil })
+            leaveDeadline == nil, workers.allSatisfy({ $0.isServing && $0.replacement == nil })
         else { return }
         holdOldListeners = false
         renew { problem in

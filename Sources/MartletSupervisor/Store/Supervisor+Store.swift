@@ -73,7 +73,7 @@ extension Supervisor {
         guard let leaveDeadline, !isLeaving, stopDeadline == nil else { return }
         let isSettled =
             others.isEmpty && rolling == nil && scaling == nil && upgrading == nil
-            && workers.allSatisfy { $0.handover == nil }
+            && workers.allSatisfy { $0.replacement == nil }
         guard isSettled || now >= leaveDeadline else { return }
         isLeaving = true
         // Clients that wait for a shard that is being replaced are passed back, so that they get an answer.
@@ -93,9 +93,9 @@ extension Supervisor {
     /// Meets the workers that continue to serve; requests wait until all of them have answered, or ended.
     func goOn(with remains: Remains) throws {
         switchboard.hold()
-        for worker in workers where worker.pid > 0 {
+        for worker in workers where worker.process != nil {
             try register(worker)
-            worker.isOfThisProgram = remains.state.workerProgram == workerProgram.identity
+            worker.process?.isOfThisProgram = remains.state.workerProgram == workerProgram.identity
         }
         remains.discardOthers()
         isStoreStale = true
@@ -110,7 +110,7 @@ extension Supervisor {
 
     /// Releases the requests that waited, once the state of every shard is known.
     func endMeeting() {
-        guard let remains, !workers.contains(where: { !$0.isServing && ($0.isUnconfirmed || $0.isRecovering) }) else {
+        guard let remains, !workers.contains(where: { !$0.isServing && $0.custody.holdsClients }) else {
             return
         }
         self.remains = nil

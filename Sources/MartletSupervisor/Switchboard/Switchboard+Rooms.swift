@@ -16,7 +16,7 @@ extension Switchboard {
             correlation: correlation,
             payloadLength: 0
         )
-        worker.stream?.append(header, [])
+        worker.process?.stream.append(header, [])
     }
 
     /// Notes all rooms of a worker that took over a shard, in pieces, of which `missing` are still to come.
@@ -24,11 +24,12 @@ extension Switchboard {
     /// Until the last piece has arrived, the rooms of the previous worker remain, so that no publish is lost between
     /// two pieces.
     func noteAll(_ changes: RoomChanges, from worker: WorkerProcess, missing: UInt64) {
-        worker.roomsToldSoFar += changes.changes
+        guard let process = worker.process else { return }
+        process.roomsToldSoFar += changes.changes
         if missing > 0 { return }
         interest.forget(shard: worker.shard)
-        for change in worker.roomsToldSoFar { interest.note(change, shard: worker.shard) }
-        worker.roomsToldSoFar = []
+        for change in process.roomsToldSoFar { interest.note(change, shard: worker.shard) }
+        process.roomsToldSoFar = []
     }
 
     /// Returns the shards for a publish to a room: those where it has members, and those that may know the answer.

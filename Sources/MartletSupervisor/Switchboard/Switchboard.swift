@@ -54,7 +54,7 @@ final class Switchboard {
 
     /// Handles a worker's request for another shard, or for several.
     func command(_ frame: PeerStream.Frame, from worker: WorkerProcess, now: UInt64) {
-        guard let input = worker.stream?.input else { return }
+        guard let input = worker.process?.stream.input else { return }
         var header = frame.header
         header.source = UInt16(worker.shard)
         if holding != nil { return hold(header, input, frame.payload, now: now) }
@@ -201,7 +201,8 @@ final class Switchboard {
     ) {
         // All or none: a publish that cannot reach one shard is not begun at the others, so that it can be repeated.
         let hasRoom = targets.allSatisfy {
-            $0.state.takesRequests && ($0.stream?.queuedBytes ?? 0) <= holdBytes && !pending.isFull(for: $0.shard)
+            $0.state.takesRequests && ($0.process?.stream.queuedBytes ?? 0) <= holdBytes
+                && !pending.isFull(for: $0.shard)
         }
         guard hasRoom, !targets.isEmpty, !pending.isFull else {
             refused += 1
@@ -210,25 +211,27 @@ final class Switchboard {
         }
         pending.add(key, to: targets.map(\.shard), mode: mode, deadline: now + Self.patience, frame: frame)
         // A shard that is recovering does not get the request now; its next worker gets it by ``resend(to:)``.
-        for target in targets where target.isServing && !target.isHeld { target.append(frame) }
+        for target in targets where target.isServing && target.custody.state != .frozen {
+            target.process?.stream.append(frame)
+        }
     }
 
     /// Replaces a shard's worker, while the previous one is still running.
     func replace(_ old: WorkerProcess, by new: WorkerProcess) {
         workers[old.shard] = new
-        retired = retired.filter { $0.pid != 0 } + [old]
+        retired = retired.filter { $0.process != nil } + [old]
     }
 
     /// Sends a new worker, which has taken over, the requests that the previous one has not answered.
     func resend(to worker: WorkerProcess) {
-        for frame in pending.frames(for: worker.shard) { worker.append(frame) }
+        for frame in pending.frames(for: worker.shard) { worker.process?.stream.append(frame) }
     }
 
     // MARK: Replies
 
     /// Handles a shard's answer.
     func reply(_ frame: PeerStream.Frame, from worker: WorkerProcess) {
-        guard let input = worker.stream?.input else { return }
+        guard let input = worker.process?.stream.input else { return }
         let key = PendingRequests.Key(source: frame.header.destination, correlation: frame.header.correlation)
         switch pending.mode(of: key) {
         case nil: return  // this is too late: the asker was told that the shard did not answer
@@ -236,13 +239,12 @@ final class Switchboard {
             guard pending.passed(key, from: worker.shard) else { return }
             var header = frame.header
             header.source = UInt16(worker.shard)
-            guard let asker = asker(key) else { return }
+            guard let asker = asker(key)?.process else { return }
             if !asker.isOfThisProgram, let older = CommandCoding.olderForm(input, in: frame.payload) {
                 header.payloadLength = older.count
-                asker.stream?.append(header, older)
-            } else if var target = asker.takeStream() {
-                target.append(header, copying: frame.payload, of: input)
-                asker.stream = target
+                asker.stream.append(header, older)
+            } else {
+                asker.stream.append(header, copying: frame.payload, of: input)
             }
         case .single:
             let reply = (try? CommandCoding.decodeReply(input, in: frame.payload)) ?? .failed(.malformed)
@@ -252,7 +254,7 @@ final class Switchboard {
             if case .shard(var statistics) = reply {
                 // Numbers that were shown must not decrease, even if the worker dies before its next beat.
                 statistics.connectionsByUser = nil
-                worker.reported = statistics
+                worker.process?.reported = statistics
             }
             if let answer = pending.gather(key, from: worker.shard, reply) { self.answer(answer) }
         }
@@ -291,7 +293,8 @@ final class Switchboard {
         var reply = answer.reply
         if case .node(let node) = reply {
             // A worker of a previous program does not know the supervisor's own statistics.
-            let isKnown = answer.key.source == PeerAddress.supervisor || asker(answer.key)?.isOfThisProgram == true
+            let isKnown =
+                answer.key.source == PeerAddress.supervisor || asker(answer.key)?.process?.isOfThisProgram == true
             reply = .node(completed(node, supervisor: isKnown ? supervisorStatistics : nil))
         }
         if answer.key.source == PeerAddress.supervisor {
@@ -307,7 +310,7 @@ final class Switchboard {
             correlation: answer.key.correlation,
             payloadLength: payload.count
         )
-        if let asker = asker(answer.key) { asker.stream?.append(header, payload) }
+        asker(answer.key)?.process?.stream.append(header, payload)
     }
 
     /// Returns the worker that asked, if it is still there: its request numbers begin with its generation.
@@ -347,20 +350,5 @@ final class Switchboard {
         completed.switchboardRepeated = repeats.repeated
         completed.switchboardRerouted = rerouted
         return completed
-    }
-}
-
-extension WorkerProcess {
-    /// Queues a whole frame for the worker.
-    fileprivate func append(_ frame: [UInt8]) {
-        guard var stream = takeStream() else { return }
-        stream.append(frame)
-        self.stream = stream
-    }
-
-    /// Takes the stream, so that it is changed in place; the caller puts it back.
-    fileprivate func takeStream() -> PeerStream? {
-        defer { stream = nil }
-        return stream
     }
 }

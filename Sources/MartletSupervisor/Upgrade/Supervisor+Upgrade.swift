@@ -26,7 +26,7 @@ final class Upgrade {
     fileprivate let problem: OwnedDescriptor
 
     fileprivate init(
-        _ check: consuming ChildProcess,
+        _ check: ChildProcess,
         _ problem: consuming OwnedDescriptor,
         deadline: UInt64,
         asker: Int32,
@@ -54,7 +54,7 @@ extension Supervisor {
     /// Becomes the program in the file from which ours was started; the new program answers whoever asked for this.
     func upgrade(_ asker: Int32, _ respond: @escaping (HTTPResponse) -> Void) {
         guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil, leaveDeadline == nil,
-            workers.allSatisfy({ $0.isServing && $0.handover == nil })
+            workers.allSatisfy({ $0.isServing && $0.replacement == nil })
         else {
             return respond(
                 Self.answer("not every shard is serving now, or one is being restarted: try again", "upgraded")
@@ -69,7 +69,7 @@ extension Supervisor {
                 environment: CurrentProcess.environment,
                 descriptors: [memory.number, problem.number]
             )
-            try loop.register(check.handle.number, token: Source.check.token(), interest: .readable)
+            try loop.register(check.handle, token: Source.check.token(), interest: .readable)
             let deadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
             upgrading = Upgrade(check, problem, deadline: deadline, asker: asker, respond)
             log.info("Checking the new program", metadata: ["path": "\(path)"])
@@ -81,7 +81,7 @@ extension Supervisor {
     /// Handles the end of the next program's check of our state.
     func checkEnded() {
         guard let upgrading, case .checking = upgrading.stage, let end = upgrading.check.reap() else { return }
-        loop.deregister(upgrading.check.handle.number)
+        loop.deregister(upgrading.check.handle)
         guard end != .exited(code: 0) else {
             upgrading.stage = .waiting
             return continueUpgrade()
@@ -115,7 +115,7 @@ extension Supervisor {
         guard let upgrading else { return }
         if case .checking = upgrading.stage {
             upgrading.check.kill()
-            loop.deregister(upgrading.check.handle.number)
+            loop.deregister(upgrading.check.handle)
             _ = upgrading.check.waitForEnd(milliseconds: 1000)
             return endUpgrade("the new program did not say in time whether it can take over")
         }

@@ -11,10 +11,10 @@ extension Supervisor {
     func postReady(_ worker: WorkerProcess?, most: Int = .max) {
         guard let worker else { return }
         for _ in 0..<most {
-            guard let post = worker.post, let packet = post.receive() else { break }
+            guard let post = worker.process?.post, let packet = post.receive() else { break }
             deliver(packet)
         }
-        if let post = worker.post, post.isClosed { loop.deregister(post.descriptor) }
+        if let post = worker.process?.post, post.isClosed { loop.deregister(post.descriptor) }
     }
 
     /// Passes a client to the worker that has its user, now or when there is one again, or returns it.
@@ -25,11 +25,11 @@ extension Supervisor {
         else { return closeDescriptor(descriptor) }
         let packet = DescriptorChannel.Packet(bytes: readdressed(ticket, packet.bytes), descriptor: descriptor)
         if let owner = owner(of: ticket) {
-            if owner.isRecovering || owner.isHeld || owner.isUnconfirmed {
+            if owner.custody.holdsClients {
                 if owner.heldClients.count < mostHeldClients { return owner.heldClients.append(packet) }
             } else if owner.isServing {
                 let bytes = understood(packet.bytes, by: owner)
-                if (try? owner.post?.send(bytes, descriptor: descriptor)) != nil { return }
+                if (try? owner.process?.post.send(bytes, descriptor: descriptor)) != nil { return }
             }
         }
         giveBack(packet.bytes, descriptor)
@@ -55,7 +55,7 @@ extension Supervisor {
     ///
     /// Such a worker does not know about windows, so the ticket is sent without an agreement on compression.
     private func understood(_ bytes: [UInt8], by worker: WorkerProcess) -> [UInt8] {
-        if worker.isOfThisProgram { return bytes }
+        if worker.process?.isOfThisProgram == true { return bytes }
         guard var ticket = try? AdoptionTicket(bytes), ticket.deflate?.askedWindow != nil else { return bytes }
         ticket.deflate = nil
         return ticket.bytes
@@ -64,7 +64,9 @@ extension Supervisor {
     /// Passes a client that had to wait on to a worker.
     func passOn(_ packet: DescriptorChannel.Packet, to worker: WorkerProcess) {
         guard let descriptor = packet.descriptor else { return }
-        if (try? worker.post?.send(understood(packet.bytes, by: worker), descriptor: descriptor)) != nil { return }
+        if (try? worker.process?.post.send(understood(packet.bytes, by: worker), descriptor: descriptor)) != nil {
+            return
+        }
         giveBack(packet.bytes, descriptor)
     }
 
@@ -83,7 +85,7 @@ extension Supervisor {
         let source = ticket.flatMap { workers.indices.contains(Int($0.source)) ? workers[Int($0.source)] : nil }
         if var ticket, let source, source.isServing {
             ticket.isReturned = true
-            if (try? source.post?.send(ticket.bytes, descriptor: descriptor)) != nil { return }
+            if (try? source.process?.post.send(ticket.bytes, descriptor: descriptor)) != nil { return }
         }
         (source ?? workers[0]).ledger[.refusedUnavailable] += 1
         var answer: [UInt8] = []

@@ -16,27 +16,17 @@ extension Supervisor {
             return continueScaling(.collected(heir: heir, problem: found.problem))
         }
         // An heir that was given up may have sent this before it ended.
-        guard worker.inherits, workers.contains(where: { $0 === worker }), stopDeadline == nil else { return }
-        if let problem = found.problem {
+        guard workers.contains(where: { $0 === worker }), stopDeadline == nil else { return }
+        let actions = worker.custody.heard(.collected(isComplete: found.problem == nil))
+        if let problem = found.problem, !actions.isEmpty {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))
-            worker.end("it could not take over")
-            return
         }
-        dismissals += [worker.committed()].compactMap { $0 }
-        isStoreStale = true
-        tellCommit(worker)
-    }
-
-    /// Tells a worker that it owns the shard from now on; it will report the result.
-    func tellCommit(_ worker: WorkerProcess) {
-        worker.owesRecovery = true
-        tell(worker, .commit)
+        act(actions, on: worker)
     }
 
     /// Notes that a worker has taken over, and serves.
     func recovered(_ outcome: Adoption, _ worker: WorkerProcess) {
-        worker.recovered(outcome)
-        let restart = worker.lastRestart ?? Restart(at: 0)
+        let restart = worker.recovered(outcome)
         log.log(
             level: worker.isPlanned && restart.lost == 0 ? .info : .warning,
             "A worker has taken over",
@@ -48,10 +38,8 @@ extension Supervisor {
                 ]
             )
         )
-        serves(worker)
-        switchboard.resend(to: worker)
-        for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
-        worker.answerHandover(nil)
+        act(worker.custody.heard(.recovered), on: worker)
+        worker.answerServing(nil)
         finishScaling()
     }
 
@@ -59,8 +47,8 @@ extension Supervisor {
 
     /// Handles a keeper's first message; its later messages are for the worker that inherits.
     func keeperSpoke(_ worker: WorkerProcess?) {
-        guard let worker, !worker.isKeeperKnown, let keeper = worker.keeper else { return }
-        worker.isKeeperKnown = true
+        guard let process = worker?.process, !process.isKeeperKnown, let keeper = process.keeper else { return }
+        process.isKeeperKnown = true
         loop.deregister(keeper.channel)
         // Its worker may have been killed right after the start: the keeper reports at once, or there is none.
         guard case .born(let pid)? = try? keeper.wait(milliseconds: 100), let watched = WatchedProcess(pid: pid) else {
@@ -69,7 +57,7 @@ extension Supervisor {
         guard (try? loop.register(watched.handle, token: Source.keeperEnd.token(Int(pid)), interest: .readable)) != nil
         else { return }
         keepers[pid] = watched
-        worker.keeperPid = pid
+        process.keeperPid = pid
         isStoreStale = true
     }
 
@@ -77,10 +65,8 @@ extension Supervisor {
         guard let keeper = keepers.removeValue(forKey: pid) else { return }
         loop.deregister(keeper.handle)
         keeper.reap()
-        guard let worker = workers.first(where: { $0.keeperPid == pid && $0.pid > 0 }), stopDeadline == nil else {
-            return
-        }
-        worker.isWithoutKeeper = true
+        guard let worker = workers.first(where: { $0.process?.keeperPid == pid }), stopDeadline == nil else { return }
+        worker.process?.isWithoutKeeper = true
         log.error(
             "A keeper has ended: its worker cannot be replaced without dropping its connections",
             metadata: metadata(worker, ["connections": "\(worker.reported.connections)"])

@@ -23,10 +23,10 @@ extension Supervisor {
     private static let receivesPerTurn = 16
 
     func linkReady(_ worker: WorkerProcess?, _ event: EventLoop.Event) {
-        guard let worker, worker.link >= 0 else { return }
+        guard let worker, let process = worker.process else { return }
         if event.isReadable, !receive(from: worker, most: Self.receivesPerTurn) {
             // The pidfd will report the end of the process; do not spin until then.
-            loop.deregister(worker.link)
+            loop.deregister(process.link)
         }
     }
 
@@ -34,13 +34,11 @@ extension Supervisor {
     @discardableResult
     func receive(from worker: WorkerProcess, most: Int = .max) -> Bool {
         for _ in 0..<most {
-            guard var stream = worker.stream else { return false }
-            worker.stream = nil
-            let outcome = StreamSocket.receive(worker.link, appendingTo: &stream.input, room: Self.receiveSize)
-            worker.stream = stream
+            guard let process = worker.process else { return false }
+            let outcome = StreamSocket.receive(process.link, appendingTo: &process.stream.input, room: Self.receiveSize)
             guard case .moved(let count) = outcome else { return outcome == .wouldBlock }
             do throws(WireError) {
-                while let frame = try worker.stream?.next() { try told(frame, by: worker) }
+                while let frame = try process.stream.next() { try told(frame, by: worker) }
             } catch {
                 log.error("A worker sent an invalid frame", metadata: metadata(worker, ["error": "\(error)"]))
                 worker.end("it sent a frame that cannot be read")
@@ -59,15 +57,15 @@ extension Supervisor {
         return switch kind {
         case .reply, .rooms, .frozen: isOwner
         // Once each time that it takes over a shard, or meets another supervisor.
-        case .recovered, .allRooms: isOwner && (worker.owesRecovery || worker.isUnconfirmed)
-        case .ready: worker.lifecycle.shardState == .starting || worker.isUnconfirmed
+        case .recovered, .allRooms: isOwner && worker.custody.owesRecovery
+        case .ready: worker.lifecycle.shardState == .starting || worker.custody.state == .unconfirmed
         case .collected: isOwner || worker.donor != nil || scaling?.number(of: worker) != nil
         default: true
         }
     }
 
     private func told(_ frame: PeerStream.Frame, by worker: WorkerProcess) throws(WireError) {
-        guard let input = worker.stream?.input, mayBeSaid(frame.header.kind, by: worker) else { return }
+        guard let input = worker.process?.stream.input, mayBeSaid(frame.header.kind, by: worker) else { return }
         switch frame.header.kind {
         case .command: unsafe switchboard.command(frame, from: worker, now: loop.now)
         case .reply: switchboard.reply(frame, from: worker)
@@ -77,7 +75,7 @@ extension Supervisor {
             guard case .shard(let statistics) = try CommandCoding.decodeReply(input, in: frame.payload) else {
                 throw .unknownValue
             }
-            worker.reported = statistics
+            worker.process?.reported = statistics
         case .log:
             let line = try LogLine(input, in: frame.payload)
             guard unsafe worker.mayLog(now: loop.now) else { return }

@@ -23,7 +23,7 @@ extension Supervisor {
             try register(worker)
         } catch {
             log.error("Cannot start a worker", metadata: metadata(worker, ["error": "\(error)"]))
-            if worker.pid > 0 {
+            if worker.process != nil {
                 worker.end("\(error)")
             } else {
                 unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter())
@@ -74,8 +74,8 @@ extension Supervisor {
     /// Collects ended processes that belong to nobody, if this is the first process of a container.
     func reapOrphans() {
         Orphans.reap { pid in
-            workers.contains { $0.pid == pid || $0.keeperPid == pid } || others.contains { $0.pid == pid }
-                || others.contains { $0.keeperPid == pid } || keepers[pid] != nil || upgrading?.isCheck(pid) == true
+            (workers + others).contains { $0.pid == pid || $0.process?.keeperPid == pid } || keepers[pid] != nil
+                || upgrading?.isCheck(pid) == true
         }
     }
 
@@ -87,93 +87,76 @@ extension Supervisor {
 
     /// Watches everything that comes from a worker.
     func register(_ worker: WorkerProcess) throws(SystemCallError) {
-        try loop.register(worker.handle, token: Source.process.token(worker.tag), interest: .readable)
-        try loop.register(worker.link, token: Source.link.token(worker.tag), interest: .readable)
-        if let post = worker.post {
-            try loop.register(post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
-        }
-        if let keeper = worker.keeper, !worker.isKeeperKnown {
+        guard let process = worker.process else { return }
+        try loop.register(process.process.handle, token: Source.process.token(worker.tag), interest: .readable)
+        try loop.register(process.link, token: Source.link.token(worker.tag), interest: .readable)
+        try loop.register(process.post.descriptor, token: Source.post.token(worker.tag), interest: .readable)
+        if let keeper = process.keeper, !process.isKeeperKnown {
             try loop.register(keeper.channel, token: Source.keeper.token(worker.tag), interest: .readable)
         }
     }
 
     func processReady(_ worker: WorkerProcess?) {
-        guard let worker, let end = worker.reaped() else { return }
+        guard let worker, let process = worker.process, let end = process.reaped() else { return }
         isStoreStale = true
-        // What it sent before it ended counts.
+        // What it said before it ended counts.
         receive(from: worker)
         postReady(worker)
         takeOldPost(of: worker)
-        if let post = worker.post { loop.deregister(post.descriptor) }
-        let stranded = worker.post?.takeWaiting() ?? []
-        loop.deregister(worker.link)
-        loop.deregister(worker.handle)
+        loop.deregister(process.post.descriptor)
+        let stranded = process.post.takeWaiting()
+        loop.deregister(process.link)
+        loop.deregister(process.process.handle)
         keeperSpoke(worker)
         if others.contains(where: { $0 === worker }) {
             otherEnded(worker, end)
             return giveBack(stranded)
         }
-        let handover = worker.handover
-        defer {
-            if handover != nil { continueHandover(worker, .donorEnded) }
-            continueScaling(.donorEnded(worker.shard))
-            finishScaling()
-        }
+        ownerEnded(worker, end, stranded)
+        if worker.replacement != nil { continueHandover(worker, .donorEnded) }
+        continueScaling(.donorEnded(worker.shard))
+        finishScaling()
+        if stopDeadline != nil { finishWhenAlone() }
+    }
+
+    /// The worker that has a shard has ended: the next one takes over what it leaves, or nobody does.
+    private func ownerEnded(_ worker: WorkerProcess, _ end: WorkerEnd, _ stranded: [DescriptorChannel.Packet]) {
+        let isStopping = stopDeadline != nil
         let connections = worker.reported.connections
-        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter(), isKilled: worker.wasKilled)
-        if stopDeadline == nil { worker.ledger[.unplannedRestarts] += 1 }
-        worker.forget(end, keepsEstate: stopDeadline == nil)
-        // Requests are held while the next worker is about to take over; otherwise those who wait get an answer.
-        worker.isRecovering = unsafe worker.estate != nil && worker.lifecycle.restartsSoon(after: loop.now)
+        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter(), isKilled: end.isKilledByOthers)
+        if !isStopping { worker.ledger[.unplannedRestarts] += 1 }
+        // The pause begins where the last one that served has ended.
+        if worker.custody.hasServed { worker.pauseBegan() }
+        let leaves = !isStopping && worker.process?.keeper != nil && worker.process?.isWithoutKeeper == false
+        let actions = worker.custody.heard(
+            .ended(leaves: leaves, restartsSoon: unsafe worker.lifecycle.restartsSoon(after: loop.now))
+        )
+        worker.heldClients += stranded
+        act(actions, on: worker)
         if worker.estate == nil {
-            if stopDeadline == nil { worker.lost(connections: connections) }
-            board.clear(shard: worker.shard)
-            worker.answerHandover("the new worker ended, and what it had taken over is lost: \(end)")
+            worker.answerServing("the new worker ended, and what it had taken over is lost: \(end)")
         }
-        if worker.isRecovering {
-            worker.heldClients += stranded
-        } else {
-            switchboard.shardFailed(worker.shard)
-            giveBack(stranded + worker.takeHeldClients())
-        }
-        if worker.hasBadConfiguration, !wasReady {
+        worker.forget(end)
+        if end.isBadConfiguration, !wasReady {
             failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
             beginStopping()
-        } else if stopDeadline == nil {
+        } else if !isStopping {
             log.error(
                 "A worker has ended",
                 metadata: metadata(worker, ["why": "\(end)", "connections": "\(connections)"])
             )
             announceStates()
         }
-        if stopDeadline != nil { finishWhenAlone() }
     }
 
     func becameReady(_ worker: WorkerProcess) {
-        if worker.isUnconfirmed {
-            // It has served since before our start, and has reported all its rooms.
-            worker.isUnconfirmed = false
-            serves(worker)
-            takeOldPost(of: worker)
-            for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
-            return
-        }
         if let donor = worker.donor { return continueHandover(donor, .heirReady) }
         if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
-        if worker.inherits { return tell(worker, .collect) }
-        // A shard that begins anew has only the rooms that it reports from now on.
-        switchboard.workerServes(worker.shard)
-        serves(worker)
-        guard worker.isRecovering else { return }
-        // Clients that came during the start of the service have waited.
-        worker.isRecovering = false
-        switchboard.resend(to: worker)
-        for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
+        act(worker.custody.heard(.ready), on: worker)
     }
 
     func serves(_ worker: WorkerProcess) {
         guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
-        worker.serves()
         log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
         announceStates()
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
@@ -213,7 +196,7 @@ extension Supervisor {
                 destination: UInt16(worker.shard),
                 payloadLength: payload.count
             )
-            worker.stream?.append(header, payload)
+            worker.process?.stream.append(header, payload)
         }
     }
 
@@ -224,7 +207,7 @@ extension Supervisor {
             destination: UInt16(worker.shard),
             payloadLength: payload.count
         )
-        worker.stream?.append(header, payload)
+        worker.process?.stream.append(header, payload)
     }
 
     func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }

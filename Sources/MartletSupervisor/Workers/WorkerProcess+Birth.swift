@@ -20,8 +20,6 @@ extension WorkerProcess {
         now: UInt64
     ) throws(SystemCallError) {
         generation += 1
-        isOfThisProgram = true
-        stopTimeout = configuration.supervision.handoverTimeout.nanoseconds
         let contract = BirthContract(
             shard: shard,
             generation: generation,
@@ -30,13 +28,12 @@ extension WorkerProcess {
             apiListeners: listeners.api.count,
             metricsListeners: listeners.metrics.count,
             inherits: estate != nil,
-            sources: sources.count,
+            sources: donors?.workers.count ?? 0,
             isUnstable: lifecycle.isUnstable,
             configuration: configuration,
             secrets: secrets,
             addressKey: board.addressKey
         )
-        inherits = estate != nil
         if estate == nil { try makeArena(configuration) }
         let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
         let (ourLink, theirLink) = try SocketPair(.stream).split()
@@ -70,12 +67,18 @@ extension WorkerProcess {
                 + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.all,
             errors: errors.number < 0 ? nil : errors.number
         )
-        adopt(ChildBox(child), link: ours.release(), post: post)
-        self.keeper = keeper
-        self.tether = tether
-        isKeeperKnown = false
-        keeperPid = 0
+        process = RunningWorker(
+            pid: child.pid,
+            process: child,
+            link: ours,
+            post: post,
+            keeper: keeper,
+            tether: tether,
+            isOfThisProgram: true
+        )
+        process?.stopTimeout = configuration.supervision.handoverTimeout.nanoseconds
         lifecycle.started(at: now)
+        _ = custody.heard(.started)
     }
 
     /// The environment variables that a worker gets, none of which is configuration.
@@ -88,8 +91,9 @@ extension WorkerProcess {
     }()
 
     private var sourceDescriptors: [Int32] {
-        guard let sourceBoard else { return [] }
-        return [sourceBoard.memory.number] + sources.flatMap { [$0.arena, $0.keeper?.channel ?? -1] }
+        guard let donors else { return [] }
+        return [donors.board.memory.number]
+            + donors.workers.flatMap { [$0.arena, $0.process?.keeper?.channel ?? -1] }
     }
 
     private func makeArena(_ configuration: Configuration) throws(SystemCallError) {

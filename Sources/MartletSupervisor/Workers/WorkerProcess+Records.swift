@@ -14,13 +14,10 @@ extension WorkerProcess {
 
     /// Decides whether its next log line is written: normally there are few, but an attacker may send many.
     func mayLog(now: UInt64) -> Bool {
-        if now / 1_000_000_000 != logged.second { logged = (now / 1_000_000_000, 0) }
-        logged.count += 1
-        if logged.count > Self.mostLogLines { ledger[.logLinesLost] += 1 }
-        return logged.count <= Self.mostLogLines
-    }
-
-    func replacesAsPlanned() {
-        ledger[.plannedRestarts] += 1
+        guard let process else { return false }
+        if now / 1_000_000_000 != process.logged.second { process.logged = (now / 1_000_000_000, 0) }
+        process.logged.count += 1
+        if process.logged.count > Self.mostLogLines { ledger[.logLinesLost] += 1 }
+        return process.logged.count <= Self.mostLogLines
     }
 }
