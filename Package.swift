@@ -110,6 +110,11 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "MartletSupervisorTests",
+            dependencies: ["MartletCore", "MartletWire", "MartletLinux", "MartletConfiguration", "MartletSupervisor"],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "MartletWorkerTests",
             dependencies: ["MartletCore", "MartletWire", "MartletLinux", "MartletWorker"],
             swiftSettings: strict

@@ -33,8 +33,8 @@ actor Supervisor {
     }
     /// Reads the configuration again.
     let reread: () throws -> (Configuration, SecretReading)
-    var rolling: Rolling?
-    var upgrading: Upgrade?
+    /// What is under way.
+    var undertaking = Undertaking.starting
     private let signals: SignalSource
     /// The file of our own program, looked up when this one started.
     let path: String
@@ -48,16 +48,13 @@ actor Supervisor {
     var listenerNames: [[UInt8]] = []
     /// Whether workers hold a socket that was shut down, while another one listens in its place.
     var holdOldListeners = false
-    /// The worker of each shard.
-    var workers: [WorkerProcess]
-    /// Workers that are about to get a shard, and those that had one and still answer.
-    var others: [WorkerProcess] = []
+    /// Which worker has which shard.
+    let roster: Roster
     var nextTag = ShardMap.largestShardCount
     let switchboard: Switchboard
     let control: ControlServer
     var secrets: SecretReading
     var board: Board
-    var scaling: Scaling?
     /// Why the start was given up.
     var failure: ConfigurationError?
     private var timerDeadline: UInt64?
@@ -65,7 +62,6 @@ actor Supervisor {
     private var nextTick: UInt64?
     var wasReady = false
     var notes = ServiceNotes()
-    var stopDeadline: UInt64?
     /// Until when the service manager is told that a start or a stop is making progress.
     var busyUntil: UInt64 = 0
     var isFinished = false
@@ -74,7 +70,7 @@ actor Supervisor {
     var keepers: [Int32: WatchedProcess] = [:]
     let descriptorLimit: Int
     /// The store in which the service manager keeps what the next supervisor needs.
-    private(set) var store: DescriptorStore?
+    let store: DescriptorStore?
     /// Whether the contents of the store must be updated.
     var isStoreStale = true
     /// The number of this supervisor among those that have gone on with the same workers.
@@ -87,10 +83,8 @@ actor Supervisor {
     var isRenewalOwed = false
     /// What the previous supervisor has left, until all its workers have answered.
     var remains: Remains?
-    /// Whether this process ends without its workers.
-    var isLeaving = false
-    /// When this process leaves its workers at the latest; nil: it was not asked to.
-    var leaveDeadline: UInt64?
+    /// Whether this process has left its workers to the next one.
+    var hasLeft: Bool { if case .left = undertaking { true } else { false } }
     /// What to call when the service has ended.
     var onStopped: [() -> Void] = []
 
@@ -107,7 +101,7 @@ actor Supervisor {
     ) throws {
         let supervisor: Supervisor
         do {
-            supervisor = try Supervisor(configuration, secrets, resumption, isStoring, reread)
+            supervisor = try Supervisor(configuration, secrets, resumption, isStoring: isStoring, reread)
         } catch {
             resumption?.fallBack(error)
             throw error
@@ -117,14 +111,14 @@ actor Supervisor {
         loop.run { events in supervisor.assumeIsolated { $0.turn(events) } }
         if let failure = (supervisor.assumeIsolated { $0.failure }) { throw failure }
         // The code differs from that of a wanted end (0), so that a service manager starts the next process.
-        if supervisor.assumeIsolated({ $0.isLeaving }) { CurrentProcess.exit(Self.exitCodeOfLeaving) }
+        if supervisor.assumeIsolated({ $0.hasLeft }) { CurrentProcess.exit(Self.exitCodeOfLeaving) }
     }
 
     private init(
         _ configuration: Configuration,
         _ secrets: SecretReading,
         _ resumption: Resumption?,
-        _ isStoring: Bool,
+        isStoring: Bool,
         _ reread: sending @escaping () throws -> (Configuration, SecretReading)
     ) throws {
         self.reread = reread
@@ -148,11 +142,8 @@ actor Supervisor {
             log.error("The workers of the previous process cannot be taken over", metadata: ["why": "\(why)"])
         }
         self.remains = remains
-        inForce = state?.startOnly ?? remains?.state.startOnly ?? StartOnly(configuration)
         let usual = configuration.workers ?? min(CurrentProcess.usableCPUs, ShardMap.largestShardCount)
         let count = state?.workers.count ?? remains?.state.shards.count ?? usual
-        let generation = state?.mapGeneration ?? remains?.state.mapGeneration ?? 1
-        let map = ShardMap(shardCount: count, generation: generation)
         var secrets = secrets
         if let remains { secrets.keepMadeUpSecret(remains.state.developmentSecret) }
         self.secrets = secrets
@@ -160,56 +151,30 @@ actor Supervisor {
         self.path = path
         try Self.checkLimits(configuration, descriptors: descriptorLimit, workers: count)
         workerProgram = try resumption?.workerProgram ?? ProgramFile(opening: Self.workerPath(beside: path))
-        let policy = WorkerLifecycle.Policy(configuration.supervision)
-        let workers: [WorkerProcess]
-        if let state {
-            // If something fails here, the previous program keeps everything.
-            workers = try unsafe WorkerProcess.resumed(state, policy: policy, now: loop.now)
-            listeners = Listeners(state)
-            board = try Board(adopting: state.board, shards: count, addressKey: state.addressKey)
-            if state.storeMemory >= 0 {
-                store = DescriptorStore(memory: OwnedDescriptor(owning: state.storeMemory), names: state.storedNames)
-            }
-        } else {
-            listeners = try Listeners(configuration, inherited) { listeners in
-                if isStoring, let key = listeners.opened.first {
-                    let why = "with --keep-workers every socket must come from the service manager: this one did not"
-                    throw ConfigurationError(key: key, why: why)
-                }
-                try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
-            }
-            if let remains {
-                let window = Self.window(descriptorLimit: descriptorLimit, workers: count)
-                let now = unsafe loop.now
-                workers = try remains.state.shards.enumerated().map { shard, left in
-                    try WorkerProcess(shard: shard, left, remains, policy: policy, window: window, now: now)
-                }
-                board = try Board(
-                    adopting: remains.take(.board, remains.state.board) ?? -1,
-                    shards: count,
-                    addressKey: remains.state.addressKey
-                )
-                store = DescriptorStore(memory: OwnedDescriptor(owning: remains.memory), names: remains.names)
-            } else {
-                // The first of them to serve must not turn anybody away because the others do not serve yet.
-                workers = (0..<count).map { WorkerProcess(shard: $0, tag: $0, policy: policy, waits: true) }
-                board = try Board(shards: count, limits: configuration.limits)
-                if isStoring { store = try DescriptorStore() }
-            }
-        }
-        self.workers = workers
-        let switchboard = unsafe Switchboard(
-            workers: workers,
-            map: map,
+        let now = unsafe loop.now
+        let beginning = try Self.beginning(
+            configuration,
+            secrets,
+            inherited,
+            state: state,
+            remains: remains,
+            shards: count,
+            isStoring: isStoring,
+            now: now
+        )
+        (listeners, board, store, inForce) = (beginning.listeners, beginning.board, beginning.store, beginning.inForce)
+        roster = Roster(beginning.workers, beginning.map)
+        let switchboard = Switchboard(
+            roster: roster,
             holdBytes: configuration.supervision.holdBytes,
-            startedAt: state?.startedAt ?? loop.now,
+            startedAt: beginning.startedAt,
             descriptorLimit: descriptorLimit
         )
         switchboard.limits = ConfigurationKey.bounds(of: configuration)
-        // Previous supervisors may have remembered what only shards know now.
-        if state != nil || remains != nil { switchboard.isRemindedUntil = unsafe loop.now + Switchboard.memory }
         switchboard.threadReachesUser = configuration.rooms.threadReachesUser
-        if let state { try unsafe switchboard.restore(state.switchboard, now: loop.now) }
+        // Previous supervisors may have remembered what only shards know now.
+        if state != nil || remains != nil { switchboard.isRemindedUntil = now + Switchboard.memory }
+        if let state { try switchboard.restore(state.switchboard, now: now) }
         // Shards remember requests of previous supervisors by their numbers, so no number is used twice.
         run = remains.map { $0.state.run + 1 } ?? max(1, switchboard.nextCorrelation >> 40)
         if remains != nil { switchboard.nextCorrelation = run << 40 }
@@ -218,6 +183,46 @@ actor Supervisor {
             Source.controlPeer.token($0)
         }
     }
+
+    /// Takes over what a previous supervisor has left, or begins anew.
+    private static func beginning(
+        _ configuration: Configuration,
+        _ secrets: SecretReading,
+        _ inherited: [Systemd.InheritedDescriptor],
+        state: SupervisorState?,
+        remains: Remains?,
+        shards: Int,
+        isStoring: Bool,
+        now: UInt64
+    ) throws -> Beginning {
+        let policy = WorkerLifecycle.Policy(configuration.supervision)
+        if let state { return try Beginning(state, policy: policy, now: now) }
+        let listeners = try listeners(configuration, secrets, inherited, isStoring: isStoring)
+        guard let remains else {
+            return try Beginning(configuration, shards: shards, listeners: listeners, isStoring: isStoring, now: now)
+        }
+        let window = window(descriptorLimit: CurrentProcess.raiseDescriptorLimit(), workers: shards)
+        return try Beginning(remains, listeners: listeners, policy: policy, window: window, now: now)
+    }
+
+    /// Opens, or inherits, the listening sockets; throws if they cannot be used.
+    private static func listeners(
+        _ configuration: Configuration,
+        _ secrets: SecretReading,
+        _ inherited: [Systemd.InheritedDescriptor],
+        isStoring: Bool
+    ) throws -> Listeners {
+        try Listeners(configuration, inherited) { listeners in
+            if isStoring, let key = listeners.opened.first {
+                let why = "with --keep-workers every socket must come from the service manager: this one did not"
+                throw ConfigurationError(key: key, why: why)
+            }
+            try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
+        }
+    }
+
+    var workers: [WorkerProcess] { roster.workers }
+    var others: [WorkerProcess] { roster.others }
 
     private func begin(_ resumption: Resumption?) throws {
         try loop.register(signals.descriptor.number, token: Source.signals.token(), interest: .readable)
@@ -263,10 +268,10 @@ actor Supervisor {
                     controlPausedUntil = unsafe loop.now + Self.acceptPause
                 }
             case .controlPeer: control.ready(index, event)
-            case .process: processReady(tagged(index))
-            case .link: linkReady(tagged(index), event)
-            case .post: postReady(tagged(index), most: 256)
-            case .keeper: keeperSpoke(tagged(index))
+            case .process: processReady(roster.tagged(index))
+            case .link: linkReady(roster.tagged(index), event)
+            case .post: postReady(roster.tagged(index), most: 256)
+            case .keeper: keeperSpoke(roster.tagged(index))
             case .keeperEnd: keeperEnded(Int32(index))
             case .check: checkEnded()
             case .listener: listenerEnded(index)
@@ -338,7 +343,7 @@ actor Supervisor {
         }
         if let stopDeadline, now >= stopDeadline {
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("it did not stop in time") }
-            self.stopDeadline = now + 1_000_000_000
+            undertaking = .stopping(deadline: now + 1_000_000_000)
         }
         serveDegraded(now)
         continueLeaving(now)

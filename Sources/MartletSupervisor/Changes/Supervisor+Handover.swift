@@ -7,18 +7,11 @@ internal import MartletWire
 
 extension Supervisor {
     /// Starts the replacement of a shard's worker; calls `respond` with the reason it failed, or nil on success.
-    func restart(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
-        guard donor.isServing, donor.replacement == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
-            leaveDeadline == nil || rolling != nil
-        else {
-            return respond("the shard is not serving now, or is already being restarted")
-        }
-        if donor.process?.isWithoutKeeper == true {
-            return respond("the keeper of its connections has ended: they would be dropped")
-        }
+    func replace(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
+        if let obstacle = obstacle(toReplace: donor) { return respond(obstacle) }
         nextTag += 1
         let heir = WorkerProcess(succeeding: donor, tag: nextTag)
-        others.append(heir)
+        roster.others.append(heir)
         let steps = unsafe Handover(
             now: loop.now,
             patience: configuration.supervision.handoverTimeout.nanoseconds
@@ -31,16 +24,14 @@ extension Supervisor {
 
     /// Starts the replacement of a shard's worker, and answers the operator that asked for it.
     func restart(_ donor: WorkerProcess, answering respond: @escaping (HTTPResponse) -> Void) {
-        restart(donor) { problem in respond(Self.answer(problem, "restarted")) }
+        if let refusal = refusal(toBegin: .restart(donor)) { return respond(Self.answer(refusal, "restarted")) }
+        replace(donor) { problem in respond(Self.answer(problem, "restarted")) }
     }
 
     static func answer(_ problem: String?, _ what: String) -> HTTPResponse {
         if let problem { return HTTPProblem(409, "not_\(what)", problem).response }
         return .json(Array("{\"\(what)\":true}".utf8))
     }
-
-    /// Returns the worker with a tag, which its events carry.
-    func tagged(_ tag: Int) -> WorkerProcess? { (workers + others).first { $0.tag == tag } }
 
     func checkHandovers(_ now: UInt64) {
         for worker in workers {
@@ -81,11 +72,7 @@ extension Supervisor {
         isStoreStale = true
         unsafe heir.succeed(donor, now: loop.now, donor.replacement?.respond)
         donor.replacement = nil
-        workers[donor.shard] = heir
-        switchboard.replace(donor, by: heir)
-        others.removeAll { $0 === heir }
-        others.append(donor)
-        _ = donor.custody.heard(.replaced)
+        roster.replace(donor, by: heir)
         retire(donor)
         act(heir.custody.heard(.committed), on: heir)
     }
@@ -112,7 +99,7 @@ extension Supervisor {
     /// Handles the end of a worker that had no shard, or not yet.
     func otherEnded(_ worker: WorkerProcess, _ end: WorkerEnd) {
         isStoreStale = true
-        others.removeAll { $0 === worker }
+        roster.others.removeAll { $0 === worker }
         _ = worker.custody.heard(.ended(leaves: false, restartsSoon: false))
         worker.estate = nil
         worker.forget(end)

@@ -12,8 +12,9 @@ extension Supervisor {
     /// Calls `respond` with the reason it failed, or nil on success. A configuration that cannot be used, or that needs
     /// a new start, leaves everything as it is.
     func reload(_ respond: @escaping (String?) -> Void) {
-        guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
-            return respond("workers are already being replaced: try again")
+        if let refusal = refusal(toBegin: .renew) {
+            log.error("The configuration was not reloaded", metadata: ["why": "\(refusal)"])
+            return respond(refusal)
         }
         var (new, newSecrets): (Configuration, SecretReading)
         do {
@@ -47,9 +48,7 @@ extension Supervisor {
     ///
     /// Calls `onEnd` with the reason it failed, or nil on success.
     func renew(_ onEnd: @escaping (String?) -> Void) {
-        guard rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil else {
-            return onEnd("workers are already being replaced: try again")
-        }
+        if let refusal = refusal(toBegin: .renew) { return onEnd(refusal) }
         if hasFixedMemory { return roll(onEnd) }
         scale(to: workers.count, isForced: true) { problem in
             guard let problem, self.stopDeadline == nil else { return onEnd(problem) }
@@ -70,10 +69,10 @@ extension Supervisor {
     /// Replaces every worker, one after another; calls `onEnd` with the reason it ended early, or nil on success.
     func roll(_ onEnd: @escaping (String?) -> Void) {
         let rolling = Rolling(onEnd)
-        self.rolling = rolling
+        undertaking.begin(.rolling(rolling))
         isStoreStale = true
         notes.reloading()
-        restart(workers[0]) { rolling.outcome = .some($0) }
+        replace(workers[0]) { rolling.outcome = .some($0) }
     }
 
     /// Goes on with the next shard when one is done.
@@ -86,7 +85,7 @@ extension Supervisor {
         }
         rolling.shard += 1
         if rolling.shard < workers.count {
-            restart(workers[rolling.shard]) { rolling.outcome = .some($0) }
+            replace(workers[rolling.shard]) { rolling.outcome = .some($0) }
         } else {
             endRolling()
             rolling.onEnd(nil)
@@ -94,7 +93,7 @@ extension Supervisor {
     }
 
     private func endRolling() {
-        rolling = nil
+        undertaking.end()
         isStoreStale = true
         notes.ready()
     }
@@ -105,18 +104,5 @@ extension Supervisor {
         if configuration.supervision != new.supervision { return "supervision" }
         if configuration.log != new.log { return "log" }
         return nil
-    }
-}
-
-/// A replacement of all workers that is under way.
-final class Rolling {
-    let onEnd: (String?) -> Void
-    /// The shard whose worker is being replaced.
-    var shard = 0
-    /// The outcome of its replacement, which is a problem or nil; nil until this is known.
-    var outcome: String??
-
-    init(_ onEnd: @escaping (String?) -> Void) {
-        self.onEnd = onEnd
     }
 }

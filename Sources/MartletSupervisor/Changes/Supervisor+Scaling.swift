@@ -5,44 +5,6 @@ internal import MartletWire
 
 // How the number of shards changes while all clients stay connected: a new set of workers takes over from the old one.
 
-/// A change of the number of shards that is under way.
-final class Scaling {
-    var steps: Resharding
-    let heirs: [WorkerProcess]
-    fileprivate let map: ShardMap
-    fileprivate let board: Board
-    fileprivate let respond: (String?) -> Void
-    /// Whether the heirs have the shards; some of them may not serve yet.
-    fileprivate var isCommitted = false
-
-    fileprivate init(
-        _ steps: Resharding,
-        _ heirs: [WorkerProcess],
-        _ map: ShardMap,
-        _ board: Board,
-        _ respond: @escaping (String?) -> Void
-    ) {
-        self.steps = steps
-        self.heirs = heirs
-        self.map = map
-        self.board = board
-        self.respond = respond
-    }
-
-    /// The board that the heirs share, before they have their shards.
-    var uncommittedBoard: Int32? { isCommitted ? nil : board.memory.number }
-
-    var deadline: UInt64? { isCommitted ? nil : steps.deadline }
-
-    /// Returns the number of a worker among the heirs; nil if it is not one, or already has its shard.
-    func number(of worker: WorkerProcess) -> Int? {
-        isCommitted ? nil : heirs.firstIndex { $0 === worker }
-    }
-
-    func map(of worker: WorkerProcess) -> ShardMap? { number(of: worker) == nil ? nil : map }
-    func board(of worker: WorkerProcess) -> Board? { number(of: worker) == nil ? nil : board }
-}
-
 extension Supervisor {
     /// Changes the number of shards; calls `respond` with the reason it failed, or nil on success.
     ///
@@ -51,9 +13,7 @@ extension Supervisor {
         guard (1...ShardMap.largestShardCount).contains(count) else {
             return respond("there can be 1 to \(ShardMap.largestShardCount) workers")
         }
-        guard scaling == nil, rolling == nil, upgrading == nil, stopDeadline == nil, leaveDeadline == nil,
-            workers.allSatisfy({ $0.isServing && $0.replacement == nil })
-        else { return respond("not every shard is serving now, or one is being restarted: try again") }
+        if let refusal = refusal(toBegin: .scale) { return respond(refusal) }
         if count == workers.count, !isForced { return respond(nil) }
         let map = ShardMap(shardCount: count, generation: switchboard.map.generation + 1)
         let newBoard: Board
@@ -74,10 +34,10 @@ extension Supervisor {
             now: loop.now,
             patience: configuration.supervision.handoverTimeout.nanoseconds
         )
-        scaling = Scaling(steps, heirs, map, newBoard, respond)
+        undertaking.begin(.scaling(Scaling(steps, heirs, map: map, board: newBoard, respond)))
         log.info("Scaling", metadata: ["from": "\(workers.count)", "to": "\(count)"])
         for heir in heirs {
-            others.append(heir)
+            roster.others.append(heir)
             start(heir)
             if heir.process == nil { otherEnded(heir, WorkerEnd("it could not be started")) }
         }
@@ -118,7 +78,7 @@ extension Supervisor {
 
     private func giveUp(_ scaling: Scaling, _ reason: String) {
         log.error("The number of workers was not changed", metadata: ["why": "\(reason)"])
-        self.scaling = nil
+        undertaking.end()
         scaling.respond(reason)
     }
 
@@ -133,13 +93,9 @@ extension Supervisor {
             let last = number == 0 ? Array(donors.dropFirst(scaling.heirs.count)) : []
             unsafe heir.succeed(countersOf: donors.dropFirst(number).prefix(1) + last, now: loop.now)
         }
-        workers = scaling.heirs
         board = scaling.board
-        others.removeAll { worker in scaling.heirs.contains { $0 === worker } }
-        others += donors
-        switchboard.replaceAll(by: workers, scaling.map)
+        switchboard.replaceAll(by: scaling.heirs, scaling.map)
         for donor in donors {
-            _ = donor.custody.heard(.replaced)
             retire(donor)
             donor.closeArena()
         }
@@ -157,7 +113,7 @@ extension Supervisor {
     /// Releases the requests that were held, once every shard serves, or is known not to.
     func finishScaling() {
         guard let scaling, scaling.isCommitted, !workers.contains(where: \.custody.isRecovering) else { return }
-        self.scaling = nil
+        undertaking.end()
         unsafe switchboard.release(now: loop.now)
         log.info("Scaled", metadata: ["workers": "\(workers.count)"])
         scaling.respond(nil)

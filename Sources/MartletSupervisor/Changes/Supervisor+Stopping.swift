@@ -16,7 +16,7 @@ extension Supervisor {
 
     private func received(_ signal: Signal) {
         if signal == .hangup { return reload { _ in } }
-        if stopDeadline != nil {
+        if undertaking.stopDeadline != nil {
             log.warning("Stopping at once", metadata: ["signal": "\(signal.name)"])
             for worker in workers + others where worker.lifecycle.hasProcess { worker.end("a second \(signal.name)") }
             return
@@ -37,24 +37,39 @@ extension Supervisor {
         guard stopDeadline == nil else { return }
         notes.stopping()
         busyUntil = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds + 5_000_000_000
-        stopDeadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
+        let interrupted = undertaking
+        undertaking = unsafe .stopping(deadline: loop.now + configuration.supervision.handoverTimeout.nanoseconds)
         if listeners.control >= 0 { loop.deregister(listeners.control) }
         unwatchListeners()
         listeners.close()
         for worker in workers {
             // Nothing is handed over any more: the heir holds the donor's sockets, and must not go on with them.
-            worker.replacement?.heir.donor = nil
-            worker.replacement?.heir.end("the service stops")
+            guard let replacement = worker.replacement else { continue }
             worker.replacement = nil
+            replacement.heir.donor = nil
+            replacement.heir.end("the service stops")
+            replacement.respond("the service stops")
         }
-        upgrading = nil
-        scaling?.heirs.forEach { $0.end("the service stops") }
-        scaling = nil
+        interrupt(interrupted)
         for worker in workers + others {
             tell(worker, .stop)
             worker.lifecycle.stopRequested()
         }
         finishWhenAlone()
+    }
+
+    /// Ends what was under way when the service was stopped, and tells whoever waits for it.
+    private func interrupt(_ undertaking: Undertaking) {
+        let why = "the service stops"
+        if let scaling = undertaking.scaling {
+            for heir in scaling.heirs where !scaling.isCommitted { heir.end(why) }
+            scaling.respond(why)
+        }
+        if let rolling = undertaking.rolling { rolling.onEnd(why) }
+        if let upgrading = undertaking.upgrading {
+            upgrading.check.kill()
+            upgrading.respond(Self.answer(why, "upgraded"))
+        }
     }
 
     func finishWhenAlone() {

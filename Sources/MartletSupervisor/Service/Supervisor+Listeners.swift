@@ -48,8 +48,8 @@ extension Supervisor {
 
     /// Replaces the workers that hold a socket that was shut down, as soon as nothing else is being replaced.
     func passNewListeners() {
-        guard holdOldListeners, rolling == nil, scaling == nil, upgrading == nil, stopDeadline == nil,
-            leaveDeadline == nil, workers.allSatisfy({ $0.isServing && $0.replacement == nil })
+        guard holdOldListeners, refusal(toBegin: .renew) == nil,
+            workers.allSatisfy({ $0.isServing && $0.replacement == nil })
         else { return }
         holdOldListeners = false
         renew { problem in

@@ -36,7 +36,7 @@ extension Supervisor {
             workerProgram: workerProgram.identity,
             configuration: contractDigest
         )
-        state.isPlanned = isLeaving || isRenewalOwed || rolling != nil
+        state.isPlanned = hasLeft || isRenewalOwed || rolling != nil
         state.shards = workers.map(\.stored)
         return state
     }
@@ -64,18 +64,18 @@ extension Supervisor {
     ///
     /// A worker that still answers backends, but has no shard any more, may do so to the end.
     func leave() {
-        guard leaveDeadline == nil else { return }
-        leaveDeadline = unsafe loop.now + Self.leavePatience
+        guard leaveDeadline == nil, stopDeadline == nil, !hasLeft else { return }
+        undertaking = unsafe .leaving(deadline: loop.now + Self.leavePatience, during: undertaking)
         notes.leaving()
     }
 
     func continueLeaving(_ now: UInt64) {
-        guard let leaveDeadline, !isLeaving, stopDeadline == nil else { return }
+        guard let leaveDeadline else { return }
         let isSettled =
-            others.isEmpty && rolling == nil && scaling == nil && upgrading == nil
+            others.isEmpty && undertaking.isSettled
             && workers.allSatisfy { $0.replacement == nil }
         guard isSettled || now >= leaveDeadline else { return }
-        isLeaving = true
+        undertaking = .left
         // Clients that wait for a shard that is being replaced are passed back, so that they get an answer.
         for worker in workers { giveBack(worker.takeHeldClients()) }
         isStoreStale = true
@@ -92,6 +92,8 @@ extension Supervisor {
 
     /// Meets the workers that continue to serve; requests wait until all of them have answered, or ended.
     func goOn(with remains: Remains) throws {
+        // The shards have workers already.
+        undertaking = .idle
         switchboard.hold()
         for worker in workers where worker.process != nil {
             try register(worker)

@@ -33,11 +33,10 @@ struct HeldRequests {
 
     /// Removes the requests of one process, which must get an answer.
     mutating func removeAll(from source: UInt16) -> [PendingRequests.Key] {
-        let keys = waiting.filter { $0.header.source == source }.map {
-            PendingRequests.Key(source: source, correlation: $0.header.correlation)
-        }
+        let removed = waiting.filter { $0.header.source == source }
+        byteCount -= removed.reduce(0) { $0 + PeerHeader.length + $1.payload.count }
         waiting.removeAll { $0.header.source == source }
-        return keys
+        return removed.map { PendingRequests.Key(source: source, correlation: $0.header.correlation) }
     }
 
     /// Removes the requests that have waited too long; their requesters must get an answer.

@@ -41,11 +41,12 @@ final class SplitBatch {
     /// Notes the answer of one shard to its part.
     func answered(_ numbers: [Int], _ reply: CommandReply) {
         for (index, number) in numbers.enumerated() {
-            if case .batch(let list) = reply, list.count == numbers.count {
-                replies[number] = list[index]
-            } else {
-                replies[number] = reply
-            }
+            replies[number] =
+                if case .batch(let list) = reply {
+                    list.count == numbers.count ? list[index] : .failed(.malformed)
+                } else {
+                    reply
+                }
         }
         missing -= numbers.count
         if missing == 0 { onReplies(replies.compactMap { $0 }) }

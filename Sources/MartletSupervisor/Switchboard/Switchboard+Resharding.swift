@@ -26,9 +26,7 @@ extension Switchboard {
     func replaceAll(by new: [WorkerProcess], _ map: ShardMap) {
         // Frozen workers have answered everything; this is for requests that nobody can answer any more.
         for worker in workers { shardFailed(worker.shard) }
-        retired = retired.filter { $0.process != nil } + workers
-        workers = new
-        self.map = map
+        roster.replaceAll(by: new, map)
         interest = InterestTable()
         isRemindedUntil = Clock.monotonicNanoseconds() + Self.memory
     }

@@ -12,10 +12,7 @@ final class Switchboard {
     /// How long keys are remembered.
     static let memory: UInt64 = 300_000_000_000
 
-    var workers: [WorkerProcess]
-    /// Workers that had a shard, whose own requests are still answered.
-    var retired: [WorkerProcess] = []
-    var map: ShardMap
+    let roster: Roster
     /// The shards where rooms have members.
     var interest = InterestTable()
     let holdBytes: Int
@@ -39,14 +36,16 @@ final class Switchboard {
     /// This happens if the number of shards was different, or a previous supervisor remembered the answer.
     var isRemindedUntil: UInt64 = 0
 
-    init(workers: [WorkerProcess], map: ShardMap, holdBytes: Int, startedAt: UInt64, descriptorLimit: Int) {
+    init(roster: Roster, holdBytes: Int, startedAt: UInt64, descriptorLimit: Int) {
         descriptors = DescriptorCount(limit: descriptorLimit)
-        self.workers = workers
-        self.map = map
+        self.roster = roster
         self.holdBytes = holdBytes
         self.startedAt = startedAt
         pending = PendingRequests(capacity: Self.mostPending, frameCapacity: holdBytes)
     }
+
+    var workers: [WorkerProcess] { roster.workers }
+    var map: ShardMap { roster.map }
 
     var nextDeadline: UInt64? { [pending.nextDeadline, holding?.nextDeadline].compactMap { $0 }.min() }
 
@@ -216,12 +215,6 @@ final class Switchboard {
         }
     }
 
-    /// Replaces a shard's worker, while the previous one is still running.
-    func replace(_ old: WorkerProcess, by new: WorkerProcess) {
-        workers[old.shard] = new
-        retired = retired.filter { $0.process != nil } + [old]
-    }
-
     /// Sends a new worker, which has taken over, the requests that the previous one has not answered.
     func resend(to worker: WorkerProcess) {
         for frame in pending.frames(for: worker.shard) { worker.process?.stream.append(frame) }
@@ -315,12 +308,7 @@ final class Switchboard {
 
     /// Returns the worker that asked, if it is still there: its request numbers begin with its generation.
     private func asker(_ key: PendingRequests.Key) -> WorkerProcess? {
-        let generation = UInt32(truncatingIfNeeded: key.correlation >> 40)
-        if workers.indices.contains(Int(key.source)) {
-            let worker = workers[Int(key.source)]
-            if worker.generation == generation { return worker }
-        }
-        return retired.first { $0.shard == Int(key.source) && $0.generation == generation }
+        roster.asker(shard: Int(key.source), generation: UInt32(truncatingIfNeeded: key.correlation >> 40))
     }
 
     /// Completes statistics with those of the shards that cannot answer now.

@@ -2,11 +2,11 @@ internal import MartletCore
 internal import MartletWire
 
 /// The part of the configuration that only a new start of the service can change: sockets, and sizes of shared memory.
-struct StartOnly: Equatable {
+struct StartOnly: Record, Equatable {
     /// Keys and their values as text, in a fixed order.
-    private let values: [(key: String, value: String)]
-    private let connections: Int
-    private let countsAddresses: Bool
+    private var values: [(key: String, value: String)]
+    private var connections: Int
+    private var countsAddresses: Bool
 
     init(_ configuration: Configuration) {
         values = [
@@ -36,17 +36,17 @@ struct StartOnly: Equatable {
         left.firstObstacle(to: right) == nil && right.firstObstacle(to: left) == nil
     }
 
-    func write(to writer: inout ByteWriter) {
-        writer.put(values.flatMap { [$0.key, $0.value] })
-        writer.put(Int64(connections))
-        writer.put(countsAddresses)
+    /// Nothing yet, to be filled by a reader.
+    init() {
+        (values, connections, countsAddresses) = ([], 0, false)
     }
 
-    init(_ reader: inout ByteReader) throws(WireError) {
-        let texts = try reader.texts()
-        guard texts.count.isMultiple(of: 2) else { throw .truncated }
-        values = stride(from: 0, to: texts.count, by: 2).map { (texts[$0], texts[$0 + 1]) }
-        connections = Int(try reader.integer(Int64.self))
-        countsAddresses = try reader.flag()
+    mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+        var texts = values.flatMap { [$0.key, $0.value] }
+        try coder.code(&texts)
+        // A key without a value has none.
+        values = stride(from: 0, to: texts.count, by: 2).map { (texts[$0], $0 + 1 < texts.count ? texts[$0 + 1] : "") }
+        try coder.code(&connections)
+        try coder.code(&countsAddresses)
     }
 }

@@ -65,6 +65,7 @@ extension Supervisor {
             keepers[pid] = keeper
         }
         wasReady = true
+        undertaking = .idle
         unsafe switchboard.release(now: loop.now)
         announceStates()
         let asker = resumption.state.asker

@@ -7,42 +7,6 @@ internal import MartletWire
 // The supervisor becomes its next version, with the same process id, children and sockets. Then it replaces the
 // workers.
 
-/// An upgrade that is under way, up to the moment at which this program ends.
-final class Upgrade {
-    enum Stage {
-        /// The next program checks a copy of our state.
-        case checking
-        /// Workers that were replaced still answer; nothing else waits for them.
-        case waiting
-        /// New requests wait for the next program; earlier ones are being answered.
-        case draining
-    }
-
-    fileprivate(set) var stage = Stage.checking
-    fileprivate(set) var deadline: UInt64
-    fileprivate let asker: Int32
-    fileprivate let respond: (HTTPResponse) -> Void
-    fileprivate let check: ChildProcess
-    fileprivate let problem: OwnedDescriptor
-
-    fileprivate init(
-        _ check: ChildProcess,
-        _ problem: consuming OwnedDescriptor,
-        deadline: UInt64,
-        asker: Int32,
-        _ respond: @escaping (HTTPResponse) -> Void
-    ) {
-        self.check = check
-        self.problem = problem
-        self.deadline = deadline
-        self.asker = asker
-        self.respond = respond
-    }
-
-    /// Returns true for the process of the next program that checks our state.
-    func isCheck(_ pid: Int32) -> Bool { check.pid == pid }
-}
-
 extension Supervisor {
     /// How long answers to earlier requests may take, which is longer than a shard may take.
     private static let drainPatience: UInt64 = 6_000_000_000
@@ -53,13 +17,7 @@ extension Supervisor {
 
     /// Becomes the program in the file from which ours was started; the new program answers whoever asked for this.
     func upgrade(_ asker: Int32, _ respond: @escaping (HTTPResponse) -> Void) {
-        guard upgrading == nil, rolling == nil, scaling == nil, stopDeadline == nil, leaveDeadline == nil,
-            workers.allSatisfy({ $0.isServing && $0.replacement == nil })
-        else {
-            return respond(
-                Self.answer("not every shard is serving now, or one is being restarted: try again", "upgraded")
-            )
-        }
+        if let refusal = refusal(toBegin: .upgrade) { return respond(Self.answer(refusal, "upgraded")) }
         do {
             let memory = try SharedMemory.sealed(name: "martlet-state", bytes: state(asker: -1, previous: -1).bytes)
             let problem = try SharedMemory.create(name: "martlet-check", byteCount: 0)
@@ -71,7 +29,7 @@ extension Supervisor {
             )
             try loop.register(check.handle, token: Source.check.token(), interest: .readable)
             let deadline = unsafe loop.now + configuration.supervision.handoverTimeout.nanoseconds
-            upgrading = Upgrade(check, problem, deadline: deadline, asker: asker, respond)
+            undertaking.begin(.upgrading(Upgrade(check, problem, deadline: deadline, asker: asker, respond)))
             log.info("Checking the new program", metadata: ["path": "\(path)"])
         } catch {
             respond(Self.answer("the new program cannot be started: \(error)", "upgraded"))
@@ -124,7 +82,7 @@ extension Supervisor {
 
     private func endUpgrade(_ problem: String) {
         guard let upgrading else { return }
-        self.upgrading = nil
+        undertaking.end()
         unsafe switchboard.release(now: loop.now)
         log.error("The service was not upgraded", metadata: ["why": "\(problem)"])
         upgrading.respond(Self.answer(problem, "upgraded"))

@@ -16,7 +16,7 @@ extension Supervisor {
             return continueScaling(.collected(heir: heir, problem: found.problem))
         }
         // An heir that was given up may have sent this before it ended.
-        guard workers.contains(where: { $0 === worker }), stopDeadline == nil else { return }
+        guard roster.isOwner(worker), stopDeadline == nil else { return }
         let actions = worker.custody.heard(.collected(isComplete: found.problem == nil))
         if let problem = found.problem, !actions.isEmpty {
             log.error("A worker cannot take over", metadata: metadata(worker, ["why": "\(problem)"]))

@@ -53,7 +53,7 @@ extension Supervisor {
     ///
     /// Only the owner of a shard may speak for it; other workers may say that they are ready, or what they have taken.
     private func mayBeSaid(_ kind: PeerKind, by worker: WorkerProcess) -> Bool {
-        let isOwner = workers.indices.contains(worker.shard) && workers[worker.shard] === worker
+        let isOwner = roster.isOwner(worker)
         return switch kind {
         case .reply, .rooms, .frozen: isOwner
         // Once each time that it takes over a shard, or meets another supervisor.

@@ -160,7 +160,7 @@ extension Supervisor {
         log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
         announceStates()
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
-        wasReady = true
+        becameReady()
         busyUntil = 0
         log.info(
             "Martlet \(Martlet.version) serves",
@@ -173,13 +173,19 @@ extension Supervisor {
         notes.ready()
     }
 
+    /// The start is over: the service manager is told, once.
+    private func becameReady() {
+        wasReady = true
+        if case .starting = undertaking.present { undertaking.end() }
+    }
+
     /// How long a start may take.
     var startPatience: UInt64 { 2 * configuration.supervision.handoverTimeout.nanoseconds }
 
     /// Declares the service ready without the shards that could not be started, which are reported and tried again.
     func serveDegraded(_ now: UInt64) {
         guard !wasReady, now >= busyUntil, stopDeadline == nil, workers.contains(where: \.isServing) else { return }
-        wasReady = true
+        becameReady()
         let missing = workers.filter { !$0.isServing }.map { "\($0.shard)" }.joined(separator: " ")
         log.error("Serving without some shards", metadata: ["shards": "\(missing)"])
         notes.ready()

@@ -20,20 +20,7 @@ extension WorkerProcess {
         now: UInt64
     ) throws(SystemCallError) {
         generation += 1
-        let contract = BirthContract(
-            shard: shard,
-            generation: generation,
-            map: map,
-            clientListeners: listeners.client.count,
-            apiListeners: listeners.api.count,
-            metricsListeners: listeners.metrics.count,
-            inherits: estate != nil,
-            sources: donors?.workers.count ?? 0,
-            isUnstable: lifecycle.isUnstable,
-            configuration: configuration,
-            secrets: secrets,
-            addressKey: board.addressKey
-        )
+        let contract = contract(listeners, map, configuration, secrets, addressKey: board.addressKey)
         if estate == nil { try makeArena(configuration) }
         let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
         let (ourLink, theirLink) = try SocketPair(.stream).split()
@@ -79,6 +66,29 @@ extension WorkerProcess {
         process?.stopTimeout = configuration.supervision.handoverTimeout.nanoseconds
         lifecycle.started(at: now)
         _ = custody.heard(.started)
+    }
+
+    private func contract(
+        _ listeners: Listeners,
+        _ map: ShardMap,
+        _ configuration: Configuration,
+        _ secrets: BirthContract.Secrets,
+        addressKey: UInt64
+    ) -> BirthContract {
+        BirthContract(
+            shard: shard,
+            generation: generation,
+            map: map,
+            clientListeners: listeners.client.count,
+            apiListeners: listeners.api.count,
+            metricsListeners: listeners.metrics.count,
+            inherits: estate != nil,
+            sources: donors?.workers.count ?? 0,
+            isUnstable: lifecycle.isUnstable,
+            configuration: configuration,
+            secrets: secrets,
+            addressKey: addressKey
+        )
     }
 
     /// The environment variables that a worker gets, none of which is configuration.

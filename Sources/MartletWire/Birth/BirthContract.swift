@@ -4,7 +4,7 @@ package import MartletCore
 ///
 /// A worker reads no files and no environment. It finds these descriptors open, and reads the contract from a sealed
 /// memfd. Its listeners follow: first those for clients, then those for the API, then those for the metrics.
-package struct BirthContract: Equatable, Sendable {
+package struct BirthContract: Record, Equatable, Sendable {
     /// Descriptor numbers in the worker.
     package enum Descriptor {
         /// SOCK_STREAM: frames (``PeerStream``) to and from the supervisor.
@@ -44,33 +44,33 @@ package struct BirthContract: Equatable, Sendable {
     /// The identity that a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
-    private static let version: UInt8 = 8
+    package static let version: UInt8 = 8
 
-    package var shard: UInt16
-    package var generation: UInt32
-    package var shardCount: UInt16
-    package var mapGeneration: UInt32
-    package var clientListeners: UInt8
-    package var apiListeners: UInt8
-    package var metricsListeners: UInt8
+    package var shard: UInt16 = 0
+    package var generation: UInt32 = 0
+    package var shardCount: UInt16 = 0
+    package var mapGeneration: UInt32 = 0
+    package var clientListeners: UInt8 = 0
+    package var apiListeners: UInt8 = 0
+    package var metricsListeners: UInt8 = 0
     /// Whether the arena and the sockets are the previous worker's, to be taken over when the supervisor says so.
-    package var inherits: Bool
+    package var inherits: Bool = false
     /// How many old workers there are, with another number of shards, from which we take the connections of our users.
-    package var sources: UInt8
+    package var sources: UInt8 = 0
     /// Whether previous workers ended again and again: then what one was handling when it ended is not tried again.
-    package var isUnstable: Bool
-    package var isDevelopment: Bool
-    package var client: Client
-    package var api: API
-    package var limits: Limits
-    package var auth: Secrets
-    package var timing: Timing
+    package var isUnstable: Bool = false
+    package var isDevelopment: Bool = false
+    package var client = Client()
+    package var api = API()
+    package var limits = Limits()
+    package var auth = Secrets()
+    package var timing = Timing()
     /// The key of the hash by which addresses are counted: all workers of the node have the same, and nobody else.
-    package var addressKey: UInt64
+    package var addressKey: UInt64 = 0
     /// How many bytes may wait for the supervisor.
-    package var linkBytes: UInt32
+    package var linkBytes: UInt32 = 0
     /// The priority of the log, as in syslog(3): less urgent lines are not written.
-    package var logPriority: UInt8
+    package var logPriority: UInt8 = 0
 
     /// The number of the first listening socket.
     package var firstListener: Int32 {
@@ -125,54 +125,40 @@ package struct BirthContract: Equatable, Sendable {
     package var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.put(Self.version)
-        writer.put(shard)
-        writer.put(generation)
-        writer.put(shardCount)
-        writer.put(mapGeneration)
-        writer.put(clientListeners)
-        writer.put(apiListeners)
-        writer.put(metricsListeners)
-        writer.put(inherits)
-        writer.put(sources)
-        writer.put(isUnstable)
-        writer.put(isDevelopment)
-        client.write(to: &writer)
-        api.write(to: &writer)
-        limits.write(to: &writer)
-        auth.write(to: &writer)
-        timing.write(to: &writer)
-        writer.put(addressKey)
-        writer.put(linkBytes)
-        writer.put(logPriority)
+        writer.put(self)
         return writer.bytes
     }
 
     package init(_ bytes: [UInt8]) throws(WireError) {
         var reader = ByteReader(bytes)
         guard try reader.integer(UInt8.self) == Self.version else { throw .wrongVersion }
-        shard = try reader.integer()
-        generation = try reader.integer()
-        shardCount = try reader.integer()
-        mapGeneration = try reader.integer()
-        clientListeners = try reader.integer()
-        apiListeners = try reader.integer()
-        metricsListeners = try reader.integer()
-        inherits = try reader.flag()
-        sources = try reader.integer()
-        isUnstable = try reader.flag()
-        isDevelopment = try reader.flag()
-        client = try Client(&reader)
-        api = try API(&reader)
-        limits = try Limits(&reader)
-        auth = try Secrets(&reader)
-        timing = try Timing(&reader)
-        addressKey = try reader.integer()
-        linkBytes = try reader.integer()
-        logPriority = try reader.integer()
+        try code(&reader)
         try reader.finish()
         guard (1...UInt16(ShardMap.largestShardCount)).contains(shardCount), shard < shardCount else {
             throw .unknownValue
         }
+    }
+
+    package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+        try coder.code(&shard)
+        try coder.code(&generation)
+        try coder.code(&shardCount)
+        try coder.code(&mapGeneration)
+        try coder.code(&clientListeners)
+        try coder.code(&apiListeners)
+        try coder.code(&metricsListeners)
+        try coder.code(&inherits)
+        try coder.code(&sources)
+        try coder.code(&isUnstable)
+        try coder.code(&isDevelopment)
+        try coder.code(&client)
+        try coder.code(&api)
+        try coder.code(&limits)
+        try coder.code(&auth)
+        try coder.code(&timing)
+        try coder.code(&addressKey)
+        try coder.code(&linkBytes)
+        try coder.code(&logPriority)
     }
 }
 

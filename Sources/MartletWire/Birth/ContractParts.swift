@@ -2,15 +2,17 @@ internal import MartletCore
 
 extension BirthContract {
     /// How clients are served.
-    package struct Client: Equatable, Sendable {
-        package var path: String
-        package var maxMessageBytes: UInt32
-        package var queueBytes: UInt32
-        package var allowedOrigins: [String]
-        package var tokenInQuery: Bool
-        package var trustedProxies: [String]
-        package var compression: Bool
-        package var compressionMinBytes: UInt32
+    package struct Client: Record, Equatable, Sendable {
+        package var path: String = ""
+        package var maxMessageBytes: UInt32 = 0
+        package var queueBytes: UInt32 = 0
+        package var allowedOrigins: [String] = []
+        package var tokenInQuery: Bool = false
+        package var trustedProxies: [String] = []
+        package var compression: Bool = false
+        package var compressionMinBytes: UInt32 = 0
+
+        init() {}
 
         init(_ client: Configuration.Client) {
             path = client.path
@@ -23,38 +25,29 @@ extension BirthContract {
             compressionMinBytes = UInt32(client.compressionMinBytes)
         }
 
-        func write(to writer: inout ByteWriter) {
-            writer.put(path)
-            writer.put(maxMessageBytes)
-            writer.put(queueBytes)
-            writer.put(allowedOrigins)
-            writer.put(tokenInQuery)
-            writer.put(trustedProxies)
-            writer.put(compression)
-            writer.put(compressionMinBytes)
-        }
-
-        init(_ reader: inout ByteReader) throws(WireError) {
-            path = try reader.text()
-            maxMessageBytes = try reader.integer()
-            queueBytes = try reader.integer()
-            allowedOrigins = try reader.texts()
-            tokenInQuery = try reader.flag()
-            trustedProxies = try reader.texts()
-            compression = try reader.flag()
-            compressionMinBytes = try reader.integer()
+        package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+            try coder.code(&path)
+            try coder.code(&maxMessageBytes)
+            try coder.code(&queueBytes)
+            try coder.code(&allowedOrigins)
+            try coder.code(&tokenInQuery)
+            try coder.code(&trustedProxies)
+            try coder.code(&compression)
+            try coder.code(&compressionMinBytes)
         }
     }
 
     /// How backends are served.
-    package struct API: Equatable, Sendable {
-        package var maxBodyBytes: UInt32
+    package struct API: Record, Equatable, Sendable {
+        package var maxBodyBytes: UInt32 = 0
         /// Whether anyone who may open a Unix socket needs no key.
-        package var trustsUnixSockets: Bool
-        package var allowedUIDs: [UInt32]
+        package var trustsUnixSockets: Bool = false
+        package var allowedUIDs: [UInt32] = []
         /// How long a backend may pause, in nanoseconds.
-        package var timeout: UInt64
-        package var threadReachesUser: Bool
+        package var timeout: UInt64 = 0
+        package var threadReachesUser: Bool = false
+
+        init() {}
 
         init(_ configuration: Configuration) {
             maxBodyBytes = UInt32(configuration.api.maxBodyBytes)
@@ -64,40 +57,31 @@ extension BirthContract {
             threadReachesUser = configuration.rooms.threadReachesUser
         }
 
-        func write(to writer: inout ByteWriter) {
-            writer.put(maxBodyBytes)
-            writer.put(trustsUnixSockets)
-            writer.put(UInt32(allowedUIDs.count))
-            for uid in allowedUIDs { writer.put(uid) }
-            writer.put(timeout)
-            writer.put(threadReachesUser)
-        }
-
-        init(_ reader: inout ByteReader) throws(WireError) {
-            maxBodyBytes = try reader.integer()
-            trustsUnixSockets = try reader.flag()
-            var uids: [UInt32] = []
-            for _ in 0..<(try reader.count(ofAtLeast: 4)) { uids.append(try reader.integer()) }
-            allowedUIDs = uids
-            timeout = try reader.integer()
-            threadReachesUser = try reader.flag()
+        package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+            try coder.code(&maxBodyBytes)
+            try coder.code(&trustsUnixSockets)
+            try coder.code(&allowedUIDs)
+            try coder.code(&timeout)
+            try coder.code(&threadReachesUser)
         }
     }
 
     /// The limits of a worker; 0: no limit.
-    package struct Limits: Equatable, Sendable {
+    package struct Limits: Record, Equatable, Sendable {
         /// The most connections of the whole node.
-        package var connections: UInt32
-        package var connectionsPerUser: UInt32
-        package var replacesOldest: Bool
-        package var connectionsPerAddress: UInt32
-        package var handshakesPerSecond: UInt32
-        package var badTokensPerSecond: UInt32
-        package var messagesPerSecond: UInt32
-        package var messageBurst: UInt32
-        package var httpConnections: UInt32
-        package var bodyBytes: UInt64
-        package var partialMessageBytes: UInt64
+        package var connections: UInt32 = 0
+        package var connectionsPerUser: UInt32 = 0
+        package var replacesOldest: Bool = false
+        package var connectionsPerAddress: UInt32 = 0
+        package var handshakesPerSecond: UInt32 = 0
+        package var badTokensPerSecond: UInt32 = 0
+        package var messagesPerSecond: UInt32 = 0
+        package var messageBurst: UInt32 = 0
+        package var httpConnections: UInt32 = 0
+        package var bodyBytes: UInt64 = 0
+        package var partialMessageBytes: UInt64 = 0
+
+        init() {}
 
         init(_ limits: Configuration.Limits) {
             connections = UInt32(clamping: limits.connections)
@@ -113,37 +97,23 @@ extension BirthContract {
             partialMessageBytes = UInt64(limits.partialMessageBytes)
         }
 
-        func write(to writer: inout ByteWriter) {
-            writer.put(connections)
-            writer.put(connectionsPerUser)
-            writer.put(replacesOldest)
-            for number in [
-                connectionsPerAddress, handshakesPerSecond, badTokensPerSecond, messagesPerSecond, messageBurst,
-                httpConnections,
-            ] {
-                writer.put(number)
-            }
-            writer.put(bodyBytes)
-            writer.put(partialMessageBytes)
-        }
-
-        init(_ reader: inout ByteReader) throws(WireError) {
-            connections = try reader.integer()
-            connectionsPerUser = try reader.integer()
-            replacesOldest = try reader.flag()
-            connectionsPerAddress = try reader.integer()
-            handshakesPerSecond = try reader.integer()
-            badTokensPerSecond = try reader.integer()
-            messagesPerSecond = try reader.integer()
-            messageBurst = try reader.integer()
-            httpConnections = try reader.integer()
-            bodyBytes = try reader.integer()
-            partialMessageBytes = try reader.integer()
+        package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+            try coder.code(&connections)
+            try coder.code(&connectionsPerUser)
+            try coder.code(&replacesOldest)
+            try coder.code(&connectionsPerAddress)
+            try coder.code(&handshakesPerSecond)
+            try coder.code(&badTokensPerSecond)
+            try coder.code(&messagesPerSecond)
+            try coder.code(&messageBurst)
+            try coder.code(&httpConnections)
+            try coder.code(&bodyBytes)
+            try coder.code(&partialMessageBytes)
         }
     }
 
     /// The secrets that prove who somebody is; the supervisor reads them, and nothing shows them.
-    package struct Secrets: Equatable, Sendable {
+    package struct Secrets: Record, Equatable, Sendable {
         package var hmac: [UInt8] = []
         package var previousHMAC: [UInt8] = []
         /// The text of a JSON Web Key Set.
@@ -157,40 +127,28 @@ extension BirthContract {
 
         package init() {}
 
-        func write(to writer: inout ByteWriter) {
-            writer.put(hmac)
-            writer.put(previousHMAC)
-            writer.put(jwks)
-            writer.put(issuer)
-            writer.put(audience)
-            writer.put(leewayMilliseconds)
-            writer.put(UInt32(apiKeys.count))
-            for key in apiKeys { writer.put(key) }
-            writer.put(anyRoom)
-        }
-
-        init(_ reader: inout ByteReader) throws(WireError) {
-            hmac = try reader.raw(limit: 65536)
-            previousHMAC = try reader.raw(limit: 65536)
-            jwks = try reader.optionalText(limit: 1_048_576)
-            issuer = try reader.optionalText()
-            audience = try reader.optionalText()
-            leewayMilliseconds = try reader.integer()
-            var keys: [[UInt8]] = []
-            for _ in 0..<(try reader.count(ofAtLeast: 4)) { keys.append(try reader.raw(limit: 4096)) }
-            apiKeys = keys
-            anyRoom = try reader.flag()
+        package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+            try coder.code(&hmac, limit: 65536)
+            try coder.code(&previousHMAC, limit: 65536)
+            try coder.code(&jwks, limit: 1_048_576)
+            try coder.code(&issuer)
+            try coder.code(&audience)
+            try coder.code(&leewayMilliseconds)
+            try coder.code(&apiKeys, limit: 4096)
+            try coder.code(&anyRoom)
         }
     }
 
     /// How long things may take, in nanoseconds.
-    package struct Timing: Equatable, Sendable {
-        package var handshakeTimeout: UInt64
-        package var heartbeatInterval: UInt64
-        package var heartbeatTimeout: UInt64
-        package var livenessInterval: UInt64
+    package struct Timing: Record, Equatable, Sendable {
+        package var handshakeTimeout: UInt64 = 0
+        package var heartbeatInterval: UInt64 = 0
+        package var heartbeatTimeout: UInt64 = 0
+        package var livenessInterval: UInt64 = 0
         /// How long clients get to answer a close frame when the worker stops.
-        package var stopTimeout: UInt64
+        package var stopTimeout: UInt64 = 0
+
+        init() {}
 
         init(_ configuration: Configuration) {
             handshakeTimeout = configuration.client.handshakeTimeout.nanoseconds
@@ -200,18 +158,12 @@ extension BirthContract {
             stopTimeout = configuration.supervision.handoverTimeout.nanoseconds / 2
         }
 
-        func write(to writer: inout ByteWriter) {
-            for time in [handshakeTimeout, heartbeatInterval, heartbeatTimeout, livenessInterval, stopTimeout] {
-                writer.put(time)
-            }
-        }
-
-        init(_ reader: inout ByteReader) throws(WireError) {
-            handshakeTimeout = try reader.integer()
-            heartbeatInterval = try reader.integer()
-            heartbeatTimeout = try reader.integer()
-            livenessInterval = try reader.integer()
-            stopTimeout = try reader.integer()
+        package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
+            try coder.code(&handshakeTimeout)
+            try coder.code(&heartbeatInterval)
+            try coder.code(&heartbeatTimeout)
+            try coder.code(&livenessInterval)
+            try coder.code(&stopTimeout)
         }
     }
 }
