@@ -26,7 +26,7 @@ done; if [ -n "$$missing" ]; then \
   $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help run check test test-asan test-tsan fuzz autobahn soak prove deps build lint format bench continuity install deb deb-deps test-deb \
+.PHONY: help run check test test-asan test-tsan fuzz autobahn browser soak prove deps build lint format bench continuity install deb deb-deps test-deb \
   test-upgrade print-docs clean
 
 help: ## Show this list
@@ -86,7 +86,11 @@ continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (
 	Tests/Continuity/run
 
 autobahn: build ## Run the 517 cases of Autobahn|Testsuite (needs Python 2.7; about 10 minutes)
-	Tests/Autobahn/run
+	Tests/Conformance/autobahn
+
+browser: build $(CLIENTS) ## Open the demo page in Chromium, and send a message to it
+	@$(call needs,chromium)
+	Tests/Conformance/browser
 
 # How long the soak runs, in seconds.
 SOAK_SECONDS ?= 7200
@@ -94,7 +98,7 @@ SOAK_SECONDS ?= 7200
 soak: build $(CLIENTS) ## Run for two hours at twice the load that fits, through everything that happens to a service: nothing may grow
 	$(PYTHON) Tests/Soak/run --seconds $(SOAK_SECONDS)
 
-prove: test lint test-asan test-tsan fuzz autobahn continuity test-deb bench soak ## Run all tests and checks (five hours)
+prove: test lint test-asan test-tsan fuzz autobahn browser continuity test-deb bench soak ## Run all tests and checks (five hours)
 
 install: ## Install the contents of $(BIN) under $(DESTDIR)$(PREFIX); an existing configuration is kept
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martletd $(BIN)/martlet-worker

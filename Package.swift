@@ -112,6 +112,7 @@ let package = Package(
         .testTarget(
             name: "MartletSupervisorTests",
             dependencies: ["MartletCore", "MartletWire", "MartletLinux", "MartletConfiguration", "MartletSupervisor"],
+            exclude: ["Golden"],
             swiftSettings: strict
         ),
         .testTarget(
