@@ -93,9 +93,10 @@ let package = Package(
             name: "Support",
             dependencies: ["MartletLinux"],
             path: "Tests/Support",
-            exclude: ["Clients", "Lab"],
+            exclude: ["Clients", "Lab", "ScriptedKernel"],
             swiftSettings: strict
         ),
+        .target(name: "ScriptedKernel", path: "Tests/Support/ScriptedKernel"),
         .testTarget(name: "MartletCoreTests", dependencies: ["MartletCore"], swiftSettings: strict),
         .testTarget(
             name: "MartletWireTests",
@@ -103,7 +104,11 @@ let package = Package(
             exclude: ["json-cases.tsv"],
             swiftSettings: strict
         ),
-        .testTarget(name: "MartletLinuxTests", dependencies: ["MartletLinux"], swiftSettings: strict),
+        .testTarget(
+            name: "MartletLinuxTests",
+            dependencies: ["MartletLinux", "ScriptedKernel"],
+            swiftSettings: strict
+        ),
         .testTarget(
             name: "MartletConfigurationTests",
             dependencies: ["MartletCore", "MartletConfiguration"],
@@ -117,7 +122,7 @@ let package = Package(
         ),
         .testTarget(
             name: "MartletWorkerTests",
-            dependencies: ["MartletCore", "MartletWire", "MartletLinux", "MartletWorker"],
+            dependencies: ["MartletCore", "MartletWire", "MartletLinux", "MartletWorker", "ScriptedKernel"],
             swiftSettings: strict
         ),
         .testTarget(

@@ -30,7 +30,7 @@ package enum StreamSocket {
         let count = unsafe recv(socket, start, capacity, Int32(MSG_DONTWAIT))
         if count > 0 { return .moved(count) }
         if count == 0 { return .ended }
-        return errno == EAGAIN || errno == EINTR ? .wouldBlock : .failed(.last("recv"))
+        return isPassing(errno) ? .wouldBlock : .failed(.last("recv"))
     }
 
     /// Receives at most `room` bytes, and appends them to an array.
@@ -109,9 +109,14 @@ package enum StreamSocket {
         return unsafe martlet_socket_cookie(socket, &cookie) == 0 ? cookie : 0
     }
 
+    /// Returns true for what is over soon: nothing to read, no room, or no memory in the kernel.
+    private static func isPassing(_ error: Int32) -> Bool {
+        error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM
+    }
+
     static func outcome(ofWrite count: Int, _ call: String) -> StreamOutcome {
         if count > 0 { return .moved(count) }
-        if count == 0 || errno == EAGAIN || errno == EINTR { return .wouldBlock }
+        if count == 0 || isPassing(errno) { return .wouldBlock }
         return .failed(.last(call))
     }
 }
