@@ -44,6 +44,9 @@ let package = Package(
         // Apart from MartletLinux, because a worker must not be linked with libsystemd.
         .target(name: "MartletSystemd", dependencies: ["CSystemd", "MartletLinux"], swiftSettings: strictSources),
 
+        // How log lines travel between processes.
+        .target(name: "MartletLogging", dependencies: [logging], swiftSettings: strictSources),
+
         // What is configured, and the secrets that it names.
         .target(
             name: "MartletConfiguration",
@@ -58,15 +61,15 @@ let package = Package(
         .executableTarget(
             name: "MartletSupervisor",
             dependencies: [
-                "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration", logging,
-                argumentParser,
+                "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration",
+                "MartletLogging", logging, argumentParser,
             ],
             swiftSettings: strictSources
         ),
         .executableTarget(
             name: "MartletWorker",
             dependencies: [
-                "MartletCore", "MartletWire", "MartletLinux", logging,
+                "MartletCore", "MartletWire", "MartletLinux", "MartletLogging", logging,
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
             resources: [.embedInCode("Door/demo.html")],

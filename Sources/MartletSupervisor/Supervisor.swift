@@ -330,7 +330,7 @@ actor Supervisor {
             case .none: break
             case .start: start(worker)
             case .abort:
-                log.error("Aborting a worker that stopped answering", metadata: metadata(worker, [:]))
+                log.event(.workerHangs, metadata: metadata(worker, [:]))
                 worker.process?.abort(WorkerLifecycle.KillReason.notAlive.rawValue)
             case .kill(let reason):
                 log.error("Killing a worker", metadata: metadata(worker, ["why": "\(reason.rawValue)"]))

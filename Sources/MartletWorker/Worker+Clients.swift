@@ -135,15 +135,15 @@ extension Worker {
     /// Counts an upgrade that was refused, by the reason.
     func count(refusal problem: HTTPProblem) {
         let counter: Counter =
-            switch (problem.status, problem.code) {
-            case (401, _): .refusedUnauthorized
-            case (403, _): .refusedForbidden
-            case (_, "too_many_handshakes"), (_, "too_many_bad_tokens"): .refusedHandshakeRate
-            case (_, "too_many_connections_of_user"): .refusedUserLimit
-            case (_, "too_many_connections_of_address"): .refusedAddressLimit
-            case (_, "full"): .refusedNodeLimit
-            case (503, _): .refusedUnavailable
-            default: .refusedMalformed
+            switch (problem.limit, problem.status) {
+            case (.handshakes, _), (.badTokens, _): .refusedHandshakeRate
+            case (.connectionsOfUser, _): .refusedUserLimit
+            case (.connectionsOfAddress, _): .refusedAddressLimit
+            case (.connections, _): .refusedNodeLimit
+            case (nil, 401): .refusedUnauthorized
+            case (nil, 403): .refusedForbidden
+            case (nil, 503): .refusedUnavailable
+            case (nil, _): .refusedMalformed
             }
         tally.counters[counter] += 1
     }

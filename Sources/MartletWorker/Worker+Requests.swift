@@ -157,21 +157,10 @@ extension Worker {
     ) throws(HTTPProblem) {
         let input = http.connection.exchange.input
         let text = input.span.extracting(http.body)
-        do throws(JSONFailure) {
-            try JSONScanner.validate(text)
-        } catch {
-            throw APIAnswer.problem(error)
-        }
+        let now = Clock.unixMilliseconds()
+        let publish = try Publish(command, isEvent: isEvent, body: text, of: http.request, unixMilliseconds: now)
         tally.counters[.publishes] += 1
-        let key = try APICall.idempotencyKey(http.request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
-        guard isEvent else { return carryOut(Request(command, key: key), text, asker, manager) }
-        let envelope: [UInt8]
-        do throws(EventEnvelope.Problem) {
-            envelope = try EventEnvelope.text(ofBody: text, unixMilliseconds: Clock.unixMilliseconds())
-        } catch {
-            throw HTTPProblem(400, "invalid_event", error.detail)
-        }
-        carryOut(Request(command, key: key), envelope.span, asker, manager)
+        publish.withText(of: text) { carryOut(publish.request, $0, asker, manager) }
     }
 
     private func carryOut(
@@ -248,32 +237,15 @@ extension Worker {
         let input = connection.exchange.input
         let text = input.span.extracting(range)
         let number = batch.begin()
-        let line: BatchLine
+        let publish: Publish
         do throws(HTTPProblem) {
-            line = try BatchLine(text)
+            publish = try Publish(line: text, unixMilliseconds: Clock.unixMilliseconds())
         } catch {
             batch.answer(number, error)
             return
         }
         tally.counters[.publishes] += 1
-        if let message = line.message {
-            let message = text.extracting(message)
-            let key = line.key.map { RequestKey($0, of: line.command, message, isEvent: false) }
-            publish(batch, line: number, Request(line.command, key: key), message, manager)
-        } else if let event = line.event {
-            let envelope = EventEnvelope.text(
-                type: event.type,
-                data: event.data,
-                of: text,
-                unixMilliseconds: Clock.unixMilliseconds()
-            )
-            let whole = event.data.map {
-                min(event.type.lowerBound, $0.lowerBound)..<max(event.type.upperBound, $0.upperBound)
-            }
-            let source = text.extracting(whole ?? event.type)
-            let key = line.key.map { RequestKey($0, of: line.command, source, isEvent: true) }
-            publish(batch, line: number, Request(line.command, key: key), envelope.span, manager)
-        }
+        publish.withText(of: text) { self.publish(batch, line: number, publish.request, $0, manager) }
     }
 
     private func publish(

@@ -1,6 +1,7 @@
 internal import Logging
 internal import MartletCore
 internal import MartletLinux
+internal import MartletLogging
 internal import MartletWire
 
 /// One shard's process: one thread, one loop, and everything that runs on it.

@@ -12,12 +12,15 @@ import Testing
         "MartletWire": ["MartletCore", "CZlib", "Synchronization"],
         "MartletLinux": ["CMartletLinux", "Glibc", "Synchronization"],
         "MartletSystemd": ["CSystemd", "Glibc", "MartletLinux"],
+        "MartletLogging": ["Logging"],
         "MartletConfiguration": ["MartletCore", "MartletWire", "MartletLinux", "Configuration"],
         "MartletSupervisor": [
-            "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration", "Logging",
-            "ArgumentParser",
+            "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration",
+            "MartletLogging", "Logging", "ArgumentParser",
         ],
-        "MartletWorker": ["MartletCore", "MartletWire", "MartletLinux", "JWTKit", "Logging", "Synchronization"],
+        "MartletWorker": [
+            "MartletCore", "MartletWire", "MartletLinux", "MartletLogging", "JWTKit", "Logging", "Synchronization",
+        ],
         "MartletControl": ["MartletCore", "MartletWire", "MartletLinux", "ArgumentParser"],
         "MartletLoad": [
             "MartletCore", "NIOCore", "NIOPosix", "NIOWebSocket", "ArgumentParser", "Foundation",

@@ -22,8 +22,10 @@ package struct DescriptorBudget: Equatable, Sendable {
     ///   - http: The most HTTP connections that the configuration allows on each kind of listener.
     package init(limit: Int, http: Int) {
         self.limit = limit
-        passing = max(8, min(1024, limit / 8))
+        passing = Self.window(limit / 8)
         self.http = max(8, min(http, limit / 16))
         sockets = max(8, limit - Self.base - passing - 2 * self.http - Self.metrics)
     }
+    /// Returns how many clients may be on their way, or wait, where so many descriptors are set aside for them.
+    package static func window(_ share: Int) -> Int { max(8, min(1024, share)) }
 }

@@ -89,7 +89,7 @@ extension Supervisor {
     }
 
     private func finishHandover(_ donor: WorkerProcess, _ problem: String) {
-        log.error("A worker was not replaced", metadata: metadata(donor, ["why": "\(problem)"]))
+        log.event(.workerNotReplaced, metadata: metadata(donor, ["why": "\(problem)"]))
         let replacement = donor.replacement
         replacement?.heir.donor = nil
         donor.replacement = nil

@@ -13,7 +13,7 @@ extension Supervisor {
     /// a new start, leaves everything as it is.
     func reload(_ respond: @escaping (String?) -> Void) {
         if let refusal = refusal(toBegin: .renew) {
-            log.error("The configuration was not reloaded", metadata: ["why": "\(refusal)"])
+            log.event(.notReloaded, metadata: ["why": "\(refusal)"])
             return respond(refusal)
         }
         var (new, newSecrets): (Configuration, SecretReading)
@@ -22,12 +22,12 @@ extension Supervisor {
             newSecrets.keepMadeUpSecret(secrets.secrets.hmac)
             try newSecrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
         } catch {
-            log.error("The configuration was not reloaded", metadata: ["why": "\(error)"])
+            log.event(.notReloaded, metadata: ["why": "\(error)"])
             return respond("\(error)")
         }
         if let key = needsStart(new) {
             let why = "\(key) cannot be changed while the service is running: restart the service"
-            log.error("The configuration was not reloaded", metadata: ["why": "\(why)"])
+            log.event(.notReloaded, metadata: ["why": "\(why)"])
             return respond(why)
         }
         let old = (configuration, secrets)
@@ -39,7 +39,7 @@ extension Supervisor {
                 (self.configuration, self.secrets) = old
                 return respond(problem)
             }
-            self.log.info("Reloaded")
+            self.log.event(.reloaded)
             respond(nil)
         }
     }

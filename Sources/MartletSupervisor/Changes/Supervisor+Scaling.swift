@@ -77,7 +77,7 @@ extension Supervisor {
     }
 
     private func giveUp(_ scaling: Scaling, _ reason: String) {
-        log.error("The number of workers was not changed", metadata: ["why": "\(reason)"])
+        log.event(.notScaled, metadata: ["why": "\(reason)"])
         undertaking.end()
         scaling.respond(reason)
     }
@@ -115,7 +115,7 @@ extension Supervisor {
         guard let scaling, scaling.isCommitted, !workers.contains(where: \.custody.isRecovering) else { return }
         undertaking.end()
         unsafe switchboard.release(now: loop.now)
-        log.info("Scaled", metadata: ["workers": "\(workers.count)"])
+        log.event(.scaled, metadata: ["workers": "\(workers.count)"])
         scaling.respond(nil)
     }
 }

@@ -82,7 +82,7 @@ extension Supervisor {
         for onEnd in onStopped { onEnd() }
         control.stop()
         store?.empty()
-        log.info("Stopped")
+        log.event(.stopped)
         loop.stop()
     }
 }

@@ -150,13 +150,13 @@ final class ControlServer {
         let text = input.span.extracting(body)
         switch call {
         case .health: respond(APIAnswer.healthy)
-        case .node(let byUser): ask(.statistics(byUser: byUser), nil, call, respond)
-        case .shards, .shard, .readiness, .metrics: ask(.statistics(byUser: false), nil, call, respond)
-        case .command(let command): ask(command, nil, call, respond)
+        case .node(let byUser): ask(.statistics(byUser: byUser), call, respond)
+        case .shards, .shard, .readiness, .metrics: ask(.statistics(byUser: false), call, respond)
+        case .command(let command): ask(command, call, respond)
         case .publish(let command, let isEvent):
-            try checkJSON(input, body)
-            let key = try APICall.idempotencyKey(request).map { RequestKey($0, of: command, text, isEvent: isEvent) }
-            ask(command, isEvent ? try envelope(text) : Array(input[body]), key: key, call, respond)
+            let now = Clock.unixMilliseconds()
+            let publish = try Publish(command, isEvent: isEvent, body: text, of: request, unixMilliseconds: now)
+            publish.withText(of: text) { ask(publish.request, $0, call, respond) }
         case .restart(let shard):
             guard switchboard.workers.indices.contains(shard) else {
                 throw APIAnswer.unknownShard(among: switchboard.workers.count)
@@ -181,32 +181,19 @@ final class ControlServer {
         return count
     }
 
+    private func ask(_ command: Command, _ call: APICall, _ respond: @escaping (HTTPResponse) -> Void) {
+        let nothing: [UInt8] = []
+        ask(Request(command), nothing.span, call, respond)
+    }
+
     private func ask(
-        _ command: Command,
-        _ text: [UInt8]?,
-        key: RequestKey? = nil,
+        _ request: Request,
+        _ text: Span<UInt8>,
         _ call: APICall,
         _ respond: @escaping (HTTPResponse) -> Void
     ) {
-        let text = text ?? []
-        unsafe switchboard.ask(Request(command, key: key), text: text.span, now: loop.now) { reply in
+        unsafe switchboard.ask(request, text: text, now: loop.now) { reply in
             respond(APIAnswer.response(to: call, reply))
-        }
-    }
-
-    private func envelope(_ body: Span<UInt8>) throws(HTTPProblem) -> [UInt8] {
-        do throws(EventEnvelope.Problem) {
-            return try EventEnvelope.text(ofBody: body, unixMilliseconds: Clock.unixMilliseconds())
-        } catch {
-            throw HTTPProblem(400, "invalid_event", error.detail)
-        }
-    }
-
-    private func checkJSON(_ input: [UInt8], _ body: Range<Int>) throws(HTTPProblem) {
-        do throws(JSONFailure) {
-            try JSONScanner.validate(input.span.extracting(body))
-        } catch {
-            throw APIAnswer.problem(error)
         }
     }
 

@@ -1,6 +1,7 @@
 internal import Logging
 internal import MartletCore
 internal import MartletLinux
+internal import MartletLogging
 internal import MartletSystemd
 internal import MartletWire
 
@@ -45,11 +46,19 @@ struct SupervisorLog: LogHandler {
 
     func log(event: LogEvent) {
         let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        let fields = all.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
-        write(event.level, "\(event.message)", fields)
+        // Workers' lines have no id, whatever they say.
+        let id = isOfOthers ? nil : all[ServiceEvent.field].map { "\($0)" }
+        let fields = all.sorted { $0.key < $1.key }.filter { $0.key != ServiceEvent.field || isOfOthers }
+            .map { ($0.key, "\($0.value)") }
+        write(event.level, "\(event.message)", fields, id: id)
     }
 
-    private func write(_ level: Logger.Level, _ message: String, _ fields: [(name: String, value: String)]) {
+    private func write(
+        _ level: Logger.Level,
+        _ message: String,
+        _ fields: [(name: String, value: String)],
+        id: String?
+    ) {
         switch form {
         case .text:
             let time = Timestamp.text(unixMilliseconds: Clock.unixMilliseconds())
@@ -58,12 +67,12 @@ struct SupervisorLog: LogHandler {
         case .journal:
             let own = fields.map { ("MARTLET_\($0.name.uppercased())", $0.value) }
             let standard = [
-                ("MESSAGE", Self.line(message, fields)), ("PRIORITY", "\(level.syslogPriority)"),
+                ("MESSAGE", Self.line(message, fields)), ("PRIORITY", "\(level.priority)"),
                 ("SYSLOG_IDENTIFIER", "martletd"),
             ]
-            let id = isOfOthers ? [] : MessageID.of(message).map { [("MESSAGE_ID", $0)] } ?? []
-            if !Systemd.writeToJournal(standard + id + own) {
-                CurrentProcess.printError("<\(level.syslogPriority)>\(Self.line(message, fields))")
+            let ids = id.map { [("MESSAGE_ID", $0)] } ?? []
+            if !Systemd.writeToJournal(standard + ids + own) {
+                CurrentProcess.printError("<\(level.priority)>\(Self.line(message, fields))")
             }
         }
     }
@@ -99,29 +108,7 @@ struct SupervisorLog: LogHandler {
     }
 }
 
-extension Logger.Level {
-    fileprivate var syslogPriority: Int {
-        switch self {
-        case .trace, .debug: 7
-        case .info: 6
-        case .notice: 5
-        case .warning: 4
-        case .error: 3
-        case .critical: 2
-        }
-    }
-}
-
 extension LogLine {
     /// The level in the logging library.
-    var level: Logger.Level {
-        switch priority {
-        case ...2: .critical
-        case 3: .error
-        case 4: .warning
-        case 5: .notice
-        case 6: .info
-        default: .debug
-        }
-    }
+    var level: Logger.Level { Logger.Level(priority: priority) }
 }

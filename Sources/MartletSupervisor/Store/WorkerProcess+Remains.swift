@@ -19,9 +19,9 @@ extension WorkerProcess {
         let handle = state.pid > 0 ? remains.take(.process, UInt64(state.pid)) : nil
         var lifecycle = WorkerLifecycle(policy: policy, restarts: state.restarts)
         var custody = ShardCustody(.vacant(left: estate != nil), waits: estate != nil)
-        var meeting: Meeting?
+        var met: (worker: RunningWorker, isReached: Bool)?
         if let handle {
-            meeting = try Meeting(ForeignProcess(owning: handle), state, remains, keeper, window: window)
+            met = try Self.meet(ForeignProcess(owning: handle), state, remains, keeper, window: window)
             lifecycle.started(at: now)
             // A worker that had not taken over yet is ended: the next one does, from the same keeper.
             custody = ShardCustody(estate == nil ? .unconfirmed : .inheriting, waits: estate != nil)
@@ -32,7 +32,7 @@ extension WorkerProcess {
             lifecycle: lifecycle,
             custody: custody,
             generation: state.generation,
-            process: meeting?.worker
+            process: met?.worker
         )
         self.estate = estate
         arena = remains.take(.arena, state.arena) ?? -1
@@ -46,47 +46,36 @@ extension WorkerProcess {
         }
         if estate != nil {
             end("its supervisor ended before it had taken over")
-        } else if let meeting, !meeting.begin() {
+        } else if met?.isReached == false {
             end("it cannot be reached")
         }
     }
 
-    /// A worker that gets a new link and a new post.
-    private struct Meeting: ~Copyable {
-        let worker: RunningWorker
-        private let theirLink: OwnedDescriptor
-        private let theirPost: OwnedDescriptor
-
-        init(
-            _ process: ForeignProcess,
-            _ state: StoreState.Shard,
-            _ remains: Remains,
-            _ keeper: KeeperChannel?,
-            window: Int
-        ) throws(SystemCallError) {
-            let (ourLink, theirLink) = try SocketPair(.stream).split()
-            let link = OwnedDescriptor(owning: ourLink)
-            let linkEnd = OwnedDescriptor(owning: theirLink)
-            for end in [ourLink, theirLink] { StreamSocket.setBuffers(end, receive: 1 << 20, send: 1 << 20) }
-            let (ourPost, theirPost) = try SocketPair(.packets).split()
-            self.theirLink = linkEnd
-            self.theirPost = OwnedDescriptor(owning: theirPost)
-            StreamSocket.setBuffers(theirPost, receive: 1 << 20, send: 1 << 20)
-            worker = RunningWorker(
-                pid: state.pid,
-                process: process,
-                link: link,
-                post: DescriptorChannel(owning: ourPost, window: window, bound: window),
-                keeper: keeper,
-                tether: remains.take(.tether, state.tether).map { Tether(owning: $0) },
-                isOfThisProgram: false
-            )
-            worker.keeperPid = state.keeperPid
-            worker.isKeeperKnown = state.keeperPid > 0
-        }
-
-        /// Passes the worker its ends; false if it cannot be reached.
-        borrowing func begin() -> Bool { worker.tether?.send([theirLink.number, theirPost.number]) == true }
+    /// Makes the worker that serves on, with a new link and a new post; false if it cannot be reached.
+    private static func meet(
+        _ process: ForeignProcess,
+        _ state: StoreState.Shard,
+        _ remains: Remains,
+        _ keeper: KeeperChannel?,
+        window: Int
+    ) throws(SystemCallError) -> (worker: RunningWorker, isReached: Bool) {
+        let channels = try WorkerChannels(window: window)
+        let tether = remains.take(.tether, state.tether).map { Tether(owning: $0) }
+        // A worker that had not taken over yet is ended: nobody talks to it.
+        let isReached =
+            state.estate != 0 || tether?.send([channels.theirLink.number, channels.theirPost.number]) == true
+        let worker = RunningWorker(
+            pid: state.pid,
+            process: process,
+            link: channels.link,
+            post: channels.post,
+            keeper: keeper,
+            tether: tether,
+            isOfThisProgram: false
+        )
+        worker.keeperPid = state.keeperPid
+        worker.isKeeperKnown = state.keeperPid > 0
+        return (worker, isReached)
     }
 
     /// What the next supervisor must know about the shard.

@@ -82,7 +82,7 @@ extension Supervisor {
         )
         renew { problem in
             if let problem { return self.answer(asker, Self.answer(problem, "upgraded")) }
-            self.log.info("Upgraded", metadata: ["version": "\(Martlet.version)"])
+            self.log.event(.upgraded, metadata: ["version": "\(Martlet.version)"])
             self.answer(asker, .json(Array("{\"upgraded\":true,\"version\":\"\(Martlet.version)\"}".utf8)))
         }
     }

@@ -84,7 +84,7 @@ extension Supervisor {
         guard let upgrading else { return }
         undertaking.end()
         unsafe switchboard.release(now: loop.now)
-        log.error("The service was not upgraded", metadata: ["why": "\(problem)"])
+        log.event(.notUpgraded, metadata: ["why": "\(problem)"])
         upgrading.respond(Self.answer(problem, "upgraded"))
     }
 

@@ -27,9 +27,9 @@ extension Supervisor {
     /// Notes that a worker has taken over, and serves.
     func recovered(_ outcome: Adoption, _ worker: WorkerProcess) {
         let restart = worker.recovered(outcome)
-        log.log(
+        log.event(
+            .workerTookOver,
             level: worker.isPlanned && restart.lost == 0 ? .info : .warning,
-            "A worker has taken over",
             metadata: metadata(
                 worker,
                 [

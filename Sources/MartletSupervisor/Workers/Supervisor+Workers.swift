@@ -80,10 +80,12 @@ extension Supervisor {
     }
 
     /// How many clients may wait until one shard has recovered or is taken over: a quarter of the table for all shards.
-    var mostHeldClients: Int { max(8, min(1024, descriptorLimit / 4 / max(1, workers.count))) }
+    var mostHeldClients: Int { DescriptorBudget.window(descriptorLimit / 4 / max(1, workers.count)) }
 
     /// Returns how many clients of each worker may be on their way: an eighth of the table for all workers.
-    static func window(descriptorLimit: Int, workers: Int) -> Int { max(8, min(1024, descriptorLimit / 8 / workers)) }
+    static func window(descriptorLimit: Int, workers: Int) -> Int {
+        DescriptorBudget.window(descriptorLimit / 8 / workers)
+    }
 
     /// Watches everything that comes from a worker.
     func register(_ worker: WorkerProcess) throws(SystemCallError) {
@@ -141,8 +143,8 @@ extension Supervisor {
             failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
             beginStopping()
         } else if !isStopping {
-            log.error(
-                "A worker has ended",
+            log.event(
+                .workerEnded,
                 metadata: metadata(worker, ["why": "\(end)", "connections": "\(connections)"])
             )
             announceStates()
@@ -162,8 +164,8 @@ extension Supervisor {
         guard !wasReady, workers.allSatisfy(\.isServing) else { return }
         becameReady()
         busyUntil = 0
-        log.info(
-            "Martlet \(Martlet.version) serves",
+        log.event(
+            .serves,
             metadata: [
                 "workers": "\(workers.count)", "client": "\(listeners.clientAddress)", "api": "\(listeners.apiAddress)",
                 "control": "\(configuration.controlSocket)",

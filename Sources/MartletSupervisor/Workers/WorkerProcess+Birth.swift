@@ -23,18 +23,10 @@ extension WorkerProcess {
         let contract = contract(listeners, map, configuration, secrets, addressKey: board.addressKey)
         if estate == nil { try makeArena(configuration) }
         let contractMemory = try SharedMemory.sealed(name: "martlet-birth-\(shard)", bytes: contract.bytes)
-        let (ourLink, theirLink) = try SocketPair(.stream).split()
-        let ours = OwnedDescriptor(owning: ourLink)
-        let theirs = OwnedDescriptor(owning: theirLink)
-        let (ourPost, theirPost) = try SocketPair(.packets).split()
-        let post = DescriptorChannel(owning: ourPost, window: window, bound: window)
-        let theirPostEnd = OwnedDescriptor(owning: theirPost)
-        StreamSocket.setBuffers(theirPost, receive: 1 << 20, send: 1 << 20)
+        let channels = try WorkerChannels(window: window)
         let (ourKeeper, theirKeeper) = try SocketPair(.packets).split()
         let keeper = KeeperChannel(owning: ourKeeper)
         let theirKeeperEnd = OwnedDescriptor(owning: theirKeeper)
-        StreamSocket.setBuffers(ours.number, receive: 1 << 20, send: 1 << 20)
-        StreamSocket.setBuffers(theirs.number, receive: 1 << 20, send: 1 << 20)
         let (ourTether, theirTether) = try SocketPair(.packets).split()
         let tether = Tether(owning: ourTether)
         let theirTetherEnd = OwnedDescriptor(owning: theirTether)
@@ -48,7 +40,7 @@ extension WorkerProcess {
                 entry in Self.passedVariables.contains { entry.hasPrefix($0) }
             },
             descriptors: [
-                theirs.number, theirPostEnd.number, arena, contractMemory.number, board.memory.number,
+                channels.theirLink.number, channels.theirPost.number, arena, contractMemory.number, board.memory.number,
                 theirKeeperEnd.number, theirTetherEnd.number,
             ]
                 + (estate.map { [$0.channel] } ?? []) + sourceDescriptors + listeners.all,
@@ -57,8 +49,8 @@ extension WorkerProcess {
         process = RunningWorker(
             pid: child.pid,
             process: child,
-            link: ours,
-            post: post,
+            link: channels.link,
+            post: channels.post,
             keeper: keeper,
             tether: tether,
             isOfThisProgram: true

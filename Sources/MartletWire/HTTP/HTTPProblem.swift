@@ -9,6 +9,18 @@ package struct HTTPProblem: Error, Equatable, Sendable {
     /// Whether the connection cannot be used any more, because it is not clear where the next request begins.
     package var closes = false
 
+    /// Limits at which clients are refused, by the code of the problem; each is counted apart.
+    package enum Limit: String, Sendable {
+        case handshakes = "too_many_handshakes"
+        case badTokens = "too_many_bad_tokens"
+        case connectionsOfUser = "too_many_connections_of_user"
+        case connectionsOfAddress = "too_many_connections_of_address"
+        case connections = "full"
+    }
+
+    /// The limit that was reached; nil: the problem is another one.
+    package private(set) var limit: Limit?
+
     package struct Member: Equatable, Sendable {
         package let name: String
         package let value: Int
@@ -18,6 +30,11 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         self.status = status
         self.code = code
         self.detail = detail
+    }
+
+    package init(_ status: Int, at limit: Limit, _ detail: String) {
+        self.init(status, limit.rawValue, detail)
+        self.limit = limit
     }
 
     package static func badRequest(_ detail: String) -> HTTPProblem { HTTPProblem(400, "malformed", detail) }

@@ -45,7 +45,7 @@ struct Gatekeeper {
     /// workers have counted since this turn began.
     func admitHandshake() throws(HTTPProblem) {
         guard let handshakes, !board.admitHandshake(handshakes, now: Clock.monotonicNanoseconds()) else { return }
-        throw HTTPProblem(429, "too_many_handshakes", "the server opens no more connections this second")
+        throw HTTPProblem(429, at: .handshakes, "the server opens no more connections this second")
             .with("Retry-After", "1")
     }
 
@@ -121,7 +121,7 @@ struct Gatekeeper {
 
     private func admitToken(from address: UInt64) throws(HTTPProblem) {
         guard let badTokens, !badTokens.admits(address) else { return }
-        throw HTTPProblem(429, "too_many_bad_tokens", "this address has sent too many invalid tokens")
+        throw HTTPProblem(429, at: .badTokens, "this address has sent too many invalid tokens")
             .with("Retry-After", "1")
     }
 

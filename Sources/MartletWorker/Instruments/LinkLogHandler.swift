@@ -1,5 +1,6 @@
 internal import Logging
 internal import MartletCore
+internal import MartletLogging
 internal import MartletWire
 
 /// Sends a worker's log lines to its supervisor.
@@ -21,6 +22,6 @@ struct LinkLogHandler: LogHandler {
     func log(event: LogEvent) {
         let all = metadata.merging(event.metadata ?? [:]) { $1 }
         let fields = all.sorted { $0.key < $1.key }.map { LogLine.Field(name: $0.key, value: "\($0.value)") }
-        sink.append(LogLine(priority: event.level.syslogPriority, message: "\(event.message)", fields: fields))
+        sink.append(LogLine(priority: event.level.priority, message: "\(event.message)", fields: fields))
     }
 }

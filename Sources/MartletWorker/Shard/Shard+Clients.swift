@@ -44,7 +44,7 @@ extension Shard {
         }
     }
 
-    private static let full = HTTPProblem(503, "full", "the server has reached its limit of connections")
+    private static let full = HTTPProblem(503, at: .connections, "the server has reached its limit of connections")
         .with("Retry-After", "5")
 
     /// Counts a connection against the limits of the node, the address and the user.
@@ -65,7 +65,7 @@ extension Shard {
                 board.closeConnection(shard: number)
                 throw HTTPProblem(
                     429,
-                    "too_many_connections_of_address",
+                    at: .connectionsOfAddress,
                     "this address already has \(limit) connections, which is the limit"
                 ).with("Retry-After", "5")
             }
@@ -74,7 +74,7 @@ extension Shard {
             countOut(place)
             throw HTTPProblem(
                 429,
-                "too_many_connections_of_user",
+                at: .connectionsOfUser,
                 "this user already has \(contract.limits.connectionsPerUser) connections, which is the limit"
             ).with("Retry-After", "5")
         }
