@@ -170,8 +170,7 @@ package final class DescriptorChannel {
             passed.map(closeDescriptor)
             return true
         }
-        // ETOOMANYREFS: too many descriptors of this user are in flight; they will be taken, so this waits as for room.
-        if errno != EAGAIN, errno != ETOOMANYREFS, errno != ENOBUFS { isBroken = true }
+        if !Self.isPassing(errno) { isBroken = true }
         if passed != nil { window.granted(1) }
         return false
     }
@@ -197,7 +196,7 @@ package final class DescriptorChannel {
                 )
             }
             if length < 0 {
-                if errno != EAGAIN { isClosed = true }
+                if !Self.isPassing(errno) { isClosed = true }
                 return nil
             }
             if length == 0 {
@@ -223,6 +222,13 @@ package final class DescriptorChannel {
             return Packet(bytes: Array(buffer[1..<length]), descriptor: count == 1 ? passed : nil)
         }
         return nil
+    }
+
+    /// Returns true for what is over soon: nothing to read, no room, or no memory in the kernel.
+    ///
+    /// ETOOMANYREFS means that too many descriptors of this user are on their way; they will be received.
+    private static func isPassing(_ error: Int32) -> Bool {
+        [EAGAIN, ETOOMANYREFS, ENOBUFS, ENOMEM].contains(error)
     }
 
     private func grant(_ count: Int) {

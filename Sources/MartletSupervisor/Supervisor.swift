@@ -184,43 +184,6 @@ actor Supervisor {
         }
     }
 
-    /// Takes over what a previous supervisor has left, or begins anew.
-    private static func beginning(
-        _ configuration: Configuration,
-        _ secrets: SecretReading,
-        _ inherited: [Systemd.InheritedDescriptor],
-        state: SupervisorState?,
-        remains: Remains?,
-        shards: Int,
-        isStoring: Bool,
-        now: UInt64
-    ) throws -> Beginning {
-        let policy = WorkerLifecycle.Policy(configuration.supervision)
-        if let state { return try Beginning(state, policy: policy, now: now) }
-        let listeners = try listeners(configuration, secrets, inherited, isStoring: isStoring)
-        guard let remains else {
-            return try Beginning(configuration, shards: shards, listeners: listeners, isStoring: isStoring, now: now)
-        }
-        let window = window(descriptorLimit: CurrentProcess.raiseDescriptorLimit(), workers: shards)
-        return try Beginning(remains, listeners: listeners, policy: policy, window: window, now: now)
-    }
-
-    /// Opens, or inherits, the listening sockets; throws if they cannot be used.
-    private static func listeners(
-        _ configuration: Configuration,
-        _ secrets: SecretReading,
-        _ inherited: [Systemd.InheritedDescriptor],
-        isStoring: Bool
-    ) throws -> Listeners {
-        try Listeners(configuration, inherited) { listeners in
-            if isStoring, let key = listeners.opened.first {
-                let why = "with --keep-workers every socket must come from the service manager: this one did not"
-                throw ConfigurationError(key: key, why: why)
-            }
-            try secrets.checkBackends(isNetwork: listeners.isAPIOnNetwork)
-        }
-    }
-
     var workers: [WorkerProcess] { roster.workers }
     var others: [WorkerProcess] { roster.others }
 
@@ -307,7 +270,13 @@ actor Supervisor {
         control.expire(now: now)
         for (order, respond) in control.takeOrders() {
             switch order {
-            case .restart(let shard): restart(workers[shard], answering: respond)
+            case .restart(let shard):
+                // There may be fewer shards since it was asked.
+                guard workers.indices.contains(shard) else {
+                    respond(APIAnswer.unknownShard(among: workers.count).response)
+                    continue
+                }
+                restart(workers[shard], answering: respond)
             case .reload: reload { problem in respond(Self.answer(problem, "reloaded")) }
             case .upgrade(let asker): upgrade(asker, respond)
             case .stop: stop { respond(Self.answer(nil, "stopped")) }

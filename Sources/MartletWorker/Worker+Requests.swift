@@ -157,9 +157,9 @@ extension Worker {
     ) throws(HTTPProblem) {
         let input = http.connection.exchange.input
         let text = input.span.extracting(http.body)
+        tally.counters[.publishes] += 1
         let now = Clock.unixMilliseconds()
         let publish = try Publish(command, isEvent: isEvent, body: text, of: http.request, unixMilliseconds: now)
-        tally.counters[.publishes] += 1
         publish.withText(of: text) { carryOut(publish.request, $0, asker, manager) }
     }
 

@@ -57,7 +57,12 @@ import Testing
     }
 
     @Test func `an heir that is killed or hangs at any time costs nothing, and the next one takes over`() async throws {
-        try await TestServer.with(environment: ["MARTLET_SUPERVISION_HANDOVER_TIMEOUT": "2s"]) { server in
+        // One that is stopped just when it serves already is found by its silence, before anybody has waited too long.
+        let environment = [
+            "MARTLET_SUPERVISION_HANDOVER_TIMEOUT": "2s", "MARTLET_SUPERVISION_LIVENESS_TIMEOUT": "1500ms",
+            "MARTLET_SUPERVISION_LIVENESS_INTERVAL": "300ms",
+        ]
+        try await TestServer.with(environment: environment) { server in
             let clients = try WebSocketClients()
             let users = (0..<20).map { "user-\($0)" }
             try await clients.open(users.map { ($0, server.webSocket($0)) })

@@ -143,6 +143,50 @@ import Testing
         #expect(fixture.switchboard.rerouted == 3)
     }
 
+    @Test func `what is held when the service stops is refused at once`() throws {
+        let fixture = try ShardFixture()
+        fixture.switchboard.hold()
+        for number: UInt64 in 1...3 {
+            try fixture.ask(Request(.sendToUser(try fixture.user(of: 1))), from: 0, to: 1, number: number)
+        }
+        fixture.switchboard.refuseHeld()
+        let refused = CommandReply.failed(.shardUnavailable(partial: nil))
+        #expect(try fixture.sent(to: 0).map(\.reply) == [refused, refused, refused])
+        #expect(fixture.switchboard.nextDeadline == nil && fixture.switchboard.holding == nil)
+    }
+
+    @Test func `a worker that was replaced still gets the answers to what it has asked`() throws {
+        let fixture = try ShardFixture()
+        let key = try fixture.ask(Request(.sendToUser(try fixture.user(of: 1))), from: 0, to: 1)
+        let donor = fixture[0]
+        let heir = WorkerProcess(shard: 0, tag: 9, policy: ShardFixture.policy, waits: false)
+        heir.generation = donor.generation
+        fixture.roster.others.append(heir)
+        try fixture.start(heir)
+        _ = donor.custody.heard(.froze)
+        fixture.roster.replace(donor, by: heir)
+        #expect(donor.custody.state == .retired && fixture.roster.others.contains { $0 === donor })
+        try fixture.reply(receipt, from: 1, to: key)
+        #expect(try fixture.sent(to: 0).isEmpty, "the heir has not asked")
+        let output = try #require(donor.process).stream.output
+        #expect(output.count > PeerHeader.length)
+    }
+
+    @Test func `what is known is read back by the next program, and refused where it is cut`() throws {
+        let fixture = try ShardFixture()
+        fixture.switchboard.hold()
+        try fixture.ask(Request(.sendToUser(try fixture.user(of: 1))), from: 0, to: 1, text: "held")
+        fixture.switchboard.interest.note(.thread("t"), shards: 2)
+        let saved = fixture.switchboard.saved
+        let next = try ShardFixture()
+        try next.switchboard.restore(saved, now: 0)
+        #expect(next.switchboard.saved == saved)
+        #expect(throws: Never.self) { try Switchboard.check(saved) }
+        for length in 0..<saved.count {
+            #expect(throws: WireError.self) { try Switchboard.check(Array(saved[..<length])) }
+        }
+    }
+
     @Test func `garbage from a worker is answered, not passed on`() throws {
         let fixture = try ShardFixture()
         let process = try #require(fixture[0].process)

@@ -13,7 +13,7 @@ package struct ShardCustody: Equatable, Sendable {
         case inheriting
         /// The shard was given to the worker, which has not said yet what it made of it.
         case recovering
-        /// A previous supervisor started the worker, and we have not heard from it yet.
+        /// A previous supervisor started the worker, and it has not told us yet that it is ready.
         case unconfirmed
         case serving
         /// The worker serves, but stands still for a replacement.
@@ -123,8 +123,8 @@ package struct ShardCustody: Equatable, Sendable {
         case (.recovering, .recovered):
             serve()
             return [.serve, .release]
-        // It had the shard before it could say so: the supervisor of that time ended.
-        case (.unconfirmed, .recovered): return [.serve, .release]
+        // It took over from the previous worker only now, as the supervisor of that time ended; `ready` follows.
+        case (.unconfirmed, .recovered): return []
         case (.serving, .froze):
             state = .frozen
             return []

@@ -50,7 +50,12 @@ extension Supervisor {
             replacement.heir.end("the service stops")
             replacement.respond("the service stops")
         }
-        interrupt(interrupted)
+        answerUndertaking(interrupted, "the service stops")
+        if let scaling = interrupted.scaling, !scaling.isCommitted {
+            scaling.heirs.forEach { $0.end("the service stops") }
+        }
+        for worker in workers { worker.answerServing("the service stops") }
+        switchboard.refuseHeld()
         for worker in workers + others {
             tell(worker, .stop)
             worker.lifecycle.stopRequested()
@@ -58,14 +63,10 @@ extension Supervisor {
         finishWhenAlone()
     }
 
-    /// Ends what was under way when the service was stopped, and tells whoever waits for it.
-    private func interrupt(_ undertaking: Undertaking) {
-        let why = "the service stops"
-        if let scaling = undertaking.scaling {
-            for heir in scaling.heirs where !scaling.isCommitted { heir.end(why) }
-            scaling.respond(why)
-        }
-        if let rolling = undertaking.rolling { rolling.onEnd(why) }
+    /// Tells whoever waits for what was under way that this process does not end it.
+    func answerUndertaking(_ undertaking: Undertaking, _ why: String) {
+        undertaking.scaling?.respond(why)
+        undertaking.rolling?.onEnd(why)
         if let upgrading = undertaking.upgrading {
             upgrading.check.kill()
             upgrading.respond(Self.answer(why, "upgraded"))

@@ -1,3 +1,5 @@
+internal import MartletCore
+
 // What may begin, and when.
 
 extension Supervisor {
@@ -29,10 +31,10 @@ extension Supervisor {
 
     /// Returns what stands in the way of a worker's replacement.
     func obstacle(toReplace worker: WorkerProcess) -> String? {
-        guard worker.isServing, worker.replacement == nil else {
+        guard worker.isServing, worker.custody.state == .serving, worker.replacement == nil else {
             return "the shard is not serving now, or is already being restarted"
         }
-        if worker.process?.isWithoutKeeper == true {
+        if worker.process?.isWithoutKeeper == true || worker.process?.keeper == nil {
             return "the keeper of its connections has ended: they would be dropped"
         }
         return nil

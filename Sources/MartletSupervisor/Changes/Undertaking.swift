@@ -7,7 +7,7 @@ indirect enum Undertaking {
     case rolling(Rolling)
     /// The number of shards changes, or all get new memory.
     case scaling(Scaling)
-    /// The next program checks whether it can go on.
+    /// The next program checks whether it can go on; then what is under way ends, and this process becomes it.
     case upgrading(Upgrade)
     /// This process ends as soon as nothing is being replaced, at the latest at the deadline, and the workers serve on.
     case leaving(deadline: UInt64, during: Undertaking)

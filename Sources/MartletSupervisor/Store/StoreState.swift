@@ -60,7 +60,7 @@ struct StoreState: Record, Equatable {
         var reader = ByteReader(bytes)
         guard try reader.integer(UInt16.self) == Self.version else { throw .wrongVersion }
         try code(&reader)
-        guard (1...ShardMap.largestShardCount).contains(shards.count) else { throw .unknownValue }
+        guard startOnly.isWhole, (1...ShardMap.largestShardCount).contains(shards.count) else { throw .unknownValue }
         try reader.finish()
     }
 

@@ -75,7 +75,9 @@ extension Supervisor {
             others.isEmpty && undertaking.isSettled
             && workers.allSatisfy { $0.replacement == nil }
         guard isSettled || now >= leaveDeadline else { return }
+        let interrupted = undertaking
         undertaking = .left
+        answerUndertaking(interrupted, "the service is restarted")
         // Clients that wait for a shard that is being replaced are passed back, so that they get an answer.
         for worker in workers { giveBack(worker.takeHeldClients()) }
         isStoreStale = true

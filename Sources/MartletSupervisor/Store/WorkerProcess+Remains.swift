@@ -21,7 +21,9 @@ extension WorkerProcess {
         var custody = ShardCustody(.vacant(left: estate != nil), waits: estate != nil)
         var met: (worker: RunningWorker, isReached: Bool)?
         if let handle {
-            met = try Self.meet(ForeignProcess(owning: handle), state, remains, keeper, window: window)
+            let process = ForeignProcess(owning: handle)
+            let isToEnd = estate != nil
+            met = try Self.meet(process, state, remains, keeper, isToEnd: isToEnd, window: window)
             lifecycle.started(at: now)
             // A worker that had not taken over yet is ended: the next one does, from the same keeper.
             custody = ShardCustody(estate == nil ? .unconfirmed : .inheriting, waits: estate != nil)
@@ -57,13 +59,14 @@ extension WorkerProcess {
         _ state: StoreState.Shard,
         _ remains: Remains,
         _ keeper: KeeperChannel?,
+        isToEnd: Bool,
         window: Int
     ) throws(SystemCallError) -> (worker: RunningWorker, isReached: Bool) {
         let channels = try WorkerChannels(window: window)
         let tether = remains.take(.tether, state.tether).map { Tether(owning: $0) }
         // A worker that had not taken over yet is ended: nobody talks to it.
         let isReached =
-            state.estate != 0 || tether?.send([channels.theirLink.number, channels.theirPost.number]) == true
+            isToEnd || tether?.send([channels.theirLink.number, channels.theirPost.number]) == true
         let worker = RunningWorker(
             pid: state.pid,
             process: process,

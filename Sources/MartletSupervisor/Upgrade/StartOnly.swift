@@ -6,6 +6,8 @@ struct StartOnly: Record, Equatable {
     /// Keys and their values as text, in a fixed order.
     private var values: [(key: String, value: String)]
     private var connections: Int
+    /// Whether each key had a value when this was read.
+    private(set) var isWhole = true
     private var countsAddresses: Bool
 
     init(_ configuration: Configuration) {
@@ -44,7 +46,7 @@ struct StartOnly: Record, Equatable {
     mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
         var texts = values.flatMap { [$0.key, $0.value] }
         try coder.code(&texts)
-        // A key without a value has none.
+        isWhole = texts.count.isMultiple(of: 2)
         values = stride(from: 0, to: texts.count, by: 2).map { (texts[$0], $0 + 1 < texts.count ? texts[$0 + 1] : "") }
         try coder.code(&connections)
         try coder.code(&countsAddresses)

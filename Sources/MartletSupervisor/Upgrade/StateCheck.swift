@@ -40,6 +40,11 @@ enum StateCheck {
         guard state.arenaVersion == ArenaLayout.version else {
             throw UpgradeProblem("the memory of the running workers has a different layout: restart the service")
         }
+        do throws(WireError) {
+            try Switchboard.check(state.switchboard)
+        } catch {
+            throw UpgradeProblem("it cannot read what the switchboard knows: \(error)")
+        }
         secrets.keepMadeUpSecret(state.developmentSecret)
         let isNetwork = state.apiListeners.contains { Listener.port(of: $0) != nil }
         try secrets.checkBackends(isNetwork: isNetwork)

@@ -114,7 +114,7 @@ struct SupervisorState: Record {
         var reader = ByteReader(bytes)
         guard try reader.integer(UInt16.self) == Self.version else { throw .wrongVersion }
         try code(&reader)
-        guard (1...ShardMap.largestShardCount).contains(workers.count) else { throw .unknownValue }
+        guard startOnly.isWhole, (1...ShardMap.largestShardCount).contains(workers.count) else { throw .unknownValue }
         try reader.finish()
     }
 

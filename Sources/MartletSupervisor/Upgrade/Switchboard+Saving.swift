@@ -36,6 +36,12 @@ extension Switchboard {
         return writer.bytes
     }
 
+    /// Throws if what another program has ``saved`` cannot be read.
+    static func check(_ saved: [UInt8]) throws(WireError) {
+        let roster = Roster([], ShardMap(shardCount: 1))
+        try Switchboard(roster: roster, holdBytes: .max, startedAt: 0, descriptorLimit: 1).restore(saved, now: 0)
+    }
+
     /// Goes on with what the previous program has ``saved``; requests that are held remain so until ``release(now:)``.
     func restore(_ saved: [UInt8], now: UInt64) throws(WireError) {
         var reader = ByteReader(saved)
@@ -60,6 +66,16 @@ extension Switchboard {
             _ = holding?.add(header, payload, now: now)
         }
         try reader.finish()
+    }
+
+    /// Refuses everything that is held, because it will not be asked any more.
+    func refuseHeld() {
+        let held = holding?.requests ?? []
+        holding = nil
+        for (header, _) in held {
+            let key = PendingRequests.Key(source: header.source, correlation: header.correlation)
+            answer(.init(key: key, reply: .failed(.shardUnavailable(partial: nil))))
+        }
     }
 
     /// Refuses held requests of operators, because their connections end.

@@ -16,6 +16,9 @@ struct Beginning {
 
     /// What the previous program of this process has left; if something fails here, that program keeps everything.
     init(_ state: SupervisorState, policy: WorkerLifecycle.Policy, now: UInt64) throws {
+        // Whatever may fail comes first: from then on the descriptors are ours, and closed if we fail.
+        try Board.check(state.board, shards: state.workers.count)
+        try Switchboard.check(state.switchboard)
         workers = try WorkerProcess.resumed(state, policy: policy, now: now)
         map = ShardMap(shardCount: state.workers.count, generation: state.mapGeneration)
         listeners = Listeners(state)

@@ -19,6 +19,12 @@ final class Board {
         board = unsafe try NodeBoard(formatting: mapping.bytes, shards: shards, places: places)
     }
 
+    /// Throws if a board that a previous supervisor has made cannot be adopted; changes and owns nothing.
+    static func check(_ descriptor: Int32, shards: Int) throws {
+        let mapping = try MemoryMapping(of: descriptor)
+        _ = unsafe try NodeBoard(mapping.bytes, shards: shards)
+    }
+
     /// Adopts a board that a previous supervisor has made.
     init(adopting descriptor: Int32, shards: Int, addressKey: UInt64) throws {
         self.addressKey = addressKey

@@ -14,9 +14,8 @@ extension Supervisor {
             case .forgetRooms: switchboard.workerServes(worker.shard)
             case .serve: serves(worker)
             case .release: release(worker)
-            case .keep: worker.estate = worker.process?.keeper
-            case .lose: lose(worker)
-            case .hold: break
+            // Whatever the end of its process leaves was seen to with that (``ownerEnded``).
+            case .keep, .lose, .hold: break
             case .fail:
                 switchboard.shardFailed(worker.shard)
                 giveBack(worker.takeHeldClients())
@@ -39,12 +38,5 @@ extension Supervisor {
         takeOldPost(of: worker)
         switchboard.resend(to: worker)
         for packet in worker.takeHeldClients() { passOn(packet, to: worker) }
-    }
-
-    /// Nothing is left of the connections of a worker that has ended.
-    private func lose(_ worker: WorkerProcess) {
-        worker.estate = nil
-        if stopDeadline == nil { worker.lost(connections: worker.reported.connections) }
-        board.clear(shard: worker.shard)
     }
 }

@@ -134,11 +134,16 @@ extension Supervisor {
             .ended(leaves: leaves, restartsSoon: unsafe worker.lifecycle.restartsSoon(after: loop.now))
         )
         worker.heldClients += stranded
-        act(actions, on: worker)
-        if worker.estate == nil {
+        let keeper = worker.process?.keeper
+        worker.forget(end)
+        if actions.contains(.keep) { worker.estate = keeper }
+        if actions.contains(.lose) {
+            worker.estate = nil
+            if !isStopping { worker.lost(connections: connections) }
+            board.clear(shard: worker.shard)
             worker.answerServing("the new worker ended, and what it had taken over is lost: \(end)")
         }
-        worker.forget(end)
+        act(actions, on: worker)
         if end.isBadConfiguration, !wasReady {
             failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
             beginStopping()
