@@ -332,34 +332,4 @@ actor Supervisor {
             loop.setTimer(deadline: earliest, token: Source.timer.token())
         }
     }
-
-    /// Writes what this turn queued for the workers.
-    func flush() {
-        for worker in workers + others {
-            guard let process = worker.process else { continue }
-            flushLink(process, tag: worker.tag)
-            // A worker asks no more than it has room for, and is sent no more than it reads.
-            if process.isDeaf { process.end("it does not read what it is told") }
-            process.post.flush()
-            guard process.post.wantsToWrite != process.watchesPostWritable else { continue }
-            process.watchesPostWritable = process.post.wantsToWrite
-            let interest: EventLoop.Interest = process.watchesPostWritable ? [.readable, .writable] : .readable
-            try? loop.modify(process.post.descriptor, token: Source.post.token(worker.tag), interest: interest)
-        }
-    }
-
-    private func flushLink(_ process: RunningWorker, tag: Int) {
-        var isBlocked = false
-        while process.stream.queuedBytes > 0, !isBlocked {
-            switch process.sendQueued() {
-            case .moved(let count): process.stream.didSend(count)
-            case .wouldBlock: isBlocked = true
-            case .ended, .failed: return  // its end is learned from the process
-            }
-        }
-        guard isBlocked != process.watchesLinkWritable else { return }
-        process.watchesLinkWritable = isBlocked
-        let interest: EventLoop.Interest = isBlocked ? [.readable, .writable] : .readable
-        try? loop.modify(process.link, token: Source.link.token(tag), interest: interest)
-    }
 }

@@ -6,19 +6,16 @@ internal import MartletWire
 // Messages of the supervisor, and the end of the worker.
 
 extension Worker {
-    func linkReady(_ event: EventLoop.Event, _ manager: isolated WebSocketManager) {
-        if event.isWritable { link.flush() }
-        guard event.isReadable else { return }
-        link.receive { frame in
-            do throws(WireError) {
-                try told(frame, manager)
-            } catch {
-                log.error("Cannot read a frame from the supervisor", metadata: ["kind": "\(frame.header.kind)"])
-            }
+    /// Does what a frame of the supervisor says; one that cannot be read is logged.
+    func told(_ frame: PeerStream.Frame, _ manager: isolated WebSocketManager) {
+        do throws(WireError) {
+            try read(frame, manager)
+        } catch {
+            log.error("Cannot read a frame from the supervisor", metadata: ["kind": "\(frame.header.kind)"])
         }
     }
 
-    private func told(_ frame: PeerStream.Frame, _ manager: isolated WebSocketManager) throws(WireError) {
+    private func read(_ frame: PeerStream.Frame, _ manager: isolated WebSocketManager) throws(WireError) {
         let input = link.input
         switch frame.header.kind {
         case .stop: beginStopping(manager)

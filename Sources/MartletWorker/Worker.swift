@@ -221,7 +221,9 @@ final class Worker {
                     door.ready(connection, event, isLate: isTurnSpent) { asked($0, $1, manager) }
                 }
             case .listener: door.accept(token.index, isLate: isTurnSpent) { asked($0, $1, manager) }
-            case .link: linkReady(event, manager)
+            case .link:
+                if event.isWritable { link.flush() }
+                if event.isReadable { link.receive { told($0, manager) } }
             case .post: postReady(manager)
             case .tether: tetherReady(manager)
             case .timer: timerFired(token, manager)

@@ -71,13 +71,6 @@ final class RunningWorker {
     /// Returns true if so much waits for it that it cannot be reading.
     var isDeaf: Bool { stream.queuedBytes > 4 * PeerHeader.largestPayload }
 
-    /// Writes the frames that wait, as far as the link takes them.
-    func sendQueued() -> StreamOutcome {
-        // The bytes are held only while they are written, so that the stream can drop them in place.
-        let output = stream.output
-        return StreamSocket.send(link, output.span.extracting(stream.outputStart...))
-    }
-
     /// Asks the process to say where it is, and to end.
     func abort(_ reason: String) {
         killReason = reason

@@ -121,106 +121,16 @@ extension Supervisor {
         if stopDeadline != nil { finishWhenAlone() }
     }
 
-    /// The worker that has a shard has ended: the next one takes over what it leaves, or nobody does.
-    private func ownerEnded(_ worker: WorkerProcess, _ end: WorkerEnd, _ stranded: [DescriptorChannel.Packet]) {
-        let isStopping = stopDeadline != nil
-        let connections = worker.reported.connections
-        unsafe worker.lifecycle.ended(at: loop.now, jitter: jitter(), isKilled: end.isKilledByOthers)
-        if !isStopping { worker.ledger[.unplannedRestarts] += 1 }
-        // The pause begins where the last one that served has ended.
-        if worker.custody.hasServed { worker.pauseBegan() }
-        let leaves = !isStopping && worker.process?.keeper != nil && worker.process?.isWithoutKeeper == false
-        let actions = worker.custody.heard(
-            .ended(leaves: leaves, restartsSoon: unsafe worker.lifecycle.restartsSoon(after: loop.now))
-        )
-        worker.heldClients += stranded
-        let keeper = worker.process?.keeper
-        worker.forget(end)
-        if actions.contains(.keep) { worker.estate = keeper }
-        if actions.contains(.lose) {
-            worker.estate = nil
-            if !isStopping { worker.lost(connections: connections) }
-            board.clear(shard: worker.shard)
-            worker.answerServing("the new worker ended, and what it had taken over is lost: \(end)")
-        }
-        act(actions, on: worker)
-        if end.isBadConfiguration, !wasReady {
-            failure = ConfigurationError(key: "auth.jwks_file", why: "cannot be used: see the line above")
-            beginStopping()
-        } else if !isStopping {
-            log.event(
-                .workerEnded,
-                metadata: metadata(worker, ["why": "\(end)", "connections": "\(connections)"])
-            )
-            announceStates()
-        }
-    }
-
-    func becameReady(_ worker: WorkerProcess) {
-        if let donor = worker.donor { return continueHandover(donor, .heirReady) }
-        if let heir = scaling?.number(of: worker) { return continueScaling(.heirReady(heir)) }
-        act(worker.custody.heard(.ready), on: worker)
-    }
-
-    func serves(_ worker: WorkerProcess) {
-        guard unsafe worker.lifecycle.becameReady(at: loop.now) else { return }
-        log.info("A worker serves", metadata: metadata(worker, ["pid": "\(worker.pid)"]))
-        announceStates()
-        guard !wasReady, workers.allSatisfy(\.isServing) else { return }
-        becameReady()
-        busyUntil = 0
-        log.event(
-            .serves,
-            metadata: [
-                "workers": "\(workers.count)", "client": "\(listeners.clientAddress)", "api": "\(listeners.apiAddress)",
-                "control": "\(configuration.controlSocket)",
-            ].merging(listeners.metrics.isEmpty ? [:] : ["metrics": "\(listeners.metricsAddress)"]) { $1 }
-        )
-        if configuration.isDevelopment { log.info("Demo page: \(listeners.demoPage)") }
-        notes.ready()
-    }
-
-    /// The start is over: the service manager is told, once.
-    private func becameReady() {
-        wasReady = true
-        if case .starting = undertaking.present { undertaking.end() }
-    }
-
     /// How long a start may take.
     var startPatience: UInt64 { 2 * configuration.supervision.handoverTimeout.nanoseconds }
 
     /// Declares the service ready without the shards that could not be started, which are reported and tried again.
     func serveDegraded(_ now: UInt64) {
         guard !wasReady, now >= busyUntil, stopDeadline == nil, workers.contains(where: \.isServing) else { return }
-        becameReady()
+        startIsOver()
         let missing = workers.filter { !$0.isServing }.map { "\($0.shard)" }.joined(separator: " ")
         log.error("Serving without some shards", metadata: ["shards": "\(missing)"])
         notes.ready()
-    }
-
-    /// Tells every worker the state of every shard.
-    func announceStates() {
-        notes.changed()
-        let payload = ShardStates(workers.map(\.state)).bytes
-        for worker in workers + others where worker.isServing {
-            let header = PeerHeader(
-                kind: .shardStates,
-                source: PeerAddress.supervisor,
-                destination: UInt16(worker.shard),
-                payloadLength: payload.count
-            )
-            worker.process?.stream.append(header, payload)
-        }
-    }
-
-    func tell(_ worker: WorkerProcess, _ kind: PeerKind, _ payload: [UInt8] = []) {
-        let header = PeerHeader(
-            kind: kind,
-            source: PeerAddress.supervisor,
-            destination: UInt16(worker.shard),
-            payloadLength: payload.count
-        )
-        worker.process?.stream.append(header, payload)
     }
 
     func jitter() -> Double { Double(CurrentProcess.random() % 1024) / 1024 }
