@@ -176,6 +176,51 @@ import Testing
         )
     }
 
+    /// A configuration in which nothing is what an empty contract has.
+    private static func fullConfiguration() -> Configuration {
+        var configuration = Configuration()
+        configuration.client.allowedOrigins = ["https://example.org"]
+        configuration.client.trustedProxies = ["10.0.0.0/8"]
+        configuration.client.tokenInQuery = true
+        configuration.client.compression = true
+        configuration.api.allowedUIDs = [33]
+        configuration.api.unixSocket = .trusted
+        configuration.rooms.threadReachesUser = true
+        configuration.limits.overUserLimit = .replaceOldest
+        configuration.limits.connectionsPerUser = 1
+        configuration.limits.connectionsPerAddress = 2
+        configuration.limits.handshakesPerSecond = 3
+        configuration.limits.badTokensPerSecond = 4
+        configuration.limits.messagesPerSecond = 5
+        configuration.limits.messageBurst = 6
+        return configuration
+    }
+
+    @Test func `every setting of the configuration reaches the contract, and comes through its bytes`() throws {
+        let contract = BirthContract(
+            shard: 0,
+            generation: 1,
+            map: ShardMap(shardCount: 1),
+            clientListeners: 1,
+            apiListeners: 1,
+            configuration: Self.fullConfiguration(),
+            secrets: BirthContract.Secrets(),
+            addressKey: 9
+        )
+        let read = try BirthContract(contract.bytes)
+        for (name, part) in [
+            ("client", read.client as Any), ("api", read.api), ("limits", read.limits), ("timing", read.timing),
+        ] {
+            for child in Mirror(reflecting: part).children {
+                let isBlank = ["0", "", "false", "[]"].contains("\(child.value)")
+                #expect(
+                    !isBlank,
+                    "\(name).\(child.label ?? "?") is forgotten somewhere in ContractParts, or is blank in this test"
+                )
+            }
+        }
+    }
+
     @Test func `a contract is read back as it was, and refused where it is cut`() throws {
         let contract = Self.contract()
         #expect(try BirthContract(contract.bytes) == contract)
