@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* Descriptors: passed to other processes (SCM_RIGHTS), counted and limited, and those of shared memory. */
 #define _GNU_SOURCE
 #include "Private.h"

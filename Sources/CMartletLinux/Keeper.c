@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* The keeper: a process that shares the worker's table of descriptors, and outlives the worker for a moment.
 
    It is made with clone(2) and CLONE_FILES, without CLONE_VM: the table is shared, memory is a copy of the worker's at that

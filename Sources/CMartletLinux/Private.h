@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* What several files of this target share. */
 #ifndef CMARTLETLINUX_PRIVATE_H
 #define CMARTLETLINUX_PRIVATE_H

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* This process and its children: names, memory, signals. */
 #define _GNU_SOURCE
 #include "CMartletLinux.h"

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* Sockets: how they are opened, what is set on them, and what the kernel knows of them. */
 #define _GNU_SOURCE
 #include "CMartletLinux.h"

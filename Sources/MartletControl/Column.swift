@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The columns of `martletctl top`, the most important ones first: a narrow terminal does not show the last ones.
 enum Column: String, CaseIterable {
     case shard = "SHARD"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A page that fits into a terminal, and says what does not fit.
 struct Screen {
     private static let foot = "q quits, space refreshes"

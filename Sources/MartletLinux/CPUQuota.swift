@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The CPU time that this process's control groups allow it (cgroups(7)): the quota of a container, or a unit's
 /// `CPUQuota=`.
 package enum CPUQuota {

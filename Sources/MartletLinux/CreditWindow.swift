@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many descriptors may still be passed to a peer, and when to grant the peer more.
 ///
 /// A receiver without room in its descriptor table silently loses descriptors that are sent to it: the kernel closes

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// An address to listen on: `ADDRESS:PORT` with a numeric address, or `unix:PATH`.

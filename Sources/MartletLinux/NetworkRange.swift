@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// A network of addresses, or one address: `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// A file descriptor with one owner: it cannot be copied, and it is closed exactly once, at the end of its lifetime.

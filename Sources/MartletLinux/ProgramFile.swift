@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// A program that is open, so that it can be started as it is now, even when its file has been replaced or removed.

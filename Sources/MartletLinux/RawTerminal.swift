@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// A terminal in raw mode, on its second screen, which reports each key at once without showing it.

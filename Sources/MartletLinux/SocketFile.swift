@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// The file of a Unix socket as it is now, so that its maker later removes this file, and no other with its name.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Glibc
 
 /// Standard output of a command-line tool: each text is written at once, so that the reader of a pipe gets it.

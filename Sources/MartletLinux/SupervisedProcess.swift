@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Another process, whose end is learned from a pidfd(2), and which can be ended.
 package protocol SupervisedProcess: AnyObject {
     /// The pidfd: readable once the process has ended; register it with an ``EventLoop``.

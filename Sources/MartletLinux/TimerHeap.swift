@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Deadlines in order: a binary heap of (deadline, token) pairs.
 ///
 /// A timer cannot be cancelled: its owner ignores it when it fires. Where many deadlines come and go (such as those of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Foundation
 
 /// What happens to the server during a run: planned work with `martletctl`, or workers that are killed.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Times in nanoseconds, for percentiles.
 struct Latencies {
     private var samples: [UInt64] = []

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import Logging
 
 /// The urgency of a log line as syslog(3) numbers it, which is how it travels between processes and to the journal.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The value that says what an event of the loop belongs to, in the 64 bits that the kernel keeps for us.
 ///
 /// Slots and HTTP peers have a generation, so that an event that was fetched before its descriptor was closed is not

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* The lower bound of a fan-out: the smallest C server that martlet-load can measure. It has one thread, uses epoll, and
    for each broadcast runs a plain loop of send(2) over all sockets. It checks nothing, queues nothing and survives
    nothing; what Martlet costs in addition is the price of everything else. Build: cc -O2 send-floor.c -o send-floor.

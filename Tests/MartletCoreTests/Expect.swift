@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Testing
 
 /// Does the same as `#expect` for conditions that mutate a value, which the macro does not support.

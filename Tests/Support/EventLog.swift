@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// Events in the order in which they came, and a way to wait until they meet a condition, with a deadline.

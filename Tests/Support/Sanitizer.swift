@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// The sanitizer with which the programs under test were built, as `make test-asan` and `make test-tsan` say.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// A real systemd with Martlet installed, on a machine whose own first process may be another one.

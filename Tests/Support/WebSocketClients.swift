@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Foundation
 
 /// Real WebSocket clients that are not ours: Python's `websockets`, in their own process.

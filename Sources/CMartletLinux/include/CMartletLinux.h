@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* What Swift cannot call directly: function-like macros (CMSG_*, CPU_SET), variadic system calls, and functions that
    need _GNU_SOURCE, without which the Glibc module is built. Every function returns what the system call returns, and
    leaves errno as the call set it. */

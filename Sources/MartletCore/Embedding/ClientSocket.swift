@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One client's connection, as an application that embeds the library has it.
 package protocol ClientSocket: AnyObject {
     /// Accepts a text message into a bounded queue, or says at once why it does not; it never waits for the network.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A view of a manager for an application that knows connections by its own objects.
 package struct ConnectionRegistry: Sendable {
     package let manager: WebSocketManager

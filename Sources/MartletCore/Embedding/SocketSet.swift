@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A ``Transport`` over sockets that are objects of an application.
 ///
 /// It lives on its manager's executor. A socket is held from ``insert(_:)`` until it is closed or removed.

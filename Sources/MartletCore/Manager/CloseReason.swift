@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why a WebSocket is closed: the only list of close codes (RFC 6455, section 7.4; 4000-4999 are ours).
 package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
     case normal = 1000

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Names one connection, for as long as any server of this node remembers it.
 ///
 /// To users it is opaque text. The ids that we make have 15 characters (base 32 without look-alikes): 10 bits for the

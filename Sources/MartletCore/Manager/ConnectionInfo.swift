@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The object by which an application knows a connection: it gets back the same object that it registered.
 package final class ConnectionInfo: Sendable {
     package let connection: ConnectionID

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The one store of who is connected: a table of connections, and indexes over it by id, by user and by room.
 ///
 /// Adding and removing a connection costs the same however many connections there are, or one user has. Every other

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The receipt of a publish: what became of a message.
 package struct Delivery: Equatable, Sendable {
     /// How many connections the address named.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which shards have members of which rooms: the switchboard sends to no others.
 package struct InterestTable: Sendable {
     /// The shards that have members of a room, one bit for each.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A job's id as a caller gave it.
 package enum JobName: Equatable, Sendable, CustomStringConvertible {
     case text(String)

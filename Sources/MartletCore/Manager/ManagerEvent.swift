@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a manager tells its observer, which decides what to do with it (a worker logs it, a test lists it).
 ///
 /// An event never carries a message's text or a connection's metadata.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What became of a client's message.
 package enum MessageHandling: Equatable, Sendable {
     case handled

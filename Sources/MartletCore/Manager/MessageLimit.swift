@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How much a client may send: a rate with a burst, and patience, which ends, with a client that exceeds it.
 package struct MessageLimit: Equatable, Sendable {
     package enum Verdict: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What happens to a new connection beyond ``WebSocketManager/Limits/connectionsPerUser``.
 package enum OverUserLimit: String, CaseIterable, Sendable {
     /// The new connection is refused.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A frame that a ``Transport`` holds ready to be sent to any number of connections.
 package struct PreparedFrame: Equatable, Sendable {
     /// The number by which the transport knows the frame.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A rate with a burst: the generic cell rate algorithm, whose whole state is one number.
 ///
 /// The state is the time (nanoseconds of a monotonic clock) at which the bucket would be full again. Because it is one

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a message can be addressed to besides a user: a thread of a conversation, or a job with its watchers.
 package struct Room: Hashable, Sendable, CustomStringConvertible {
     package enum Kind: UInt8, CaseIterable, Sendable {

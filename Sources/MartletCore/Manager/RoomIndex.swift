@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Who is in which room: connections by their place in the store's table, and users with all their connections.
 ///
 /// A room exists while it has members. Every operation costs the same however many rooms or members there are.

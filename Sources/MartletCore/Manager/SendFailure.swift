@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why a connection did not take a message.
 package enum SendFailure: UInt8, Error, Sendable {
     /// The connection is closed or closing.

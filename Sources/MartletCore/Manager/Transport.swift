@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The sockets that a manager sends through: a worker's are real, a test's are recorders.
 ///
 /// One transport serves many connections; a handle names one of them. Nothing here waits for the network: a frame is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One registered connection: whose it is, and how it is reached.
 ///
 /// It is a value: changing a copy does not change what a manager has registered. Its text form never shows metadata.

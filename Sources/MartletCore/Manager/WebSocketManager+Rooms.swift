@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension WebSocketManager {
     /// Adds a connection to a room.
     package func join(_ room: Room, connection id: ConnectionID) -> RoomEntry {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension WebSocketManager {
     /// Sends a text message to every connection of a user.
     package func send(_ text: Span<UInt8>, toUser user: String) throws(SendFailure) -> Delivery {

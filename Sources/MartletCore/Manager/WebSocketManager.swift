@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The only part of a worker that knows who is connected and sends to them.
 ///
 /// It lives on the executor that it is given (a worker passes its event loop), so code on that loop enters it without a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a worker divides the descriptors that it may have (`ulimit -n`, getrlimit(2)) between its purposes, so that
 /// clients never take those that backends, clients on their way to other workers, and the next worker need.
 package struct DescriptorBudget: Equatable, Sendable {

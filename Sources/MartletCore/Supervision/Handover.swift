@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A planned change of a shard's worker, as its supervisor sees it: who owns the shard, and who is told what next.
 ///
 /// Until ``Action/commit`` the old worker (the donor) owns the shard, and everything can be undone. From then on the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The switchboard's memory of requests that shards have not answered yet.
 ///
 /// Every request gets exactly one reply: the shard's, or `shard unavailable` when the shard ended or the time ran out.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A planned change of the number of shards, as the supervisor sees it: new workers take over from the old ones.
 ///
 /// Until ``Action/commit`` the old workers (the donors) own all users, and everything can be undone. From then on the

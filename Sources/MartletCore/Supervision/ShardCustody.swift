@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Who has a shard, and what is done with whatever comes for it, as its supervisor decides it.
 ///
 /// A shard has one worker after another. What a worker leaves (its memory, and its sockets in its keeper's hands) is taken over by

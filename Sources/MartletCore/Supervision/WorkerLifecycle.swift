@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The life of a shard's worker process as its supervisor sees it: when to start one, when to end one, when to wait.
 ///
 /// The type is pure: time (nanoseconds of a monotonic clock) and chance come in as arguments, and actions come out.

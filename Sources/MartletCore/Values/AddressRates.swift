@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A rate for each of many addresses, in a table that does not grow: each row keeps the addresses that were seen last.
 package struct AddressRates: Sendable {
     private struct Entry {

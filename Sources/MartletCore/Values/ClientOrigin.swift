@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where a client says that it comes from: this is shown to people who look at a connection, and decides nothing.
 package struct ClientOrigin: Equatable, Sendable {
     /// The client's IP address, as the trusted proxies report it; empty: not known.

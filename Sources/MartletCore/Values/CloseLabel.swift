@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The labels under which ended connections are counted: one for each of our codes, and a few for all others, so that
 /// clients cannot create labels.
 package enum CloseLabel {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a backend or an operator asks of the shards.
 ///
 /// The text of a publish travels beside the command, as opaque bytes.

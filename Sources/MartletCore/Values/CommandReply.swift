@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The answer to a ``Command``.
 package enum CommandReply: Equatable, Sendable {
     case receipt(Delivery)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension Configuration {
     /// Every invalid value, with its key.
     package var problems: [ConfigurationError] {

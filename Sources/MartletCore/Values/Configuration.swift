@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Everything that can be configured, with its default.
 ///
 /// Only the supervisor reads files; workers get the values when they start.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A configuration that cannot be used.
 package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     /// The key as the file spells it, `client.listen`.

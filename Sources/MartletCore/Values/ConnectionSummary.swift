@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One connection, as `GET /v1/connections/{id}` shows it.
 package struct ConnectionSummary: Equatable, Sendable {
     package var id: ConnectionID

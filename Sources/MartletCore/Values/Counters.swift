@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What Martlet counts: sums that only grow, even across restarts of a worker.
 package enum Counter: Int, CaseIterable, Sendable {
     /// Deliveries: a message to two connections counts twice.

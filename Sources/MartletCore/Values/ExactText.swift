@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Text that is equal only to the same bytes.
 ///
 /// Swift's strings are equal if they look the same (`é` as one character and as two). Ids of users and rooms are

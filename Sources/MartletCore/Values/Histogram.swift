@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How long something took, in buckets of growing width.
 package struct Histogram: Equatable, Sendable {
     /// Upper bounds in nanoseconds; anything longer falls into a last bucket without a bound.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The answers to requests that carried an `Idempotency-Key`, for five minutes, so that a repeated request gets it.
 ///
 /// The record is bounded: when there are too many answers, the oldest are forgotten early, and counted.

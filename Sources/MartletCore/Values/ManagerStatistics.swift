@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a manager knows about its shard.
 package struct ManagerStatistics: Equatable, Sendable {
     package var connections: Int

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the supervisor knows about its own process, and the limits in force.
 package struct SupervisorStatistics: Equatable, Sendable {
     package var cpuNanoseconds: UInt64

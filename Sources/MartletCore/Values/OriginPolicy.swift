@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which web pages may connect: a browser sends the origin of its page (RFC 6454), other clients send none.
 package struct OriginPolicy: Equatable, Sendable {
     /// The patterns of allowed origins; empty: only pages of the host that they connect to.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Requests with an `Idempotency-Key` that concern several shards: each is carried out once, and answered every time.
 ///
 /// A request that comes again while the first one is under way waits for the answer to the first.

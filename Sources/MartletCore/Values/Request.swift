@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A command as it travels: with the key under which its answer is remembered, if it has one.
 package struct Request: Equatable, Sendable {
     package let command: Command

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which shard owns which user.
 ///
 /// A user id hashes to one of 1,024 slots, and the map gives each slot to a shard. The hash is CRC-32 (IEEE 802.3, as

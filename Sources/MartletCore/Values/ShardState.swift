@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The state of a shard, as the supervisor knows it.
 package enum ShardState: UInt8, Sendable {
     /// Its worker was started and has not said `ready` yet.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a worker reports about itself, and what the supervisor adds.
 package struct ShardStatistics: Equatable, Sendable {
     package var shard = 0

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The durations that Martlet measures.
 package enum Timing: Int, CaseIterable, Sendable {
     /// From a publish's last byte to its answer.

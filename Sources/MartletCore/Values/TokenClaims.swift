@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a token says about its bearer (RFC 7519, section 4), as far as Martlet reads it.
 package struct TokenClaims: Equatable, Sendable {
     package var subject: String?

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a token must say besides being signed.
 package struct TokenPolicy: Equatable, Sendable {
     package var issuer: String?

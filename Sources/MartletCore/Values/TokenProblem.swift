@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why a token is refused: each problem has a stable code for programs, and a sentence for people.
 package enum TokenProblem: String, Error, CaseIterable, Sendable {
     case missing = "token_missing"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A replacement of all workers, one after another, that is under way.
 final class Rolling {
     /// Told why it ended early, or nil.

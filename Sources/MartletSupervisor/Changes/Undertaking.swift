@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the supervisor does beside serving: one thing at a time.
 indirect enum Undertaking {
     /// The shards get their first workers.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// Which worker has which shard, as the supervisor and its switchboard share it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletLinux
 
 /// The link and the post between the supervisor and a worker: our ends, and the worker's.

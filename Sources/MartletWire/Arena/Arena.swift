@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// A shard's shared memory: the state of its connections, which outlives the process that serves them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why shared memory is not an arena, or not one that this version can read.
 package enum ArenaError: Error, Equatable, Sendable {
     case wrongMagic

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The first bytes of an arena: what it is, for which shard, and how large its parts are.
 package struct ArenaHeader: Equatable, Sendable {
     package let layout: ArenaLayout

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// Copies connections from another shard's arena into our own, so that their users move to our shard.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where things lie in a shard's shared memory.
 ///
 /// From the front: one page with the header and the journal, the landing (where bytes are received), the ring of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How a worker goes on with the arena of another one. What that one was in the middle of when it ended is undone, what
 // it did without recording it is learnt from the kernel, and slots that are inconsistent are refused, one by one.
 extension Arena {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import Synchronization
 
 /// Records of a shard that belong to no connection (bindings, remembered answers), in chunks that a successor finds.

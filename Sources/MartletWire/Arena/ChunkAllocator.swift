@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Gives out pieces of an arena's chunk region.
 ///
 /// The region is divided into pages of 256 KiB. A page holds chunks of one size (128 bytes, doubling up to 128 KiB)

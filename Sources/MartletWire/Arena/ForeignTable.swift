@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The records of another worker's table, which may still change, so that each is read once and checked.
 package struct ForeignTable {
     private let arena: Arena

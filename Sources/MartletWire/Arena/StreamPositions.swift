@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How far the two streams of a connection have come, as the kernel says, which knows better than a dead worker's
 /// record.
 package struct StreamPositions: Equatable, Sendable {

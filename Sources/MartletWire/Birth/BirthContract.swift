@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// The contract between supervisor and worker: everything that a worker gets when it starts.

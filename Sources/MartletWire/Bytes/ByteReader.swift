@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Reads what a ``ByteWriter`` wrote; every length is checked against the bytes that there are.
 package struct ByteReader {
     private let bytes: [UInt8]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Builds binary messages: little-endian integers, and texts that follow their length.
 package struct ByteWriter {
     package private(set) var bytes: [UInt8] = []

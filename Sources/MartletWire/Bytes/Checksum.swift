@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CZlib
 
 /// CRC-32 (IEEE 802.3) by zlib: finds torn or foreign bytes in shared memory.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// A value whose fields are listed once, in ``code(_:)``, for writing and for reading.

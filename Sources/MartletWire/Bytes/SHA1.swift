@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CZlib
 
 /// SHA-1 (RFC 3174), which the WebSocket handshake needs, and which must not be used for security.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why a message does not follow its format.
 package enum WireError: Error, Equatable, Sendable {
     /// The message ends before its last field.

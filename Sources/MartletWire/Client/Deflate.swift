@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CZlib
 
 /// Compresses and expands messages for permessage-deflate (RFC 7692), each on its own.

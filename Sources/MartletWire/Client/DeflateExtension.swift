@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The agreement on permessage-deflate with one client (RFC 7692, sections 5 and 7.1).
 package struct DeflateExtension: Equatable, Sendable {
     /// The window that the client has asked us to use, as a power of two, 8 to 15; nil: it has not asked for one.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// Makes the frames that a server sends, which are neither masked nor fragmented.

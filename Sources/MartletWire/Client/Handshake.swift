@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The server's side of the opening handshake (RFC 6455, section 4.2).
 package enum Handshake {
     /// What an accepted upgrade needs for its answer.

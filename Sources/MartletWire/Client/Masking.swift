@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// The masking of payloads (RFC 6455, section 5.3), which is its own inverse.

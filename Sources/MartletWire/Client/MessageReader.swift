@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// Finds messages in the bytes that a client sent (RFC 6455, sections 5.4 to 5.6): the receiving half of the codec.

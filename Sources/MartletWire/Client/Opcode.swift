@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// What a WebSocket frame carries (RFC 6455, section 5.2).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Checks UTF-8 (RFC 3629) byte by byte, so that text may arrive in pieces that split characters.
 package struct UTF8Validator: Equatable, Sendable {
     /// How many continuation bytes must still come.

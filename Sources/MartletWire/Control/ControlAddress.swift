@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where the supervisor's control socket is.
 ///
 /// It serves the HTTP API, with the same paths and without a key: anyone who may open the socket may use it.

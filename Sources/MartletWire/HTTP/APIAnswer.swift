@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// Makes the answers to API calls, in one place for workers and the supervisor.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// One line of `POST /v1/batch`: a publish as a JSON object.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The `Date` field of answers (RFC 9110, 6.6.1), made once a second and shared by all answers of that second.
 package struct HTTPDate: Equatable, Sendable {
     private let second: Int64

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Bodies that consist of lines, which are read and answered as they arrive.
 
 extension HTTPExchange {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One HTTP/1.1 connection of a server, without its socket: bytes in, requests out; answers in, bytes out, in order.
 ///
 /// The owner appends what it receives to ``input``, calls ``next()`` until it is told that more is needed, answers each

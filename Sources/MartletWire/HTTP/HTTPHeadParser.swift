@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Reads the heads of HTTP/1.1 messages (RFC 9112): a strict subset, without anything that Martlet does not need.
 ///
 /// Lines end with CRLF; there is no obsolete folding, no space before a colon, no Transfer-Encoding, and only one

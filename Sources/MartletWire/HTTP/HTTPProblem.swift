@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A refusal: a status, a stable code for programs, and a sentence for people (RFC 9457).
 package struct HTTPProblem: Error, Equatable, Sendable {
     package let status: Int

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// The head of an HTTP/1.1 request (RFC 9112), as far as Martlet reads it.

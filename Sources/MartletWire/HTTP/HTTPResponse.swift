@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// An HTTP answer, complete with its body.
 package struct HTTPResponse: Equatable, Sendable {
     package var status: Int

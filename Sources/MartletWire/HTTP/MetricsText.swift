@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// The metrics of the whole node in the text format of Prometheus (version 0.0.4), which any worker can return.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// What a backend publishes, checked, and in the form in which it is carried out.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The form in which events reach clients, which has exactly the keys type, data and timestamp, in that order.
 package enum EventEnvelope {
     /// Why a body is not an event.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Hexadecimal digits, in JSON escapes and in URLs.
 package enum Hexadecimal {
     package static func value(of digit: UInt8) -> UInt8? {

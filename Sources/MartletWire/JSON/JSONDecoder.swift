@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// Builds a tree from text that a ``JSONScanner`` has accepted, so that it need not check again.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why text is not JSON, and where.
 package struct JSONFailure: Error, Equatable, Sendable {
     /// The offset of the first byte that cannot be right.

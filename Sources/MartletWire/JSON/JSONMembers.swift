@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Finds the members of an object in text that a ``JSONScanner`` has accepted, without building their values.
 package enum JSONMembers {
     /// The longest text that anybody looks for.

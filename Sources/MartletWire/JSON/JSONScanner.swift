@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Checks that bytes are one JSON value (RFC 8259), without building anything.
 ///
 /// What a backend posts is delivered byte for byte, so it is checked once, here, and never decoded. The text must be

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// A decoded JSON value, for small documents such as a client's command, or an answer that `martletctl` prints.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Writes compact JSON, with keys in the order of the calls.
 package struct JSONWriter {
     package private(set) var bytes: [UInt8] = []

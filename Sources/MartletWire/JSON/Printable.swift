@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Makes text from unknown sources safe for terminals and logs.
 ///
 /// Characters that a terminal would act on, or that a reader could not see, are written as a JSON escape (`\u202e`).

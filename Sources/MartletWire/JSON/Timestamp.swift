@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Formats times as text.
 package enum Timestamp {
     /// Returns a time in ISO 8601, in UTC with milliseconds: `2026-11-22T22:57:30.278Z`.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// What travels with a client's socket from the worker that accepted it to the worker that owns its user.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// The coding of the publishes of a batch that go to one shard together, in the text of a ``Command/batch``.

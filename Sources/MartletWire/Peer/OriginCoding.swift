@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 // The origin of a client is stored at the front of its metadata, as a member of that object. A version that does not

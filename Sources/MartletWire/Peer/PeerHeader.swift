@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The address that a frame comes from or goes to.
 package enum PeerAddress {
     /// The supervisor itself.

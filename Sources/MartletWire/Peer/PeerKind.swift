@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The kind of a frame between supervisor and worker.
 package enum PeerKind: UInt8, Sendable {
     /// Worker to supervisor: I am serving.

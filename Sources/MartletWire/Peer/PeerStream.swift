@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A stream of frames in both directions, without its socket: bytes in, frames out; frames in, bytes out.
 package struct PeerStream {
     /// A frame that came in; its payload is `input[payload]` until the next call of ``next()``.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// Rooms that got their first member on a shard, or lost their last one, in order.

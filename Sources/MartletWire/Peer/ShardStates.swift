@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// The state of every shard, in order, which the supervisor sends to its workers whenever one changes.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 // The coding of statistics. Lists say how long they are, so that processes of neighbouring versions understand each

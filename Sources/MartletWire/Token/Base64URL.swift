@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletCore
 
 /// Base 64 for URLs, without padding (RFC 7515, section 2).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import MartletCore
 
 /// A JSON Web Token in compact form (RFC 7515, 7.1; RFC 7519), split into its parts and not verified yet.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import MartletWire
 
 /// A request that was read whole, and the connection that gets the answer.

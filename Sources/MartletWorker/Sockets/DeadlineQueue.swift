@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Deadlines after the same time, in the order in which they were set, so that the first one is always due first.
 struct DeadlineQueue {
     private var entries: [(index: Int, generation: UInt32, deadline: UInt64)] = []

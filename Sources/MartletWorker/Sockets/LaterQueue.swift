@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Connections that will be read later, in the order in which they were put off.
 struct LaterQueue {
     /// How much time of a turn the messages of one connection may take, in nanoseconds; one message may take longer.

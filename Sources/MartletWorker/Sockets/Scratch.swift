@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Memory that is reused for one message after another.
 @safe
 struct Scratch: ~Copyable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension SocketTable {
     /// Why a socket did not become a connection.
     enum Refusal: Error {

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
 /* A kernel that does what a script says, for this thread: functions of the C library that this program calls are found here
    first (symbol interposition), and go on to the real ones unless the script says otherwise. */
 #ifndef SCRIPTEDKERNEL_H
