@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ArgumentParser
+internal import Foundation
 internal import MartletCore
 
 /// Loads a server and measures it.
@@ -15,4 +16,20 @@ struct MartletLoad: ParsableCommand {
         version: Martlet.version,
         subcommands: [Connect.self, Fanout.self, Unicast.self, Echo.self, Continuity.self]
     )
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            guard exitCode(for: error) == .success else { exit(withError: error) }
+            do {
+                // Help that could not be written was not given.
+                try FileHandle.standardOutput.write(contentsOf: Data((fullMessage(for: error) + "\n").utf8))
+            } catch {
+                FileHandle.standardError.write(Data("martlet-load: cannot write: \(error.localizedDescription)\n".utf8))
+                exit(withError: ExitCode.failure)
+            }
+        }
+    }
 }

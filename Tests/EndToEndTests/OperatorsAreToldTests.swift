@@ -119,6 +119,13 @@ import Testing
                 )
                 #expect(full.code == 1 && full.error.contains("No space left"), "\(full)")
             }
+            for command in ["--version", "--help"] {
+                let full = try await Subprocess.run(
+                    "/bin/sh",
+                    ["-c", "\"$0\" \(command) >/dev/full", TestServer.binaries + "/martlet-load"]
+                )
+                #expect(full.code == 1 && !full.error.isEmpty, "\(full)")
+            }
         }
     }
 

@@ -219,7 +219,7 @@ extension ChunkAllocator {
             pages[index].use = survey.uses[index]
             pages[index].isDirty = true
             switch survey.uses[index] {
-            case .chunks(let size): adopt(index, size, survey.marks[index])
+            case .chunks(let size): continuePage(index, size, survey.marks[index])
             case .run(let count): bytesInUse += count * ArenaLayout.pageSize
             case .insideRun: break
             case .free: adoptFree(index)
@@ -239,7 +239,7 @@ extension ChunkAllocator {
         }
     }
 
-    private mutating func adopt(_ index: Int, _ size: Int, _ marks: [Bool]) {
+    private mutating func continuePage(_ index: Int, _ size: Int, _ marks: [Bool]) {
         let byteCount = ArenaLayout.chunkUnit << size
         pages[index].fresh = (marks.lastIndex(of: true) ?? -1) + 1
         for chunk in (0..<pages[index].fresh).reversed() {
