@@ -53,6 +53,32 @@ import Testing
         return try paths.filter { $0.hasSuffix(".swift") }.map { try text("Sources/\(target)/\($0)") }
     }
 
+    @Test func `files and suites that the internals name are there`() throws {
+        func paths(_ folder: String) -> [String] {
+            let base = Self.root.appendingPathComponent(folder).path
+            return FileManager.default.enumerator(atPath: base)?.compactMap { $0 as? String } ?? []
+        }
+        let sources = paths("Sources")
+        let suites = try paths("Tests").filter { $0.hasSuffix(".swift") }.map { try Self.text("Tests/\($0)") }.joined()
+        var count = 0
+        for page in paths("docs/internals") {
+            for match in try Self.text("docs/internals/\(page)").matches(of: /`([^`\n]+)`/) {
+                let name = String(match.1)
+                if name.hasSuffix(".swift") || name.hasSuffix(".c") {
+                    count += 1
+                    let isThere =
+                        sources.contains { "/\($0)".hasSuffix("/\(name)") }
+                        || FileManager.default.fileExists(atPath: Self.root.appendingPathComponent(name).path)
+                    #expect(isThere, "\(page): there is no \(name)")
+                } else if name.hasSuffix("Tests"), !name.contains("/") {
+                    let isThere = suites.contains("struct \(name)") || name == "TidyTests"
+                    #expect(isThere, "\(page): there is no suite \(name)")
+                }
+            }
+        }
+        #expect(count > 60)
+    }
+
     @Test func `the operating guide says what each line of the log means`() throws {
         let guide = try Self.text("docs/operating.md")
         var count = 0
