@@ -45,6 +45,17 @@ import Testing
         #expect(undertaking.rolling != nil && undertaking.leaveDeadline == 7)
     }
 
+    @Test func `a process that has left its workers, or stops, begins nothing and forgets neither`() {
+        for undertaking in [Undertaking.left, .stopping(deadline: 3)] {
+            var undertaking = undertaking
+            let before = undertaking.obstacle
+            undertaking.begin(.rolling(Rolling { _ in }))
+            #expect(undertaking.rolling == nil && undertaking.obstacle == before)
+            undertaking.end()
+            #expect(undertaking.obstacle == before)
+        }
+    }
+
     @Test func `what ends leaves the supervisor idle`() throws {
         var undertaking = Undertaking.starting
         undertaking.end()

@@ -53,7 +53,8 @@ extension Supervisor {
         if let refusal = refusal(toBegin: .renew) { return onEnd(refusal) }
         if hasFixedMemory { return roll(onEnd) }
         scale(to: workers.count, isForced: true) { problem in
-            guard let problem, self.stopDeadline == nil else { return onEnd(problem) }
+            // A process that stops, or leaves its workers to the next one, begins nothing more.
+            guard let problem, self.refusal(toBegin: .renew) == nil else { return onEnd(problem) }
             // It is better to keep the old memory than old programs or an old configuration.
             self.log.error("Workers still use memory that they can resize", metadata: ["why": "\(problem)"])
             self.roll(onEnd)

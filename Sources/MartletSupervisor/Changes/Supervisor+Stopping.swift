@@ -43,7 +43,6 @@ extension Supervisor {
         undertaking = unsafe .stopping(deadline: loop.now + configuration.supervision.handoverTimeout.nanoseconds)
         if listeners.control >= 0 { loop.deregister(listeners.control) }
         unwatchListeners()
-        listeners.close()
         for worker in workers {
             // Nothing is handed over any more: the heir holds the donor's sockets, and must not go on with them.
             guard let replacement = worker.replacement else { continue }
@@ -58,6 +57,8 @@ extension Supervisor {
         }
         for worker in workers { worker.answerServing("the service stops") }
         switchboard.refuseHeld()
+        // Whoever was answered may have taken a configuration back, which concerns open listeners.
+        listeners.close()
         for worker in workers + others {
             tell(worker, .stop)
             worker.lifecycle.stopRequested()

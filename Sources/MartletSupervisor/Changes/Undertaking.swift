@@ -64,12 +64,12 @@ indirect enum Undertaking {
         }
     }
 
-    /// Begins something; it is remembered if this process is about to leave.
+    /// Begins something; a process that is about to leave still is, and one that has left or stops begins nothing.
     mutating func begin(_ next: Undertaking) {
-        if case .leaving(let deadline, _) = self {
-            self = .leaving(deadline: deadline, during: next)
-        } else {
-            self = next
+        switch self {
+        case .leaving(let deadline, _): self = .leaving(deadline: deadline, during: next)
+        case .left, .stopping: break
+        case .starting, .idle, .rolling, .scaling, .upgrading: self = next
         }
     }
 

@@ -73,17 +73,15 @@ extension Supervisor {
     /// Notes that a worker has taken over, and serves.
     func recovered(_ outcome: Adoption, _ worker: WorkerProcess) {
         let restart = worker.recovered(outcome)
-        log.event(
-            .workerTookOver,
-            level: worker.isPlanned && restart.lost == 0 ? .info : .warning,
-            metadata: metadata(
-                worker,
-                [
-                    "connections_kept": "\(restart.kept)", "connections_lost": "\(restart.lost)",
-                    "pause_ms": "\(restart.pauseMilliseconds)", "positions_unrecorded": "\(outcome.unrecorded)",
-                ]
-            )
-        )
+        // A worker that is unconfirmed, and under an attacker's control, may say so again and again.
+        if unsafe worker.mayLog(now: loop.now) {
+            let numbers: Logger.Metadata = [
+                "connections_kept": "\(restart.kept)", "connections_lost": "\(restart.lost)",
+                "pause_ms": "\(restart.pauseMilliseconds)", "positions_unrecorded": "\(outcome.unrecorded)",
+            ]
+            let level: Logger.Level = worker.isPlanned && restart.lost == 0 ? .info : .warning
+            log.event(.workerTookOver, level: level, metadata: metadata(worker, numbers))
+        }
         act(worker.custody.heard(.recovered), on: worker)
         worker.answerServing(nil)
         finishScaling()
