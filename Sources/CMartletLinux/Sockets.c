@@ -14,10 +14,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int martlet_accept(int listener) {
+/* Writes an address as 16 bytes of IPv6; returns 0 if it is of another family. */
+static int address_bytes(const struct sockaddr_storage *peer, uint8_t address[16]) {
+  if (peer->ss_family == AF_INET6) {
+    memcpy(address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+    return 1;
+  }
+  if (peer->ss_family != AF_INET) return 0;
+  memset(address, 0, 10);
+  address[10] = address[11] = 0xff;
+  memcpy(address + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+  return 1;
+}
+
+int martlet_accept(int listener, uint8_t address[16], int *is_known) {
+  struct sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  peer.ss_family = AF_UNSPEC;
   int fd;
-  do fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  do fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   while (fd < 0 && errno == EINTR);
+  *is_known = fd >= 0 && address_bytes(&peer, address);
   return fd;
 }
 
@@ -176,16 +193,7 @@ int martlet_set_buffer(int fd, int receive_bytes, int send_bytes) {
 static int address_of(int (*get)(int, struct sockaddr *, socklen_t *), int fd, uint8_t address[16]) {
   struct sockaddr_storage peer;
   socklen_t length = sizeof peer;
-  if (get(fd, (struct sockaddr *)&peer, &length) < 0) return 0;
-  if (peer.ss_family == AF_INET6) {
-    memcpy(address, &((struct sockaddr_in6 *)&peer)->sin6_addr, 16);
-    return 1;
-  }
-  if (peer.ss_family != AF_INET) return 0;
-  memset(address, 0, 10);
-  address[10] = address[11] = 0xff;
-  memcpy(address + 12, &((struct sockaddr_in *)&peer)->sin_addr, 4);
-  return 1;
+  return get(fd, (struct sockaddr *)&peer, &length) < 0 ? 0 : address_bytes(&peer, address);
 }
 
 int martlet_parse_address(const char *text, uint8_t address[16]) {
@@ -202,8 +210,6 @@ int martlet_peer_uid(int fd, uint32_t *uid) {
   *uid = peer.uid;
   return 0;
 }
-
-int martlet_peer_address(int fd, uint8_t address[16]) { return address_of(getpeername, fd, address); }
 
 int martlet_local_address(int fd, uint8_t address[16]) { return address_of(getsockname, fd, address); }
 
@@ -240,6 +246,21 @@ int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *sta
   }
   errno = EAGAIN;
   return -1;
+}
+
+/* TCP_INFO is one consistent look: where it says that everything we sent was acknowledged, and that nothing came that was not
+   read, nothing else need be asked. */
+int martlet_stream_beginning(int fd, uint64_t expected, uint64_t *written, uint64_t *read, int *state) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  memset(&info, 0, sizeof info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length)) return -1;
+  if (info.tcpi_state != 1 || info.tcpi_unacked || info.tcpi_notsent_bytes || info.tcpi_bytes_received != expected)
+    return martlet_stream_positions(fd, written, read, state);
+  *written = info.tcpi_bytes_acked;
+  *read = expected;
+  *state = info.tcpi_state;
+  return 0;
 }
 
 int martlet_unsent_bytes(int fd) {

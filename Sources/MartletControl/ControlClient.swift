@@ -82,15 +82,20 @@ struct ControlClient: ~Copyable {
         }
     }
 
+    private static func head(_ bytes: [UInt8]) throws(ControlFailure) -> HTTPAnswerHead? {
+        do throws(HTTPProblem) {
+            return try HTTPAnswerHead(in: bytes)
+        } catch {
+            throw .broken("the service sent something that is not HTTP")
+        }
+    }
+
     private func receive() throws(ControlFailure) -> Answer {
         var bytes: [UInt8] = []
         var head: (status: Int, end: Int, length: Int)?
         while true {
-            if head == nil, let end = HTTPHeadParser.endOfHead(bytes, from: 0, searchedTo: 0) {
-                guard let parsed = try? HTTPHeadParser.response(bytes[..<end]) else {
-                    throw .broken("the service sent something that is not HTTP")
-                }
-                head = (parsed.status, end, parsed.contentLength ?? 0)
+            if head == nil, let parsed = try Self.head(bytes) {
+                head = (parsed.status, parsed.count, parsed.contentLength ?? 0)
             }
             if let head, bytes.count >= head.end + head.length {
                 return Answer(status: head.status, body: Array(bytes[head.end..<head.end + head.length]))

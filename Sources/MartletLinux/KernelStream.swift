@@ -20,4 +20,18 @@ package struct KernelStream: Equatable, Sendable {
         self.read = read
         isOver = state == 7  // TCP_CLOSE
     }
+
+    /// Asks the kernel about a socket that waits for an answer; nil if it is not a connection.
+    ///
+    /// This takes one call if so many bytes as `expected` have come, and were read, and nothing that we sent is under
+    /// way.
+    package init?(of socket: Int32, expectedToHaveRead expected: UInt64) {
+        var written: UInt64 = 0
+        var read: UInt64 = 0
+        var state: Int32 = 0
+        guard unsafe martlet_stream_beginning(socket, expected, &written, &read, &state) == 0 else { return nil }
+        self.written = written
+        self.read = read
+        isOver = state == 7  // TCP_CLOSE
+    }
 }

@@ -72,10 +72,28 @@ package enum Listener {
         guard result == 0 else { throw .last("listen") }
     }
 
+    /// A connection that was accepted, and where it comes from; a Unix socket has no address.
+    package struct Accepted: Equatable, Sendable {
+        package let descriptor: Int32
+        package let address: NetworkAddress?
+
+        package init(descriptor: Int32, address: NetworkAddress?) {
+            self.descriptor = descriptor
+            self.address = address
+        }
+    }
+
     /// Accepts the next connection that waits, as non-blocking and close-on-exec; nil when none waits.
-    package static func accept(_ listener: Int32) throws(SystemCallError) -> Int32? {
-        let descriptor = martlet_accept(listener)
-        if descriptor >= 0 { return descriptor }
+    package static func accept(_ listener: Int32) throws(SystemCallError) -> Accepted? {
+        var isKnown: Int32 = 0
+        var bytes = InlineArray<16, UInt8>(repeating: 0)
+        var span = bytes.mutableSpan
+        let descriptor = unsafe span.withUnsafeMutableBufferPointer { buffer in
+            unsafe martlet_accept(listener, buffer.baseAddress, &isKnown)
+        }
+        if descriptor >= 0 {
+            return Accepted(descriptor: descriptor, address: isKnown == 1 ? NetworkAddress(bytes) : nil)
+        }
         switch errno {
         case EAGAIN, ECONNABORTED, EPROTO: return nil
         default: throw .last("accept4")

@@ -14,11 +14,6 @@ package struct NetworkAddress: Hashable, Sendable {
         self.low = low
     }
 
-    /// Asks for the address of a socket's peer; nil for a Unix socket.
-    package init?(peerOf socket: Int32) {
-        unsafe self.init { unsafe martlet_peer_address(socket, $0) }
-    }
-
     /// Asks for the address of our own end of a socket; nil for a Unix socket.
     package init?(localOf socket: Int32) {
         unsafe self.init { unsafe martlet_local_address(socket, $0) }
@@ -30,19 +25,31 @@ package struct NetworkAddress: Hashable, Sendable {
     }
 
     private init?(_ fill: (UnsafeMutablePointer<UInt8>) -> Int32) {
-        var bytes = [UInt8](repeating: 0, count: 16)
-        let isKnown = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
+        var bytes = InlineArray<16, UInt8>(repeating: 0)
+        var span = bytes.mutableSpan
+        let isKnown = unsafe span.withUnsafeMutableBufferPointer { buffer in
             guard let start = buffer.baseAddress else { return false }
             return unsafe fill(start) == 1
         }
         guard isKnown else { return nil }
-        high = bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) }
-        low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
+        self.init(bytes)
+    }
+
+    init(_ bytes: InlineArray<16, UInt8>) {
+        var (high, low): (UInt64, UInt64) = (0, 0)
+        for index in 0..<8 {
+            high = high << 8 | UInt64(bytes[index])
+            low = low << 8 | UInt64(bytes[8 + index])
+        }
+        self.init(high: high, low: low)
     }
 
     /// The address as text, such as `192.0.2.1` or `2001:db8::1` (RFC 5952).
     package var text: String {
-        if isIPv4 { return (0..<4).map { "\(low >> (24 - 8 * $0) & 0xFF)" }.joined(separator: ".") }
+        if isIPv4 {
+            let part = { (shift: UInt64) in low >> shift & 0xFF }
+            return "\(part(24)).\(part(16)).\(part(8)).\(part(0))"
+        }
         let bytes = [high, low].flatMap { half in
             (0..<8).map { UInt8(truncatingIfNeeded: half >> (56 - 8 * UInt64($0))) }
         }

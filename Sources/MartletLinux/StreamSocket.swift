@@ -26,6 +26,11 @@ package enum StreamSocket {
         }
     }
 
+    /// Sends as many of an array's bytes as fit, beginning with the one at `start`.
+    package static func send(_ socket: Int32, _ bytes: [UInt8], from start: Int) -> StreamOutcome {
+        send(socket, bytes.span.extracting(start...))
+    }
+
     /// Receives into memory that the caller owns.
     @unsafe
     package static func receive(_ socket: Int32, _ start: UnsafeMutableRawPointer, _ capacity: Int) -> StreamOutcome {

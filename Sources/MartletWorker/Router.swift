@@ -198,7 +198,7 @@ final class Router {
     /// Returns who waits for a reply that has arrived; nil if nobody does.
     func asker(of correlation: UInt64, now: UInt64) -> Asker? {
         guard let found = remove(correlation) else { return nil }
-        tally.counters[Timing.hop].observe(now > found.since ? now - found.since : 0)
+        tally.counters.observe(.hop, now > found.since ? now - found.since : 0)
         return found.asker
     }
 

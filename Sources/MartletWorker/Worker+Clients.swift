@@ -13,11 +13,12 @@ extension Worker {
         _ service: AdoptionTicket.Service,
         _ call: HTTPCall,
         _ bearer: Bearer,
+        from caller: Gatekeeper.Caller,
         _ accepted: Handshake.Accepted
     ) -> AdoptionTicket {
-        let (connection, request) = (call.connection, call.request)
+        let connection = call.connection
         var bearer = bearer
-        bearer.origin = gatekeeper.origin(of: connection.descriptor, request)
+        bearer.origin = gatekeeper.origin(of: caller, call.request)
         var ticket = AdoptionTicket(
             destination: contract.shard,
             source: contract.shard,
@@ -29,7 +30,7 @@ extension Worker {
             leftover: Array(connection.exchange.remainder)
         )
         ticket.deflate = accepted.deflate
-        ticket.address = gatekeeper.address(of: connection.descriptor, request)
+        ticket.address = gatekeeper.countedNumber(of: caller)
         return ticket
     }
 
@@ -129,6 +130,8 @@ extension Worker {
             } else if ticket.isReturned || !router.isMine(ticket.destination) {
                 refuseUnavailable(descriptor)
             } else {
+                // The worker that accepted it may be of a version that leaves this to us.
+                StreamSocket.setUrgentInline(descriptor)
                 adopt(descriptor, ticket, manager)
             }
         }

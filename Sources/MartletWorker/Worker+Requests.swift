@@ -46,7 +46,7 @@ extension Worker {
 
     private func refuse(_ call: HTTPCall, _ problem: HTTPProblem) {
         var response = problem.response
-        if call.connection.kind == .client, call.request.path == contract.client.path {
+        if call.connection.kind == .client, call.request.hasPath(text: contract.client.path) {
             count(refusal: problem)
             // Another attempt needs another connection.
             response.closes = true
@@ -68,23 +68,26 @@ extension Worker {
         do throws(HTTPProblem) {
             if call.connection.kind == .client {
                 let request = call.request
-                if request.path == contract.client.path { try gatekeeper.checkOrigin(request) }
+                if request.hasPath(text: contract.client.path) { try gatekeeper.checkOrigin(request) }
                 switch try ClientRequest(request, contract.client, isDevelopment: contract.isDevelopment) {
                 case .api: break
                 case .answer(let response):
                     return door.respond(call.connection, number: call.number, response)
                 case .echo(let accepted):
                     let bearer = Bearer(user: ClientRequest.echoUser)
-                    return upgrade(call, ticket(.echo, call, bearer, accepted), manager)
+                    let caller = gatekeeper.caller(of: request, from: call.connection.address)
+                    return upgrade(call, ticket(.echo, call, bearer, from: caller, accepted), manager)
                 case .messages(let accepted):
-                    let bearer = try gatekeeper.bearer(of: request, from: call.connection.descriptor)
+                    let caller = gatekeeper.caller(of: request, from: call.connection.address)
+                    let bearer = try gatekeeper.bearer(of: request, from: caller)
                     try gatekeeper.admitHandshake()
-                    if let job = bearer.job, let given = request.parameter("job_id"), !given.isExactly(job) {
+                    if let job = bearer.job, let given = request.parameters?.value(of: "job_id"), !given.isExactly(job)
+                    {
                         let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
                         // Anybody can cause this, so it is not a warning.
                         log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
                     }
-                    return upgrade(call, ticket(.messages, call, bearer, accepted), manager)
+                    return upgrade(call, ticket(.messages, call, bearer, from: caller, accepted), manager)
                 }
             }
             try perform(call, manager)
@@ -115,7 +118,7 @@ extension Worker {
 
     /// Throws unless this asks for the metrics, whose own socket serves nothing else, and needs no key.
     private func checkReader(_ request: HTTPRequest) throws(HTTPProblem) {
-        guard request.path == "/metrics" else {
+        guard request.hasPath("/metrics") else {
             throw HTTPProblem(404, "not_found", "this socket serves GET /metrics only")
         }
     }
@@ -206,7 +209,7 @@ extension Worker {
         switch asker {
         case .connection(let connection, let number, let call, let since):
             if case .publish = call {
-                tally.counters[Timing.publish].observe(Clock.monotonicNanoseconds() - since)
+                tally.counters.observe(.publish, Clock.monotonicNanoseconds() - since)
                 if case .failed = reply { tally.counters[.publishesRefused] += 1 }
             }
             door.respond(connection, number: number, APIAnswer.response(to: call, reply))
@@ -231,7 +234,7 @@ extension Worker {
             return
         }
         connection.batch = Batch(connection: connection)
-        connection.exchange.beginStream(HTTPResponse(200, fields: [("Content-Type", "application/x-ndjson")]))
+        connection.exchange.beginStream(HTTPResponse(200, .lines))
     }
 
     private func batchLine(_ connection: HTTPConnection, _ range: Range<Int>, _ manager: isolated WebSocketManager) {

@@ -24,7 +24,7 @@ final class Worker {
     let board: NodeBoard
     let tally = Tally()
     let log: Logger
-    var gatekeeper: Gatekeeper
+    let gatekeeper: Gatekeeper
     var isStopping = false
     /// What is taken over from the previous worker; nil once it is ours, or if there is nothing.
     var inheritance: Inheritance?

@@ -12,7 +12,10 @@ import Testing
                 ("POST", "/v1/users/u/messages", "{\"a\":", [], 400, "invalid_json"),
                 ("POST", "/v1/broadcast", "", [], 400, "invalid_json"),
                 ("POST", "/v1/users/u/messages", nil, [], 411, "length_required"),
-                ("POST", "/v1/users/u/messages", "1", ["-H", "Transfer-Encoding: chunked"], 411, "length_required"),
+                (
+                    "POST", "/v1/users/u/messages", "1", ["-H", "Transfer-Encoding: gzip, chunked"], 501,
+                    "unknown_transfer_coding"
+                ),
                 (
                     "POST", "/v1/users/u/messages", "1", ["-H", "Content-Type: application/xml"], 415,
                     "unsupported_media_type"

@@ -319,7 +319,7 @@ private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >=
         defer { closeDescriptor(listener) }
         #expect(try Listener.accept(listener) == nil)
         let client = try Listener.connect(to: bound)
-        let accepted = try #require(try Listener.accept(listener))
+        let accepted = try #require(try Listener.accept(listener)).descriptor
         #expect(
             StreamSocket.cookie(accepted) != 0 && StreamSocket.cookie(client.number) != StreamSocket.cookie(accepted)
         )

@@ -71,7 +71,7 @@ import Testing
         let client = try Listener.connect(to: bound)
         script(SCRIPTED_ACCEPT, [error])
         #expect(try Listener.accept(listener) == nil)
-        let accepted = try #require(try Listener.accept(listener))
+        let accepted = try #require(try Listener.accept(listener)).descriptor
         closeDescriptor(accepted)
         _ = client.number
     }
@@ -87,7 +87,7 @@ import Testing
         let client = try Listener.connect(to: bound)
         script(SCRIPTED_ACCEPT, [error])
         #expect { _ = try Listener.accept(listener) } throws: { ($0 as? SystemCallError)?.number == error }
-        let accepted = try #require(try Listener.accept(listener))
+        let accepted = try #require(try Listener.accept(listener)).descriptor
         closeDescriptor(accepted)
         _ = client.number
     }
@@ -99,7 +99,7 @@ import Testing
         defer { closeDescriptor(listener) }
         let client = try Listener.connect(to: bound)
         script(SCRIPTED_ACCEPT, [EINTR, EINTR])
-        let accepted = try #require(try Listener.accept(listener))
+        let accepted = try #require(try Listener.accept(listener)).descriptor
         closeDescriptor(accepted)
         _ = client.number
     }

@@ -5,20 +5,24 @@ import MartletCore
 import MartletWire
 import Testing
 
-@Suite struct HTTPHeadParserTests {
-    private func parse(_ text: String) throws(HTTPProblem) -> HTTPRequest {
-        try HTTPHeadParser.request(Array(text.utf8)[...])
+@Suite struct HTTPRequestTests {
+    private func parse(_ text: String) throws -> HTTPRequest {
+        try #require(try HTTPRequest(in: Array(text.utf8)), "the head is not complete")
     }
 
     @Test func `a head is read`() throws {
         let request = try parse(
-            "POST /v1/users/a%20b%2Fc%3Fd/messages?x=1&y=%C3%A9+z HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nX:  a \r\nx: b\r\n\r\n"
+            "POST /v1/users/a%20b%2Fc%3Fd/messages?x=1&y=%C3%A9+z HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nOrigin:  a \r\norigin: b\r\nX: c\r\n\r\n"
         )
-        #expect(request.method == "POST")
-        #expect(request.segments == ["v1", "users", "a b/c?d", "messages"])
-        #expect(request.parameter("y") == "é z")
+        #expect(request.method == .post)
+        #expect(request.path == "/v1/users/a%20b%2Fc%3Fd/messages")
+        #expect(
+            try APICall.parse(parse("GET /v1/users/a%20b%2Fc%3Fd/connections HTTP/1.1\r\nHost: h\r\n\r\n"))
+                == .command(.listConnections(user: "a b/c?d"))
+        )
+        #expect(request.parameters?.value(of: "y") == "é z")
         #expect(request.contentLength == 5)
-        #expect(request["x"] == "a, b")
+        #expect(request[.origin] == "a, b")
         #expect(request.keepsAlive)
     }
 
@@ -36,7 +40,11 @@ import Testing
         ("G\u{7F}T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
         ("GET / HTTP/1.1\nHost: a\n\n", 400), ("GET / HTTP/1.1\r\nHost: a\r\nA: \u{1}\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400),
+        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", 400),
@@ -61,12 +69,12 @@ import Testing
         query: String?
     ) throws {
         let request = try parse("GET \(target) HTTP/1.1\r\nHost: h\r\n\r\n")
-        #expect(request["host"] == host && request.path == path && request.query == query)
+        #expect(request[.host] == host && request.path == path && request.query == query)
     }
 
     @Test(arguments: ["", "a", "a.b:80", "a:", "127.0.0.1:1", "[::1]", "[fe80::1]:8000", "xn--a_b~c", "a%20b"])
     func `a Host is a name or an address, with or without a port`(host: String) throws {
-        #expect(try parse("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")["host"] == host)
+        #expect(try parse("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n")[.host] == host)
     }
 
     @Test func `too many fields are refused, even if they have few bytes`() throws {
@@ -79,22 +87,42 @@ import Testing
     }
 
     @Test func `an upgrade names one protocol`() throws {
-        func upgrade(_ fields: String) throws -> String? {
-            try parse("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n").upgrade
+        func isUpgrade(_ fields: String) throws -> Bool {
+            try parse("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n").hasOnly("websocket", in: .upgrade)
         }
-        #expect(try upgrade("Upgrade: WebSocket\r\n") == "websocket")
-        #expect(try upgrade("Upgrade: websocket\r\nUpgrade: websocket\r\n") == "websocket")
-        #expect(try upgrade("Upgrade: websocket\r\nUpgrade: h2c\r\n") == nil)
-        #expect(try upgrade("Upgrade: h2c, websocket\r\n") == nil)
-        #expect(try upgrade("") == nil)
+        #expect(try isUpgrade("Upgrade: WebSocket\r\n"))
+        #expect(try isUpgrade("Upgrade: websocket\r\nUpgrade: websocket\r\n"))
+        #expect(try !isUpgrade("Upgrade: websocket\r\nUpgrade: h2c\r\n"))
+        #expect(try !isUpgrade("Upgrade: h2c, websocket\r\n"))
+        #expect(try !isUpgrade(""))
     }
 
-    @Test func `the end of a head is found wherever it is cut`() {
-        let text = Array("GET / HTTP/1.1\r\nHost: a\r\nA: \r\r\n\r\nrest".utf8)
-        for searched in 0...text.count - 8 {
-            #expect(HTTPHeadParser.endOfHead(text, from: 0, searchedTo: searched) == text.count - 4)
+    @Test func `every field that is read is found in upper and lower case, and no other name is taken for it`() throws {
+        for field in HTTPField.allCases where ![.host, .contentLength, .transferEncoding].contains(field) {
+            let name = "\(field.name)"
+            for spelled in [name, name.uppercased(), name.capitalized] {
+                #expect(try parse("GET / HTTP/1.1\r\nHost: a\r\n\(spelled): x\r\n\r\n")[field] == "x", "\(spelled)")
+            }
+            for other in ["_" + name.dropFirst(), name.dropLast() + "_", name + "s", name.dropLast()] {
+                let request = try parse("GET / HTTP/1.1\r\nHost: a\r\n\(other): x\r\n\r\n")
+                #expect(HTTPField.allCases.allSatisfy { $0 == .host || !request.has($0) }, "\(other)")
+            }
         }
-        #expect(HTTPHeadParser.endOfHead(Array(text.dropLast(5)), from: 0, searchedTo: 0) == nil)
+    }
+
+    @Test func `a head is read the same wherever it is cut`() throws {
+        let text = Array("GET /a HTTP/1.1\r\nHost: a\r\nOrigin: b\r\n\r\n".utf8)
+        for cut in 0..<text.count { #expect(try HTTPRequest(in: Array(text[..<cut])) == nil, "\(cut) bytes") }
+        #expect(try HTTPRequest(in: text)?[.origin] == "b")
+    }
+
+    @Test func `a member of a list is found, whatever is around it`() throws {
+        let request = try parse(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: x ,, Keep-Alive\t,y\r\nconnection: Upgrade\r\n\r\n"
+        )
+        #expect(request.has("keep-alive", in: .connection) && request.has("upgrade", in: .connection))
+        #expect(!request.has("keep", in: .connection) && !request.has("close", in: .connection))
+        #expect(request.tokens(of: .connection) == ["x", "Keep-Alive", "y", "Upgrade"])
     }
 }
 
@@ -136,7 +164,7 @@ import Testing
             let second = echo(&exchange, String(decoding: text[cut...], as: UTF8.self))
             #expect(first + second == 1)
             #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasSuffix("\r\n\r\nabc"))
-            #expect(!exchange.isOver)
+            expect(!exchange.isOver)
         }
     }
 
@@ -152,14 +180,14 @@ import Testing
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(echo(&exchange, text) == 0)
         #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasPrefix("HTTP/1.1 \(status) "))
-        #expect(exchange.isOver)
-        #expect(!exchange.wantsInput)
+        expect(exchange.isOver)
+        expect(!exchange.wantsInput)
     }
 
     @Test func `a request that fails within its body is over, and fails once`() {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(echo(&exchange, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\nabc") == 0)
-        #expect(exchange.isMidRequest)
+        expect(exchange.isMidRequest)
         exchange.fail(HTTPProblem(408, "request_timeout", "late"))
         #expect(!exchange.isMidRequest && exchange.isOver)
     }
@@ -170,7 +198,7 @@ import Testing
         var numbers: [Int] = []
         while case .request(_, let number, _) = exchange.next() { numbers.append(number) }
         #expect(numbers.count == 64)
-        #expect(!exchange.wantsInput)
+        expect(!exchange.wantsInput)
         exchange.respond(to: numbers[0], .text("x"))
         guard case .request = exchange.next() else {
             Issue.record("an answer makes room for the next request")
@@ -186,7 +214,7 @@ import Testing
         )
         let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
         #expect(output.contains("Connection: close\r\n") && output.hasSuffix("\r\n\r\n"))
-        #expect(exchange.isOver)
+        expect(exchange.isOver)
     }
 
     @Test func `a client that waits for it is told to continue`() {
@@ -239,7 +267,7 @@ import Testing
                     return
                 }
                 exchange.respond(to: number, HTTPResponse(401))
-                #expect(!exchange.hasOutput, "answers come in order")
+                expect(!exchange.hasOutput, "answers come in order")
                 exchange.respond(to: numbers[0], .text("x"))
             }
             let output = String(decoding: exchange.takeOutput(), as: UTF8.self)
@@ -252,11 +280,12 @@ import Testing
         var exchange = HTTPExchange(limits: .init(bodyBytes: 100))
         expect(echo(&exchange, Self.expecting) == 0)
         #expect(exchange.isMidRequest && !exchange.isWaiting)
-        var late = exchange
+        exchange.stopReading()
+        expect(exchange.isOver)
+        var late = HTTPExchange(limits: .init(bodyBytes: 100))
+        expect(echo(&late, Self.expecting) == 0)
         late.fail(HTTPProblem(408, "request_timeout", "late"))
         #expect(late.isOver && String(decoding: late.takeOutput(), as: UTF8.self).contains(" 408 "))
-        exchange.stopReading()
-        #expect(exchange.isOver)
     }
 
     @Test func `while a request is received, as many others may wait as usual`() {
@@ -290,7 +319,7 @@ import Testing
         #expect(!String(decoding: exchange.takeOutput(), as: UTF8.self).contains("Connection"))
         expect(echo(&exchange, "GET / HTTP/1.0\r\n\r\n") == 1)
         #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).contains("Connection: close\r\n"))
-        #expect(exchange.isOver)
+        expect(exchange.isOver)
     }
 
     @Test(
@@ -310,10 +339,10 @@ import Testing
 }
 
 @Suite struct APICallTests {
-    private func call(_ method: String, _ target: String, _ fields: String = "") throws(HTTPProblem) -> APICall {
+    private func call(_ method: String, _ target: String, _ fields: String = "") throws -> APICall {
         let length = method == "POST" ? "Content-Length: 2\r\n" : ""
         let text = "\(method) \(target) HTTP/1.1\r\nHost: h\r\n\(length)\(fields)\r\n"
-        return try APICall.parse(try HTTPHeadParser.request(Array(text.utf8)[...]))
+        return try APICall.parse(try #require(try HTTPRequest(in: Array(text.utf8))))
     }
 
     @Test(arguments: [

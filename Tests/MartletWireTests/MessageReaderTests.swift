@@ -239,7 +239,19 @@ struct ReaderHarness {
 
 @Suite struct HandshakeTests {
     @Test func `the accept value is that of RFC 6455`() {
-        #expect(Handshake.acceptValue(forKey: "dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        #expect(AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span).text == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    }
+
+    @Test(arguments: [
+        ("", "da39a3ee5e6b4b0d3255bfef95601890afd80709"), ("abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        (String(repeating: "a", count: 55), "c1c8bbdc22796e28c0e15163d20899b65621d65a"),
+        (String(repeating: "a", count: 56), "c2db330f6083854c99d4b5bfb6e8f29f201be699"),
+        (String(repeating: "a", count: 64), "0098ba824b5c16427bd7a1122a5a442a25ec644d"),
+        (String(repeating: "a", count: 1000), "291e9a6c66994949b57ba5e650361e98fc36b1ba"),
+    ])
+    func `SHA-1 is that of RFC 3174, wherever the padding falls`(text: String, digest: String) {
+        let bytes = SHA1.digest(Array(text.utf8))
+        #expect(bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() == digest)
     }
 
     private static let good = [
@@ -249,7 +261,8 @@ struct ReaderHarness {
 
     private func check(_ line: String, _ fields: [String]) throws(HTTPProblem) -> Handshake.Accepted {
         let text = ([line] + fields).joined(separator: "\r\n") + "\r\n\r\n"
-        return try Handshake.check(try HTTPHeadParser.request(Array(text.utf8)[...]))
+        guard let request = try HTTPRequest(in: Array(text.utf8)) else { throw .badRequest("not a whole head") }
+        return try Handshake.check(request)
     }
 
     @Test func `a good upgrade is accepted, and our subprotocol is chosen if it is offered`() throws {

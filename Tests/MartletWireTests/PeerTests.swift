@@ -269,7 +269,7 @@ import Testing
             source: 0,
             service: .messages,
             bearer: bearer,
-            acceptValue: "s3pP",
+            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
             subprotocol: nil,
             bytesRead: 1 << 40,
             leftover: Array(evil.utf8)
@@ -287,7 +287,7 @@ import Testing
                 source: 0,
                 service: .messages,
                 bearer: Bearer(user: "u"),
-                acceptValue: "s3pP",
+                acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
                 subprotocol: nil,
                 bytesRead: 1,
                 leftover: []

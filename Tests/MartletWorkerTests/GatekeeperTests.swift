@@ -59,7 +59,7 @@ import Testing
 
         func bearer(_ request: HTTPRequest) -> Result<Bearer, HTTPProblem> {
             do throws(HTTPProblem) {
-                return .success(try gatekeeper.bearer(of: request, from: ends.0))
+                return .success(try gatekeeper.bearer(of: request, from: gatekeeper.caller(of: request, from: nil)))
             } catch {
                 return .failure(error)
             }

@@ -39,7 +39,7 @@ import Testing
                 kind: .api,
                 index: 0,
                 generation: 0,
-                descriptor: -1,
+                accepted: .init(descriptor: -1, address: nil),
                 limits: exchange,
                 now: 0
             )

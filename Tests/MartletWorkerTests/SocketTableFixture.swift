@@ -55,7 +55,7 @@ final class Fixture {
         let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
         defer { closeDescriptor(listener) }
         let client = ClientEnd(try Listener.connect(to: bound))
-        let accepted = try #require(try Listener.accept(listener))
+        let accepted = try #require(try Listener.accept(listener)).descriptor
         if !leftover.isEmpty {
             try BlockingStream.write(client.number, leftover)
             var early: [UInt8] = []
@@ -68,7 +68,7 @@ final class Fixture {
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            acceptValue: "x",
+            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
             subprotocol: nil,
             bytesRead: UInt64(leftover.count),
             leftover: leftover

@@ -153,14 +153,14 @@ import Testing
         let (_, client) = try fixture.connect()
         let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
         let other = ClientEnd(try Listener.connect(to: bound))
-        let one = try #require(try Listener.accept(listener))
+        let one = try #require(try Listener.accept(listener)).descriptor
         defer { for end in [one, listener] { closeDescriptor(end) } }
         let ticket = AdoptionTicket(
             destination: 0,
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            acceptValue: "x",
+            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
             subprotocol: nil,
             bytesRead: 0,
             leftover: []
@@ -176,14 +176,14 @@ import Testing
         let fixture = try Fixture()
         let (listener, bound) = try Listener.open(.tcp(address: "127.0.0.1", port: 0))
         let client = ClientEnd(try Listener.connect(to: bound))
-        let accepted = try #require(try Listener.accept(listener))
+        let accepted = try #require(try Listener.accept(listener)).descriptor
         defer { for end in [accepted, listener] { closeDescriptor(end) } }
         let ticket = AdoptionTicket(
             destination: 0,
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            acceptValue: "x",
+            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
             subprotocol: nil,
             bytesRead: 7,
             leftover: []

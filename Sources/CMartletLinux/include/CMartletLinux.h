@@ -23,8 +23,9 @@
 /* The most descriptors that one message may carry: the kernel's SCM_MAX_FD. */
 #define MARTLET_MAX_DESCRIPTORS 253
 
-/* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; the peer's address is not asked for. */
-int martlet_accept(int listener);
+/* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC. The peer's address is written as 16 bytes of IPv6 (IPv4 is mapped,
+   ::ffff:a.b.c.d); is_known is 0 if it has none (a Unix socket). */
+int martlet_accept(int listener, uint8_t address[16], int *is_known);
 /* A listening TCP socket on a numeric IPv4 or IPv6 address; *bound_port receives the bound port. With a backlog below 0
    it is only bound. -1: see errno (EINVAL: the address is not valid). */
 int martlet_listen_tcp(const char *address, uint16_t port, int backlog, uint16_t *bound_port);
@@ -35,9 +36,6 @@ int martlet_connect_unix(const char *path);
 int martlet_connect_tcp(const char *address, uint16_t port);
 /* The port of a bound TCP socket, or -1. */
 int martlet_local_port(int fd);
-/* The peer's address as 16 bytes of IPv6 (IPv4 is mapped, ::ffff:a.b.c.d). Returns 1, or 0 if it has none (a Unix
-   socket). */
-int martlet_peer_address(int fd, uint8_t address[16]);
 /* The same for our own end. */
 int martlet_local_address(int fd, uint8_t address[16]);
 /* CPUs that this process may run on (sched_getaffinity). */
@@ -99,6 +97,9 @@ int martlet_keeper(int channel);
    from it, and the state (TCP_ESTABLISHED is 1, TCP_CLOSE 7). 0, or -1. See tcp(7), TCP_INFO; ioctl SIOCOUTQ,
    SIOCINQ. */
 int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state);
+/* The same for a connection that waits for its first answer, of which so many bytes are expected to have been read: mostly
+   this takes one call instead of four. */
+int martlet_stream_beginning(int fd, uint64_t expected, uint64_t *written, uint64_t *read, int *state);
 /* The soft and hard limit of open files, set to the same number. */
 int martlet_limit_descriptors(int count);
 

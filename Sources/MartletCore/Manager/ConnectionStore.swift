@@ -66,7 +66,7 @@ struct ConnectionStore {
     /// Returns a user's connections, in the order in which they were added.
     func connections(ofUser user: String) -> [WebSocketConnection] {
         var result: [WebSocketConnection] = []
-        forEach(ofUser: user) { result.append($0) }
+        if let list = list(ofUser: user) { forEach(in: list) { result.append($0) } }
         return result
     }
 
@@ -77,9 +77,17 @@ struct ConnectionStore {
         byUser[ExactText(user)].flatMap { entries[Int($0.first)]?.connection }
     }
 
+    /// A user's connections, in the order in which they were added.
+    struct UserList {
+        fileprivate let first: Int32
+    }
+
+    /// Returns the list of a user's connections; nil if there are none.
+    func list(ofUser user: String) -> UserList? { byUser[ExactText(user)].map { UserList(first: $0.first) } }
+
     /// Visits a user's connections, in the order in which they were added.
-    func forEach(ofUser user: String, _ visit: (borrowing WebSocketConnection) -> Void) {
-        guard var index = byUser[ExactText(user)]?.first else { return }
+    func forEach(in list: UserList, _ visit: (borrowing WebSocketConnection) -> Void) {
+        var index = list.first
         while index >= 0, let entry = entries[Int(index)] {
             visit(entry.connection)
             index = entry.next

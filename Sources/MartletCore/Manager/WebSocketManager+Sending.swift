@@ -3,8 +3,8 @@
 extension WebSocketManager {
     /// Sends a text message to every connection of a user.
     package func send(_ text: Span<UInt8>, toUser user: String) throws(SendFailure) -> Delivery {
-        guard store.count(ofUser: user) > 0 else { return Delivery() }
-        return try deliver(text) { store.forEach(ofUser: user, $0) }
+        guard let connections = store.list(ofUser: user) else { return Delivery() }
+        return try deliver(text) { store.forEach(in: connections, $0) }
     }
 
     /// Sends a text message to one connection.

@@ -17,9 +17,17 @@ package struct ClientOrigin: Equatable, Sendable {
     }
 
     private static func plain(_ text: String, _ longest: Int, from least: UInt8) -> String {
-        let bytes = text.utf8.prefix(longest).map { byte in
-            (least..<0x7F).contains(byte) && byte != 0x22 && byte != 0x5C ? byte : UInt8(ascii: "?")
+        let bytes = text.utf8.span
+        let count = min(bytes.count, longest)
+        func isPlain(_ byte: UInt8) -> Bool { byte >= least && byte < 0x7F && byte != 0x22 && byte != 0x5C }
+        var plain = 0
+        while plain < count, isPlain(bytes[plain]) { plain += 1 }
+        if plain == bytes.count { return text }
+        return unsafe String(unsafeUninitializedCapacity: count) { target in
+            for index in 0..<count {
+                unsafe target.initializeElement(at: index, to: isPlain(bytes[index]) ? bytes[index] : UInt8(ascii: "?"))
+            }
+            return count
         }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

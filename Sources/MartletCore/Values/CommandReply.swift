@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The answer to a ``Command``.
+///
+/// Large and rare answers are boxed, so that a receipt, which is frequent, is small.
 package enum CommandReply: Equatable, Sendable {
     case receipt(Delivery)
     case connections([ConnectionSummary])
@@ -11,12 +13,12 @@ package enum CommandReply: Equatable, Sendable {
     case left(Int)
     case token(String)
     /// What a token says.
-    case claims(TokenClaims)
+    indirect case claims(TokenClaims)
     case tokenRefused(TokenProblem)
     /// The replies to the publishes of a ``Command/batch``, in order.
     case batch([CommandReply])
-    case shard(ShardStatistics)
-    case node(NodeStatistics)
+    indirect case shard(ShardStatistics)
+    indirect case node(NodeStatistics)
     case failed(CommandFailure)
 }
 

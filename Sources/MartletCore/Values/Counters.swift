@@ -115,6 +115,11 @@ package struct Counters: Equatable, Sendable {
         set { histograms[timing.rawValue] = newValue }
     }
 
+    /// Notes how long something took; the subscript would copy the buckets.
+    package mutating func observe(_ timing: Timing, _ nanoseconds: UInt64) {
+        histograms[timing.rawValue].observe(nanoseconds)
+    }
+
     package mutating func closed(with code: UInt16, count: Int = 1) {
         let index = CloseLabel.index(of: code)
         closes[index] = Self.sum(closes[index], count)

@@ -32,5 +32,10 @@ package struct ExactText: Hashable, Comparable, Sendable, ExpressibleByStringLit
 
 extension String {
     /// Returns true if both strings have the same bytes.
-    package func isExactly(_ other: String) -> Bool { utf8.elementsEqual(other.utf8) }
+    package func isExactly(_ other: String) -> Bool {
+        let (left, right) = (utf8.span, other.utf8.span)
+        guard left.count == right.count else { return false }
+        for index in left.indices where left[index] != right[index] { return false }
+        return true
+    }
 }

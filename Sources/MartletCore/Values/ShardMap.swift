@@ -16,15 +16,15 @@ package struct ShardMap: Equatable, Sendable {
     package let generation: UInt32
     /// The owner of each slot.
     package let owners: [UInt16]
+    package let shardCount: Int
 
     /// Makes a map that deals the slots out to the shards, one after the other.
     package init(shardCount: Int, generation: UInt32 = 1) {
         precondition((1...Self.largestShardCount).contains(shardCount), "a node has 1 to 128 shards")
         self.generation = generation
+        self.shardCount = shardCount
         owners = (0..<Self.userSlotCount).map { UInt16($0 % shardCount) }
     }
-
-    package var shardCount: Int { Int(owners.max() ?? 0) + 1 }
 
     package func shard(ofUserSlot slot: Int) -> Int { Int(owners[slot & (Self.userSlotCount - 1)]) }
 
@@ -37,7 +37,8 @@ package struct ShardMap: Equatable, Sendable {
 
     package static func userSlot(of user: String) -> Int {
         var crc = UInt32.max
-        for byte in user.utf8 { crc = (crc >> 8) ^ crcTable[Int((crc ^ UInt32(byte)) & 0xFF)] }
+        let (bytes, table) = (user.utf8.span, crcTable)
+        for index in bytes.indices { crc = (crc >> 8) ^ table[Int((crc ^ UInt32(bytes[index])) & 0xFF)] }
         return Int(~crc & UInt32(userSlotCount - 1))
     }
 

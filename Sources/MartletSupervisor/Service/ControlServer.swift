@@ -59,9 +59,9 @@ final class ControlServer {
     /// Accepts the connections that wait; false if that failed because there are no descriptors.
     func accept(_ listener: Int32) -> Bool {
         while true {
-            let accepted: Int32?
+            let accepted: Listener.Accepted?
             do throws(SystemCallError) { accepted = try Listener.accept(listener) } catch { return false }
-            guard let descriptor = accepted else { return true }
+            guard let descriptor = accepted?.descriptor else { return true }
             nextIndex += 1
             let peer = unsafe Peer(index: nextIndex, descriptor: descriptor, bodyBytes: bodyBytes, now: loop.now)
             if peers.count >= Self.mostPeers { closeIdle() }

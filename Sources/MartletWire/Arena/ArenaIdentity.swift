@@ -17,7 +17,7 @@ package struct ArenaIdentity: Equatable, Sendable {
     }
 
     fileprivate var bytes: [UInt8] {
-        var writer = ByteWriter()
+        var writer = ByteWriter(capacity: 384)
         writer.put(connection)
         writer.put(bearer)
         writer.put(UInt32(rooms.count))
@@ -155,7 +155,7 @@ extension Arena {
     }
 
     private static func checksum(_ slot: ArenaSlot, _ identity: [UInt8]) -> UInt32 {
-        var writer = ByteWriter()
+        var writer = ByteWriter(capacity: 32)
         writer.put(slot.generation)
         writer.put(slot.cookie)
         writer.put(slot.connectedAt)

@@ -6,10 +6,11 @@ package struct ByteWriter {
 
     package init() {}
 
+    /// Makes a writer with room for so many bytes, which grows if there are more.
+    package init(capacity: Int) { bytes.reserveCapacity(capacity) }
+
     package mutating func put<Value: FixedWidthInteger>(_ value: Value) {
-        for shift in stride(from: 0, to: Value.bitWidth, by: 8) {
-            bytes.append(UInt8(truncatingIfNeeded: value >> Value(shift)))
-        }
+        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 
     package mutating func put(_ flag: Bool) {
@@ -33,7 +34,6 @@ package struct ByteWriter {
 
     /// Appends bytes without a length, as the rest of a message.
     package mutating func append(_ raw: Span<UInt8>) {
-        bytes.reserveCapacity(bytes.count + raw.count)
-        for index in raw.indices { bytes.append(raw[index]) }
+        bytes.append(copying: raw)
     }
 }

@@ -5,13 +5,13 @@ package enum Handshake {
     /// What an accepted upgrade needs for its answer.
     package struct Accepted: Equatable, Sendable {
         /// The value of `Sec-WebSocket-Accept`.
-        package let acceptValue: String
+        package let acceptValue: AcceptValue
         /// The subprotocol that was chosen, if the client offered ours.
         package let subprotocol: String?
         /// The agreement on permessage-deflate; nil: there is none.
         package let deflate: DeflateExtension?
 
-        package init(acceptValue: String, subprotocol: String?, deflate: DeflateExtension? = nil) {
+        package init(acceptValue: AcceptValue, subprotocol: String?, deflate: DeflateExtension? = nil) {
             self.acceptValue = acceptValue
             self.subprotocol = subprotocol
             self.deflate = deflate
@@ -31,42 +31,51 @@ package enum Handshake {
         allowsCompression: Bool = false,
         needsSubprotocol: Bool = false
     ) throws(HTTPProblem) -> Accepted {
-        guard request.method == "GET" else { throw .methodNotAllowed("GET") }
+        guard request.method == .get else { throw .methodNotAllowed("GET") }
         guard request.isVersion11 else { throw HTTPProblem(505, "http_version", "upgrades need HTTP/1.1") }
-        guard request.upgrade == "websocket", request.has("upgrade", in: "connection") else {
+        guard request.hasOnly("websocket", in: .upgrade), request.has("upgrade", in: .connection) else {
             throw HTTPProblem(426, "upgrade_required", "this path speaks WebSocket: connect with ws:// or wss://")
                 .with("Upgrade", "websocket").with("Connection", "Upgrade")
         }
-        guard request["sec-websocket-version"] == "13" else {
+        guard request.has(anyCaseOf: "13", in: .webSocketVersion) else {
             throw HTTPProblem(426, "websocket_version", "WebSocket version 13 is required")
                 .with("Sec-WebSocket-Version", "13")
         }
-        guard let key = request["sec-websocket-key"], Base64.isSixteenBytes(key) else {
+        let value = request.withValue(of: .webSocketKey) { Base64.isSixteenBytes($0) ? AcceptValue(forKey: $0) : nil }
+        guard let acceptValue = value ?? nil else {
             throw .badRequest("Sec-WebSocket-Key must be 16 bytes in base64")
         }
-        guard request.contentLength ?? 0 == 0 else { throw .badRequest("an upgrade must not have a body") }
-        let offered = request.tokens(of: "sec-websocket-protocol")
-        if needsSubprotocol, !offered.isEmpty, !offered.contains(subprotocol) {
+        guard request.contentLength ?? 0 == 0, !request.isChunked else {
+            throw .badRequest("an upgrade must not have a body")
+        }
+        let offersOurs = request.has(member: subprotocol, in: .webSocketProtocol)
+        if needsSubprotocol, !offersOurs, !request.tokens(of: .webSocketProtocol).isEmpty {
             throw HTTPProblem(400, "subprotocol_missing", "also offer the subprotocol 'martlet', not only bearer.TOKEN")
         }
         return Accepted(
-            acceptValue: acceptValue(forKey: key),
-            subprotocol: offered.contains(subprotocol) ? subprotocol : nil,
-            deflate: allowsCompression ? DeflateExtension(offers: request.tokens(of: "sec-websocket-extensions")) : nil
+            acceptValue: acceptValue,
+            subprotocol: offersOurs ? subprotocol : nil,
+            deflate: allowsCompression && request.has(.webSocketExtensions)
+                ? DeflateExtension(offers: request.tokens(of: .webSocketExtensions)) : nil
         )
     }
 
-    /// Makes the answer with status 101.
-    package static func answer(_ accepted: Accepted) -> [UInt8] {
-        var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        text += "Sec-WebSocket-Accept: \(accepted.acceptValue)\r\n"
-        if let subprotocol = accepted.subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
-        if let deflate = accepted.deflate { text += "Sec-WebSocket-Extensions: \(deflate.answer)\r\n" }
-        return Array((text + "\r\n").utf8)
-    }
-
-    /// Returns the base 64 of the SHA-1 of the key and a fixed text (RFC 6455, 4.2.2).
-    package static func acceptValue(forKey key: String) -> String {
-        Base64.encode(SHA1.digest(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)))
+    /// Appends the answer with status 101.
+    package static func write(_ accepted: Accepted, to output: inout [UInt8]) {
+        output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        output.append("Sec-WebSocket-Accept: ")
+        accepted.acceptValue.write(to: &output)
+        output.append("\r\n")
+        if let subprotocol = accepted.subprotocol {
+            output.append("Sec-WebSocket-Protocol: ")
+            output.append(contentsOf: subprotocol.utf8)
+            output.append("\r\n")
+        }
+        if let deflate = accepted.deflate {
+            output.append("Sec-WebSocket-Extensions: ")
+            output.append(contentsOf: deflate.answer.utf8)
+            output.append("\r\n")
+        }
+        output.append("\r\n")
     }
 }

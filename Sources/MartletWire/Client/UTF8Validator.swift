@@ -46,22 +46,36 @@ package struct UTF8Validator: Equatable, Sendable {
     }
 
     /// Takes many bytes; false if one of them cannot follow the bytes before it.
-    package mutating func accept(_ bytes: RawSpan) -> Bool {
+    package mutating func accept(_ bytes: RawSpan) -> Bool { acceptPrefix(of: bytes) == bytes.byteCount }
+
+    /// Takes bytes up to the first that cannot follow those before it, and returns how many.
+    package mutating func acceptPrefix(of bytes: RawSpan) -> Int {
         var index = 0
         let count = bytes.byteCount
         while index < count {
-            // Eight bytes at once, because most text is ASCII.
-            if missing == 0, count - index >= 8 {
-                let word = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
-                if word & 0x8080_8080_8080_8080 == 0 {
-                    index += 8
-                    continue
-                }
+            if missing == 0 {
+                let run = Self.shortRun(bytes, from: index)
+                index += run
+                if run > 0 { continue }
             }
             let byte = unsafe bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self)
-            guard accept(byte) else { return false }
+            guard accept(byte) else { return index }
             index += 1
         }
-        return true
+        return count
+    }
+
+    /// Returns how many of the next bytes are eight of ASCII, or a character of two or three bytes without a narrower range.
+    ///
+    /// Most text consists of these.
+    private static func shortRun(_ bytes: RawSpan, from index: Int) -> Int {
+        guard index + 8 <= bytes.byteCount else { return 0 }
+        let word = unsafe UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+        if word & 0x8080_8080_8080_8080 == 0 { return 8 }
+        // The lowest byte is the first one.
+        let lead = UInt8(truncatingIfNeeded: word)
+        if lead >= 0xE1, lead <= 0xEF, lead != 0xED { return word & 0xC0C000 == 0x808000 ? 3 : 0 }
+        if lead >= 0xC2, lead <= 0xDF { return word & 0xC000 == 0x8000 ? 2 : 0 }
+        return 0
     }
 }

@@ -212,15 +212,26 @@ package enum APIAnswer {
         return json.bytes
     }
 
-    /// Makes the JSON of a receipt, which may also be a line of a batch's answer.
+    private static let deliveredToOne = receipt(Delivery(matched: 1, delivered: 1, failed: 0))
+    private static let deliveredToNobody = receipt(Delivery())
+
+    /// Returns the JSON of a receipt, which may also be a line of a batch's answer; usually it is one of two.
     package static func text(of delivery: Delivery) -> [UInt8] {
-        var json = JSONWriter()
-        json.beginObject()
-        json.member("matched", delivery.matched)
-        json.member("delivered", delivery.delivered)
-        json.member("failed", delivery.failed)
-        json.endObject()
-        return json.bytes
+        if delivery == Delivery(matched: 1, delivered: 1, failed: 0) { return deliveredToOne }
+        return delivery == Delivery() ? deliveredToNobody : receipt(delivery)
+    }
+
+    private static func receipt(_ delivery: Delivery) -> [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(64)
+        text.append("{\"matched\":")
+        text.append(decimal: delivery.matched)
+        text.append(",\"delivered\":")
+        text.append(decimal: delivery.delivered)
+        text.append(",\"failed\":")
+        text.append(decimal: delivery.failed)
+        text.append("}")
+        return text
     }
 
     private static func text(of connection: ConnectionSummary) -> [UInt8] {

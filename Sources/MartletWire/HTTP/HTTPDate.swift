@@ -13,10 +13,20 @@ package struct HTTPDate: Equatable, Sendable {
         let date = CivilDate(daysSinceEpoch: days)
         // The epoch was a Thursday.
         let weekday = Self.weekdays[Int((days + 4) % 7)]
-        let time = [inDay / 3600, inDay / 60 % 60, inDay % 60].map { $0.padded(2) }.joined(separator: ":")
-        let month = Self.months[Int(date.month) - 1]
-        let text = "\(weekday), \(date.day.padded(2)) \(month) \(date.year.padded(4)) \(time) GMT"
-        field = Array("Date: \(text)\r\n".utf8)
+        var text: [UInt8] = []
+        text.append("Date: ")
+        text.append(contentsOf: "\(weekday), ".utf8)
+        text.append(decimal: date.day, width: 2)
+        text.append(contentsOf: " \(Self.months[Int(date.month) - 1]) ".utf8)
+        text.append(decimal: date.year, width: 4)
+        text.append(" ")
+        text.append(decimal: inDay / 3600, width: 2)
+        text.append(":")
+        text.append(decimal: inDay / 60 % 60, width: 2)
+        text.append(":")
+        text.append(decimal: inDay % 60, width: 2)
+        text.append(" GMT\r\n")
+        field = text
     }
 
     /// Returns this date, or a new one if the second is another.

@@ -5,19 +5,47 @@
 extension HTTPExchange {
     /// How far the reading of a body of lines has come.
     struct LineStream {
-        /// How many bytes of the body are not in the handled part of the input yet.
-        var remaining: Int
+        /// How much of the body is to come.
+        enum Rest {
+            /// So many bytes are not in the handled part of the input yet.
+            case bytes(Int)
+            /// It comes in chunks, which were read up to this index in the input.
+            case chunks(readTo: Int)
+        }
+
+        var rest: Rest
         /// The index in the input from which the end of the next line is searched.
         var searchedTo: Int
         /// Whether the current line is too long, and is skipped up to its end.
         var isSkipping = false
 
-        var isComplete: Bool { remaining == 0 }
+        /// Notes that the first bytes of the input were dropped.
+        mutating func drop(_ count: Int) {
+            searchedTo -= count
+            if case .chunks(let end) = rest { rest = .chunks(readTo: end - count) }
+        }
+
+        /// Notes that the next bytes of the body were handled.
+        mutating func handled(_ count: Int) {
+            if case .bytes(let remaining) = rest { rest = .bytes(remaining - count) }
+        }
     }
 
-    mutating func beginReadingLines(_ request: HTTPRequest, _ bodyStart: Int, _ length: Int) -> Event {
+    /// True if bytes of the lines' body are to come.
+    var expectsLines: Bool {
+        switch stream?.rest {
+        case .bytes(let remaining): remaining > 0
+        case .chunks: !chunks.isComplete
+        case nil: false
+        }
+    }
+
+    mutating func beginReadingLines(_ request: HTTPRequest, from bodyStart: Int) -> Event {
         beginBody(at: bodyStart)
-        stream = LineStream(remaining: length, searchedTo: bodyStart)
+        stream = LineStream(
+            rest: request.isChunked ? .chunks(readTo: bodyStart) : .bytes(request.contentLength ?? 0),
+            searchedTo: bodyStart
+        )
         let keepsAlive = request.keepsAlive && !endsAfterNext
         if !keepsAlive { isReadingOver = true }
         waiting.append(Waiting(request, keepsAlive: keepsAlive))
@@ -27,12 +55,19 @@ extension HTTPExchange {
     mutating func nextLine() -> Event {
         guard var stream, !isPaused else { return .needsMore }
         if start > 262_144 || start == input.count {
-            stream.searchedTo -= start
+            stream.drop(start)
             input.removeFirst(start)
             start = 0
         }
+        let (end, isWhole): (Int, Bool)
+        do throws(HTTPProblem) {
+            (end, isWhole) = try readRest(&stream)
+        } catch {
+            fail(error)
+            return .needsMore
+        }
         defer { if self.stream != nil { self.stream = stream } }
-        if stream.remaining == 0 {
+        if isWhole, start == end {
             if stream.isSkipping {
                 stream.isSkipping = false
                 return .lineTooLong
@@ -41,23 +76,34 @@ extension HTTPExchange {
             endOfRequest(at: start)
             return .streamEnded
         }
-        let end = min(input.count, start + stream.remaining)
-        let found = unsafe input.withUnsafeBufferPointer { buffer in
-            unsafe buffer[stream.searchedTo..<end].firstIndex(of: 0x0A)
+        if let found = input.span.firstIndex(of: 0x0A, in: stream.searchedTo..<end) {
+            return line(&stream, start..<found, consumed: found + 1 - start)
         }
-        if let found { return line(&stream, start..<found, consumed: found + 1 - start) }
-        if end - start == stream.remaining { return line(&stream, start..<end, consumed: end - start) }
+        if isWhole { return line(&stream, start..<end, consumed: end - start) }
         stream.searchedTo = end
         if end - start > limits.bodyBytes {
             stream.isSkipping = true
-            stream.remaining -= end - start
+            stream.handled(end - start)
             start = end
         }
         return .needsMore
     }
 
+    /// Returns where the body ends in the input as far as it has come, and whether that is all of it.
+    private mutating func readRest(_ stream: inout LineStream) throws(HTTPProblem) -> (end: Int, isWhole: Bool) {
+        switch stream.rest {
+        case .bytes(let remaining):
+            let end = min(input.count, start + remaining)
+            return (end, end - start == remaining)
+        case .chunks(let readTo):
+            let end = try chunks.read(&input, from: readTo, most: .max)
+            stream.rest = .chunks(readTo: end)
+            return (end, chunks.isComplete)
+        }
+    }
+
     private mutating func line(_ stream: inout LineStream, _ range: Range<Int>, consumed: Int) -> Event {
-        stream.remaining -= consumed
+        stream.handled(consumed)
         start += consumed
         stream.searchedTo = start
         let isTooLong = stream.isSkipping || range.count > limits.bodyBytes
@@ -110,7 +156,7 @@ extension HTTPExchange {
     package mutating func endStream() {
         guard let answer = streamAnswer else { return }
         flushStreamed()
-        if answer.isChunked { output.append(contentsOf: "0\r\n\r\n".utf8) }
+        if answer.isChunked { output.append("0\r\n\r\n") }
         streamAnswer = nil
         if !answer.keepsAlive { isReadingOver = true }
     }
@@ -120,7 +166,7 @@ extension HTTPExchange {
         guard !streamed.isEmpty, let answer = streamAnswer else { return }
         if answer.isChunked { output.append(contentsOf: "\(String(streamed.count, radix: 16))\r\n".utf8) }
         output += streamed
-        if answer.isChunked { output.append(contentsOf: "\r\n".utf8) }
+        if answer.isChunked { output.append("\r\n") }
         streamed.removeAll(keepingCapacity: true)
     }
 }

@@ -5,9 +5,8 @@
 /// The owner appends what it receives to ``input``, calls ``next()`` until it is told that more is needed, answers each
 /// request by its number, in any order, and sends ``output``. Everything is bounded: the head, the body, and the
 /// requests that wait for their answers.
-package struct HTTPExchange {
+package struct HTTPExchange: ~Copyable {
     package struct Limits: Equatable, Sendable {
-        package var headBytes = 16384
         package var bodyBytes: Int
         /// How many requests may wait for their answers; more are read when some are answered.
         package var pipelined = 64
@@ -20,12 +19,14 @@ package struct HTTPExchange {
         }
     }
 
-    package enum Event: Equatable, Sendable {
+    package enum Event: Sendable {
         /// The head of a request whose body is still to come; the whole request follows under the same number.
         ///
         /// Nothing of the body is read before the next call of ``next()``: to refuse it, call ``respond(to:_:)``, which
         /// ends the connection.
-        case bodyAnnounced(HTTPRequest, number: Int, byteCount: Int)
+        ///
+        /// `byteCount` is the length of the body; nil: it comes in chunks.
+        case bodyAnnounced(HTTPRequest, number: Int, byteCount: Int?)
         /// A whole request. Its body is `input[body]` until the next call of ``next()``.
         case request(HTTPRequest, number: Int, body: Range<Int>)
         /// The head of a request whose body arrives as lines: as several ``line(_:)`` and then ``streamEnded``.
@@ -49,7 +50,7 @@ package struct HTTPExchange {
         var response: HTTPResponse?
 
         init(_ request: HTTPRequest, keepsAlive: Bool) {
-            isHead = request.method == "HEAD"
+            isHead = request.method == .head
             self.keepsAlive = keepsAlive
             isVersion11 = request.isVersion11
         }
@@ -66,25 +67,56 @@ package struct HTTPExchange {
         }
     }
 
+    /// How much of a body has come.
+    private struct Body {
+        let request: HTTPRequest
+        let start: Int
+        /// Where it ends; of a body in chunks, how far these were read (``chunks``).
+        var end: Int
+
+        init(_ request: HTTPRequest) {
+            self.request = request
+            start = request.end
+            end = start + (request.contentLength ?? 0)
+        }
+
+        /// Makes the same body of a request that has its own copy of the head.
+        func detached() -> Body { Body(self, request: request.detached()) }
+
+        private init(_ other: Body, request: HTTPRequest) {
+            self.request = request
+            start = other.start
+            end = other.end
+        }
+    }
+
     /// How far the request that is being received has come.
     private enum Arrival {
         /// Its head is not complete.
         case head
         /// Its body is not complete, and was not announced.
-        case body(HTTPRequest, from: Int)
+        case body(Body)
         /// Its body is not complete, but was announced: the request already waits for its answer, as the last one.
-        case announcedBody(HTTPRequest, from: Int)
+        case announcedBody(Body)
 
         var isHead: Bool { if case .head = self { true } else { false } }
         var isAnnounced: Bool { if case .announcedBody = self { true } else { false } }
+
+        var body: Body? {
+            switch self {
+            case .head: nil
+            case .body(let body), .announcedBody(let body): body
+            }
+        }
     }
 
     /// The received bytes, which the owner appends.
     package var input: [UInt8] = []
     /// The statuses of answers, to be counted.
     var answered: [Int] = []
-    /// The bytes that must be sent, which the owner takes with ``takeOutput()``.
+    /// The bytes that must be sent, after ``prepareOutput()``; those before ``outputStart`` were sent.
     package internal(set) var output: [UInt8] = []
+    package private(set) var outputStart = 0
 
     /// The date in answers, which the owner sets before it calls anything that may answer.
     package var date: HTTPDate?
@@ -93,6 +125,8 @@ package struct HTTPExchange {
     var start = 0
     var searchedTo = 0
     private var arrival = Arrival.head
+    /// The reader of the chunks of the body that is being received.
+    var chunks = ChunkReader()
     /// Whether the client waits for `100 Continue` before it sends its body.
     private var owesContinue = false
     /// How many bytes of blank lines came before the request.
@@ -114,11 +148,11 @@ package struct HTTPExchange {
     /// True while the owner may receive more bytes.
     package var wantsInput: Bool {
         let have = input.count - start
-        if let stream { return !stream.isComplete && !isPaused && have < limits.bodyBytes + 65536 }
+        if stream != nil { return expectsLines && !isPaused && have < limits.bodyBytes + 65536 }
         // A body whose request must wait for earlier requests was not announced yet: nothing of it is read.
-        if case .body = arrival, have >= limits.headBytes { return false }
+        if case .body = arrival, have >= HTTPHead.mostBytes { return false }
         return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
-            && input.count - start < limits.headBytes + limits.bodyBytes
+            && input.count - start < HTTPHead.mostBytes + limits.bodyBytes
     }
 
     /// True while a request is partly received: a peer that leaves now loses it.
@@ -136,6 +170,9 @@ package struct HTTPExchange {
     /// True while the lines of a body are received.
     package var isStreaming: Bool { stream != nil }
 
+    /// True while a body is received whose length is not known.
+    package var isOpenEnded: Bool { stream != nil || (arrival.isAnnounced && arrival.body?.request.isChunked == true) }
+
     /// How many whole requests wait for their answers.
     package var waitingCount: Int { waiting.count - (arrival.isAnnounced ? 1 : 0) }
 
@@ -143,7 +180,7 @@ package struct HTTPExchange {
     package var hasOutput: Bool { outputCount > 0 }
 
     /// How many bytes must be sent.
-    package var outputCount: Int { output.count + streamed.count }
+    package var outputCount: Int { output.count - outputStart + streamed.count }
 
     /// How many bytes were received and are not handled yet.
     package var unhandledCount: Int { input.count - start }
@@ -160,38 +197,63 @@ package struct HTTPExchange {
         dropConsumed()
         guard !isReadingOver, waitingCount < limits.pipelined else { return .needsMore }
         do throws(HTTPProblem) {
-            guard let (request, bodyStart) = try readHead() else { return .needsMore }
-            if limits.takesStreams, APICall.isStream(request), let length = request.contentLength {
+            guard let body = try arrivingBody() else { return .needsMore }
+            let request = body.request
+            if limits.takesStreams, APICall.isStream(request), request.isChunked || request.contentLength != nil {
                 // Earlier requests are answered first, so that answers need not wait for each other.
-                guard waiting.isEmpty else { return .needsMore }
-                return beginReadingLines(request, bodyStart, length)
+                guard waiting.isEmpty else {
+                    if arrival.isHead { arrival = .body(body.detached()) }
+                    return .needsMore
+                }
+                return beginReadingLines(request, from: body.start)
             }
-            return try readBody(request, bodyStart)
+            return try readBody(body)
         } catch {
             fail(error)
             return .needsMore
         }
     }
 
-    private mutating func readBody(_ request: HTTPRequest, _ bodyStart: Int) throws(HTTPProblem) -> Event {
-        let length = request.contentLength ?? 0
-        guard length <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
-        guard input.count - bodyStart >= length else {
-            guard arrival.isAnnounced else {
-                arrival = .announcedBody(request, from: bodyStart)
-                waiting.append(Waiting(request, keepsAlive: request.keepsAlive))
-                return .bodyAnnounced(request, number: firstNumber + waiting.count - 1, byteCount: length)
-            }
-            writeContinue()
-            reserve(length, from: bodyStart)
-            return .needsMore
+    private mutating func readBody(_ body: Body) throws(HTTPProblem) -> Event {
+        var body = body
+        guard body.end - body.start <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
+        let isWhole = try readChunks(&body) ?? (input.count >= body.end)
+        guard isWhole else {
+            // The input grows under a request that is kept.
+            if arrival.isHead { body = body.detached() }
+            return awaitBody(body)
         }
+        let request = body.request
         if arrival.isAnnounced { waiting.removeLast() }
-        endOfRequest(at: bodyStart + length)
+        endOfRequest(at: body.end)
         let keepsAlive = request.keepsAlive && !endsAfterNext
         if !keepsAlive { isReadingOver = true }
         waiting.append(Waiting(request, keepsAlive: keepsAlive))
-        return .request(request, number: firstNumber + waiting.count - 1, body: bodyStart..<start)
+        return .request(request, number: firstNumber + waiting.count - 1, body: body.start..<body.end)
+    }
+
+    /// Takes what has come of a body out of its chunks; returns whether it is complete, or nil if it has a length.
+    private mutating func readChunks(_ body: inout Body) throws(HTTPProblem) -> Bool? {
+        guard body.request.isChunked else { return nil }
+        body.end = try chunks.read(&input, from: body.end, most: limits.bodyBytes)
+        return chunks.isComplete
+    }
+
+    private mutating func awaitBody(_ body: Body) -> Event {
+        let request = body.request
+        let wasAnnounced = arrival.isAnnounced
+        arrival = .announcedBody(body)
+        guard wasAnnounced else {
+            waiting.append(Waiting(request, keepsAlive: request.keepsAlive))
+            return .bodyAnnounced(
+                request,
+                number: firstNumber + waiting.count - 1,
+                byteCount: request.contentLength
+            )
+        }
+        writeContinue()
+        if let length = request.contentLength { reserve(length, from: body.start) }
+        return .needsMore
     }
 
     /// Notes that what follows in the input is a body that is read as it arrives.
@@ -260,29 +322,48 @@ package struct HTTPExchange {
         answered.removeAll(keepingCapacity: true)
     }
 
-    /// Takes the bytes that must be sent.
-    package mutating func takeOutput() -> [UInt8] {
-        flushStreamed()
-        defer { output = [] }
-        return output
+    /// Puts everything that must be sent into ``output``.
+    package mutating func prepareOutput() { flushStreamed() }
+
+    /// Notes that the next bytes of the output were sent.
+    package mutating func didSend(_ count: Int) {
+        outputStart += count
+        if outputStart == output.count {
+            output.removeAll(keepingCapacity: output.capacity <= 65536)
+            outputStart = 0
+        } else if outputStart > 1 << 20 {
+            output.removeFirst(outputStart)
+            outputStart = 0
+        }
     }
 
-    private mutating func readHead() throws(HTTPProblem) -> (HTTPRequest, Int)? {
-        switch arrival {
-        case .body(let request, let end), .announcedBody(let request, let end): return (request, end)
-        case .head: break
-        }
+    /// Takes the bytes that must be sent.
+    package mutating func takeOutput() -> [UInt8] {
+        prepareOutput()
+        defer { didSend(output.count - outputStart) }
+        return Array(output[outputStart...])
+    }
+
+    /// Returns the body of the request that is being received; nil if the head is not complete.
+    private mutating func arrivingBody() throws(HTTPProblem) -> Body? {
+        if let body = arrival.body { return body }
         try skipBlankLines()
-        guard let end = HTTPHeadParser.endOfHead(input, from: start, searchedTo: searchedTo) else {
+        // A head that comes in pieces is read when its end has come, so that a slow peer does not have it read each time.
+        if searchedTo > start, input.count - start < HTTPHead.mostBytes,
+            !HTTPHead.hasEnd(input, from: start, searchedTo: searchedTo)
+        {
             searchedTo = input.count
-            if input.count - start >= limits.headBytes { throw .headTooLarge }
             return nil
         }
-        guard end - start <= limits.headBytes else { throw .headTooLarge }
-        let request = try HTTPHeadParser.request(input[start..<end])
-        arrival = .body(request, from: end)
+        // A carriage return alone may be half of a blank line.
+        let isHalfBlank = input.count == start + 1 && input[start] == 0x0D
+        guard input.count > start, !isHalfBlank, let request = try HTTPRequest(in: input, from: start) else {
+            searchedTo = input.count
+            return nil
+        }
+        if request.isChunked { chunks = ChunkReader() }
         owesContinue = request.expectsContinue && request.isVersion11
-        return (request, end)
+        return Body(request)
     }
 
     /// Skips a few blank lines before a request (RFC 9112, 2.2).

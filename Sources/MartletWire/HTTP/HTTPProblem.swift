@@ -7,7 +7,7 @@ package struct HTTPProblem: Error, Equatable, Sendable {
     package let detail: String
     /// Further members of the body: numbers only.
     package var members: [Member] = []
-    package var fields: [HTTPRequest.Field] = []
+    package var fields: [HTTPResponse.Field] = []
     /// Whether the connection cannot be used any more, because it is not clear where the next request begins.
     package var closes = false
 
@@ -82,8 +82,7 @@ package struct HTTPProblem: Error, Equatable, Sendable {
     }
 
     package var response: HTTPResponse {
-        var response = HTTPResponse(status, fields: [("Content-Type", "application/problem+json")], body: json)
-        for field in fields { response.fields.append((field.name, field.value)) }
+        var response = HTTPResponse(status, .problem, fields: fields, body: json)
         response.closes = closes
         return response
     }

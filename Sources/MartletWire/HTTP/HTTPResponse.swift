@@ -2,29 +2,53 @@
 
 /// An HTTP answer, complete with its body.
 package struct HTTPResponse: Equatable, Sendable {
+    package struct Field: Equatable, Sendable {
+        package let name: String
+        package let value: String
+
+        package init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// The media types of our answers, as whole lines.
+    package enum ContentType: Sendable {
+        case json, problem, lines, text, html, metrics
+
+        fileprivate var line: StaticString {
+            switch self {
+            case .json: "Content-Type: application/json\r\n"
+            case .problem: "Content-Type: application/problem+json\r\n"
+            case .lines: "Content-Type: application/x-ndjson\r\n"
+            case .text: "Content-Type: text/plain; charset=utf-8\r\n"
+            case .html: "Content-Type: text/html; charset=utf-8\r\n"
+            case .metrics: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+            }
+        }
+    }
+
     package var status: Int
-    package var fields: [(name: String, value: String)]
+    package var contentType: ContentType?
+    /// Further header fields.
+    package var fields: [Field]
     package var body: [UInt8]
     /// Whether the connection ends after the answer.
     package var closes = false
 
-    package init(_ status: Int, fields: [(name: String, value: String)] = [], body: [UInt8] = []) {
+    package init(_ status: Int, _ contentType: ContentType? = nil, fields: [Field] = [], body: [UInt8] = []) {
         self.status = status
+        self.contentType = contentType
         self.fields = fields
         self.body = body
     }
 
     package static func json(_ body: [UInt8], status: Int = 200) -> HTTPResponse {
-        HTTPResponse(status, fields: [("Content-Type", "application/json")], body: body)
+        HTTPResponse(status, .json, body: body)
     }
 
     package static func text(_ text: String, status: Int = 200) -> HTTPResponse {
-        HTTPResponse(status, fields: [("Content-Type", "text/plain; charset=utf-8")], body: Array(text.utf8))
-    }
-
-    package static func == (left: HTTPResponse, right: HTTPResponse) -> Bool {
-        left.status == right.status && left.body == right.body && left.closes == right.closes
-            && left.fields.map { "\($0.name):\($0.value)" } == right.fields.map { "\($0.name):\($0.value)" }
+        HTTPResponse(status, .text, body: Array(text.utf8))
     }
 
     /// Appends the response to `output`.
@@ -41,9 +65,11 @@ package struct HTTPResponse: Equatable, Sendable {
         date: HTTPDate? = nil
     ) {
         writeStart(to: &output, date)
-        output.append(contentsOf: "Content-Length: \(body.count)\r\n".utf8)
-        output.append(contentsOf: connection.field.utf8)
-        output.append(contentsOf: "\r\n".utf8)
+        output.append("Content-Length: ")
+        output.append(decimal: body.count)
+        output.append("\r\n")
+        output.append(connection.field)
+        output.append("\r\n")
         if !isHead { output.append(contentsOf: body) }
     }
 
@@ -55,15 +81,20 @@ package struct HTTPResponse: Equatable, Sendable {
         date: HTTPDate? = nil
     ) {
         writeStart(to: &output, date)
-        if isChunked { output.append(contentsOf: "Transfer-Encoding: chunked\r\n".utf8) }
-        output.append(contentsOf: connection.field.utf8)
-        output.append(contentsOf: "\r\n".utf8)
+        if isChunked { output.append("Transfer-Encoding: chunked\r\n") }
+        output.append(connection.field)
+        output.append("\r\n")
     }
 
     private func writeStart(to output: inout [UInt8], _ date: HTTPDate?) {
-        output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
+        if status == 200 {
+            output.append("HTTP/1.1 200 OK\r\n")
+        } else {
+            output.append(contentsOf: "HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8)
+        }
         if let date { output.append(contentsOf: date.field) }
-        for (name, value) in fields { output.append(contentsOf: "\(name): \(value)\r\n".utf8) }
+        if let contentType { output.append(contentType.line) }
+        for field in fields { output.append(contentsOf: "\(field.name): \(field.value)\r\n".utf8) }
     }
 
     /// What happens to the connection after an answer (RFC 9112, 9.3).
@@ -75,7 +106,7 @@ package struct HTTPResponse: Equatable, Sendable {
         /// The connection stays because a client of HTTP/1.0 asked for it, which the answer has to confirm.
         case staysAsAsked
 
-        fileprivate var field: String {
+        fileprivate var field: StaticString {
             switch self {
             case .closes: "Connection: close\r\n"
             case .stays: ""
@@ -103,6 +134,7 @@ package struct HTTPResponse: Equatable, Sendable {
         case 429: "Too Many Requests"
         case 431: "Request Header Fields Too Large"
         case 500: "Internal Server Error"
+        case 501: "Not Implemented"
         case 503: "Service Unavailable"
         case 505: "HTTP Version Not Supported"
         default: "Status"

@@ -5,47 +5,27 @@ internal import MartletCore
 /// Small rules of HTTP's syntax.
 package enum HTTPSyntax {
     /// Returns true for a byte that may be in a method or a field name (RFC 9110, 5.6.2).
-    package static func isToken(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-        }
-    }
+    package static func isToken(_ byte: UInt8) -> Bool { ByteSet.token.contains(byte) }
 
     /// Returns true for a valid Host field (RFC 9110, 7.2): a name or an address, with or without a port; or nothing.
-    package static func isAuthority(_ text: String) -> Bool {
-        let bytes = text.utf8[...]
-        var host = bytes
-        if bytes.first == UInt8(ascii: "[") {
-            guard let end = bytes.firstIndex(of: UInt8(ascii: "]")) else { return false }
-            host = bytes[bytes.index(after: bytes.startIndex)..<end]
-            guard !host.isEmpty, host.allSatisfy({ isHostByte($0) || $0 == UInt8(ascii: ":") }) else { return false }
-            return isPort(bytes[bytes.index(after: end)...])
+    static func isAuthority(_ bytes: Span<UInt8>, at range: Range<Int>) -> Bool {
+        var at = range.lowerBound
+        let end = range.upperBound
+        guard at < end, bytes[at] == UInt8(ascii: "[") else {
+            while at < end, ByteSet.host.contains(bytes[at]) { at += 1 }
+            return isPort(bytes, at: at..<end)
         }
-        if let colon = bytes.firstIndex(of: UInt8(ascii: ":")) {
-            host = bytes[..<colon]
-            guard isPort(bytes[colon...]) else { return false }
-        }
-        return host.allSatisfy(isHostByte)
+        at += 1
+        while at < end, ByteSet.host.contains(bytes[at]) || bytes[at] == UInt8(ascii: ":") { at += 1 }
+        guard at > range.lowerBound + 1, at < end, bytes[at] == UInt8(ascii: "]") else { return false }
+        return isPort(bytes, at: at + 1..<end)
     }
 
     /// Returns true for nothing, or a colon and at most five digits.
-    private static func isPort(_ bytes: Substring.UTF8View) -> Bool {
-        guard let first = bytes.first else { return true }
-        let digits = bytes.dropFirst()
-        return first == UInt8(ascii: ":") && digits.count <= 5 && digits.allSatisfy { (0x30...0x39).contains($0) }
-    }
-
-    /// Returns true for a byte of a host: unreserved, a sub-delimiter, or percent-encoding (RFC 3986, 3.2.2).
-    private static func isHostByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "-._~%!$&'()*+,;=".utf8.contains(byte)
-        }
+    private static func isPort(_ bytes: Span<UInt8>, at range: Range<Int>) -> Bool {
+        if range.isEmpty { return true }
+        guard range.count <= 6, bytes[range.lowerBound] == UInt8(ascii: ":") else { return false }
+        return range.dropFirst().allSatisfy { bytes[$0] &- 0x30 < 10 }
     }
 
     /// Returns the text without spaces and tabs at both ends.
@@ -57,21 +37,28 @@ package enum HTTPSyntax {
     }
 
     /// Decodes percent-encoding (RFC 3986, 2.1); nil if two digits do not follow a `%`, or the result is not UTF-8.
-    package static func percentDecoded(_ text: Substring, plusIsSpace: Bool) -> String? {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count)
-        var iterator = text.utf8.makeIterator()
-        while let byte = iterator.next() {
-            if byte == UInt8(ascii: "%") {
-                guard let first = iterator.next().flatMap(Hexadecimal.value(of:)),
-                    let second = iterator.next().flatMap(Hexadecimal.value(of:))
-                else { return nil }
-                bytes.append(first << 4 | second)
-            } else {
-                bytes.append(plusIsSpace && byte == UInt8(ascii: "+") ? 0x20 : byte)
-            }
+    package static func percentDecoded(_ bytes: Span<UInt8>, at range: Range<Int>, plusIsSpace: Bool) -> String? {
+        let isPlain = !range.contains {
+            bytes[$0] == UInt8(ascii: "%") || (plusIsSpace && bytes[$0] == UInt8(ascii: "+"))
         }
-        return String(validating: bytes, as: UTF8.self)
+        if isPlain { return bytes.text(at: range) }
+        var decoded: [UInt8] = []
+        decoded.reserveCapacity(range.count)
+        var at = range.lowerBound
+        while at < range.upperBound {
+            let byte = bytes[at]
+            at += 1
+            guard byte == UInt8(ascii: "%") else {
+                decoded.append(plusIsSpace && byte == UInt8(ascii: "+") ? 0x20 : byte)
+                continue
+            }
+            guard at + 2 <= range.upperBound, let first = Hexadecimal.value(of: bytes[at]),
+                let second = Hexadecimal.value(of: bytes[at + 1])
+            else { return nil }
+            decoded.append(first << 4 | second)
+            at += 2
+        }
+        return String(validating: decoded, as: UTF8.self)
     }
 
     /// Encodes everything but unreserved characters, for one path segment or query value.

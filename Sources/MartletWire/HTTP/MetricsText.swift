@@ -5,11 +5,7 @@ package import MartletCore
 /// The metrics of the whole node in the text format of Prometheus (version 0.0.4), which any worker can return.
 package enum MetricsText {
     package static func response(_ node: NodeStatistics) -> HTTPResponse {
-        HTTPResponse(
-            200,
-            fields: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
-            body: Array(text(node).utf8)
-        )
+        HTTPResponse(200, .metrics, body: Array(text(node).utf8))
     }
 
     package static func text(_ node: NodeStatistics) -> String {

@@ -58,11 +58,7 @@ package enum JSONMembers {
     ///
     /// Names are compared after their escapes are resolved (RFC 8259, section 8.3).
     package static func equals(_ name: StaticString, _ text: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        guard range.count == name.utf8CodeUnitCount else { return equalsEscaped(name, text, range) }
-        for index in 0..<range.count {
-            guard unsafe text[range.lowerBound + index] == name.utf8Start[index] else { return false }
-        }
-        return true
+        range.count == name.utf8CodeUnitCount ? text.has(name, at: range) : equalsEscaped(name, text, range)
     }
 
     /// Compares a name with escaped text, in which one byte of the name may take up to six bytes.
@@ -118,9 +114,10 @@ package enum JSONMembers {
     /// Returns the offset after a string's closing quote.
     private static func endOfString(_ text: Span<UInt8>, _ start: Int) -> Int {
         var offset = start + 1
-        while offset < text.count, text[offset] != UInt8(ascii: "\"") {
-            offset += text[offset] == UInt8(ascii: "\\") ? 2 : 1
+        while true {
+            offset = text.endOfPlainText(from: offset).end
+            guard offset < text.count, text[offset] != UInt8(ascii: "\"") else { return min(offset + 1, text.count) }
+            offset += 2
         }
-        return min(offset + 1, text.count)
     }
 }

@@ -10,6 +10,23 @@ package struct JSONScanner {
 
     private var offset = 0
 
+    /// The open arrays and objects, outermost first, a bit each.
+    private struct Nesting {
+        private var bits = InlineArray<8, UInt64>(repeating: 0)
+        private(set) var depth = 0
+
+        /// Whether the innermost one is an object.
+        var isObject: Bool { bits[(depth - 1) >> 6] >> UInt64((depth - 1) & 63) & 1 == 1 }
+
+        mutating func begin(asObject: Bool) {
+            let bit: UInt64 = 1 << UInt64(depth & 63)
+            if asObject { bits[depth >> 6] |= bit } else { bits[depth >> 6] &= ~bit }
+            depth += 1
+        }
+
+        mutating func end() { depth -= 1 }
+    }
+
     private init() {}
 
     /// Throws unless `text` is exactly one JSON value with white space around it.
@@ -19,18 +36,18 @@ package struct JSONScanner {
     }
 
     private mutating func scanDocument(_ text: Span<UInt8>) throws(JSONFailure) {
-        var isObject: [Bool] = []  // the open arrays and objects, outermost first
+        var open = Nesting()
         skipWhitespace(text)
         while true {
             // A value is expected here.
             switch peek(text) {
             case UInt8(ascii: "{"):
-                try open(text, &isObject, asObject: true)
+                try begin(text, &open, asObject: true)
                 if peek(text) == UInt8(ascii: "}") { break }
                 try scanKey(text)
                 continue
             case UInt8(ascii: "["):
-                try open(text, &isObject, asObject: false)
+                try begin(text, &open, asObject: false)
                 if peek(text) == UInt8(ascii: "]") { break }
                 continue
             default:
@@ -38,7 +55,8 @@ package struct JSONScanner {
             }
             // A value, or the inside of an empty container, is complete: close containers, or go on to the next member.
             skipWhitespace(text)
-            closing: while let inObject = isObject.last {
+            closing: while open.depth > 0 {
+                let inObject = open.isObject
                 guard let byte = peek(text) else { throw failure("the text ends inside a value") }
                 switch byte {
                 case UInt8(ascii: ","):
@@ -48,20 +66,20 @@ package struct JSONScanner {
                     break closing
                 case inObject ? UInt8(ascii: "}") : UInt8(ascii: "]"):
                     offset += 1
-                    isObject.removeLast()
+                    open.end()
                     skipWhitespace(text)
                 default:
                     throw failure(inObject ? "expected , or }" : "expected , or ]")
                 }
             }
-            if isObject.isEmpty { break }
+            if open.depth == 0 { break }
         }
         if offset != text.count { throw failure("text after the value") }
     }
 
-    private mutating func open(_ text: Span<UInt8>, _ stack: inout [Bool], asObject: Bool) throws(JSONFailure) {
-        if stack.count == Self.deepestNesting { throw failure("nested deeper than \(Self.deepestNesting)") }
-        stack.append(asObject)
+    private mutating func begin(_ text: Span<UInt8>, _ open: inout Nesting, asObject: Bool) throws(JSONFailure) {
+        if open.depth == Self.deepestNesting { throw failure("nested deeper than \(Self.deepestNesting)") }
+        open.begin(asObject: asObject)
         offset += 1
         skipWhitespace(text)
     }
@@ -122,19 +140,28 @@ package struct JSONScanner {
 
     private mutating func scanString(_ text: Span<UInt8>) throws(JSONFailure) {
         offset += 1
-        while offset < text.count {
-            let byte = text[offset]
+        while true {
+            let start = offset
+            let isASCII: Bool
+            (offset, isASCII) = text.endOfPlainText(from: start)
+            if !isASCII { try checkUTF8(text, start..<offset) }
+            guard let byte = peek(text) else { throw failure("the text ends inside a string") }
             switch byte {
             case UInt8(ascii: "\""):
                 offset += 1
                 return
             case UInt8(ascii: "\\"): try scanEscape(text)
-            case ..<0x20: throw failure("a control character inside a string")
-            case ..<0x80: offset += 1
-            default: try scanMultibyte(text)
+            default: throw failure("a control character inside a string")
             }
         }
-        throw failure("the text ends inside a string")
+    }
+
+    private mutating func checkUTF8(_ text: Span<UInt8>, _ range: Range<Int>) throws(JSONFailure) {
+        var validator = UTF8Validator()
+        let valid = unsafe validator.acceptPrefix(of: text.extracting(range).bytes)
+        guard valid == range.count, validator.isAtBoundary else {
+            throw JSONFailure(offset: range.lowerBound + valid, why: "not UTF-8")
+        }
     }
 
     private mutating func scanEscape(_ text: Span<UInt8>) throws(JSONFailure) {
@@ -154,14 +181,6 @@ package struct JSONScanner {
             offset += 1
         default: throw failure("unknown escape")
         }
-    }
-
-    private mutating func scanMultibyte(_ text: Span<UInt8>) throws(JSONFailure) {
-        var validator = UTF8Validator()
-        repeat {
-            guard offset < text.count, validator.accept(text[offset]) else { throw failure("not UTF-8") }
-            offset += 1
-        } while !validator.isAtBoundary
     }
 
     private func peek(_ text: Span<UInt8>) -> UInt8? { offset < text.count ? text[offset] : nil }

@@ -21,13 +21,20 @@ package struct JSONWriter {
     package mutating func value(_ text: String) {
         separate()
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 { append(escaping: byte) }
+        let utf8 = text.utf8.span
+        var start = 0
+        for index in utf8.indices where Self.isEscaped(utf8[index]) {
+            bytes.append(copying: utf8.extracting(start..<index))
+            append(escaping: utf8[index])
+            start = index + 1
+        }
+        bytes.append(copying: utf8.extracting(start...))
         bytes.append(UInt8(ascii: "\""))
     }
 
     package mutating func value(_ number: Int) {
         separate()
-        bytes.append(contentsOf: String(number).utf8)
+        bytes.append(decimal: number)
     }
 
     package mutating func value(_ flag: Bool) {
@@ -98,6 +105,10 @@ package struct JSONWriter {
         needsComma = true
     }
 
+    private static func isEscaped(_ byte: UInt8) -> Bool {
+        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+    }
+
     private mutating func append(escaping byte: UInt8) {
         switch byte {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"):
@@ -106,12 +117,11 @@ package struct JSONWriter {
         case 0x0A: bytes.append(contentsOf: "\\n".utf8)
         case 0x0D: bytes.append(contentsOf: "\\r".utf8)
         case 0x09: bytes.append(contentsOf: "\\t".utf8)
-        case ..<0x20:
+        default:
             bytes.append(contentsOf: "\\u00".utf8)
             for digit in [byte >> 4, byte & 15] {
                 bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
             }
-        default: bytes.append(byte)
         }
     }
 }

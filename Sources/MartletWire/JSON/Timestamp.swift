@@ -9,19 +9,25 @@ package enum Timestamp {
         let milliseconds = min(max(0, unixMilliseconds), latest)
         let inDay = milliseconds % 86_400_000
         let date = CivilDate(daysSinceEpoch: milliseconds / 86_400_000)
-        let time = [inDay / 3_600_000, inDay / 60_000 % 60, inDay / 1000 % 60].map { $0.padded(2) }
-        return "\(date.year.padded(4))-\(date.month.padded(2))-\(date.day.padded(2))T\(time.joined(separator: ":"))"
-            + ".\((inDay % 1000).padded(3))Z"
+        var text: [UInt8] = []
+        text.reserveCapacity(24)
+        text.append(decimal: date.year, width: 4)
+        text.append("-")
+        text.append(decimal: date.month, width: 2)
+        text.append("-")
+        text.append(decimal: date.day, width: 2)
+        text.append("T")
+        text.append(decimal: inDay / 3_600_000, width: 2)
+        text.append(":")
+        text.append(decimal: inDay / 60_000 % 60, width: 2)
+        text.append(":")
+        text.append(decimal: inDay / 1000 % 60, width: 2)
+        text.append(".")
+        text.append(decimal: inDay % 1000, width: 3)
+        text.append("Z")
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The last time that can be formatted, in Unix milliseconds: the end of the year 9999.
     package static let latest: Int64 = 253_402_300_799_999
-}
-
-extension Int64 {
-    /// Returns the number in decimal, with leading zeros up to a width.
-    func padded(_ width: Int) -> String {
-        let digits = String(self)
-        return String(repeating: "0", count: Swift.max(0, width - digits.count)) + digits
-    }
 }

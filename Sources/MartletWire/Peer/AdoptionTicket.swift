@@ -25,7 +25,7 @@ package struct AdoptionTicket: Equatable, Sendable {
     /// A number for the address that the client came from, as the node's board counts it; 0: not counted.
     package var address: UInt64 = 0
     /// The value of `Sec-WebSocket-Accept`.
-    package var acceptValue: String
+    package var acceptValue: AcceptValue
     package var subprotocol: String?
     /// The agreement on permessage-deflate; nil: there is none.
     package var deflate: DeflateExtension?
@@ -43,7 +43,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         source: UInt16,
         service: Service,
         bearer: Bearer,
-        acceptValue: String,
+        acceptValue: AcceptValue,
         subprotocol: String?,
         bytesRead: UInt64,
         leftover: [UInt8]
@@ -67,7 +67,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         writer.put(service.rawValue)
         writer.put(bearer)
         writer.put(address)
-        writer.put(acceptValue)
+        writer.put(acceptValue.text)
         writer.put(subprotocol)
         // One byte: no agreement, an agreement, or an agreement with the window that was asked for.
         writer.put(deflate.map { UInt8($0.askedWindow ?? 1) } ?? 0)
@@ -86,7 +86,8 @@ package struct AdoptionTicket: Equatable, Sendable {
         self.service = service
         bearer = try reader.bearer()
         address = try reader.integer()
-        acceptValue = try reader.text(limit: 64)
+        guard let acceptValue = AcceptValue(try reader.text(limit: 64)) else { throw .unknownValue }
+        self.acceptValue = acceptValue
         subprotocol = try reader.optionalText(limit: 64)
         switch try reader.integer(UInt8.self) {
         case 0: deflate = nil

@@ -73,7 +73,7 @@ final class Batch {
 
     func answer(_ line: Int, _ reply: CommandReply) {
         switch reply {
-        case .receipt(let delivery): answer(line, Self.text(of: delivery))
+        case .receipt(let delivery): answer(line, APIAnswer.text(of: delivery))
         case .failed(let failure): answer(line, APIAnswer.problem(failure).json)
         default: answer(line, APIAnswer.problem(.malformed).json)
         }
@@ -105,12 +105,5 @@ final class Batch {
             answersStart = 0
         }
         if unanswered < Self.mostUnanswered / 2 { connection.exchange.isPaused = false }
-    }
-
-    private static let deliveredToOne = APIAnswer.text(of: Delivery(matched: 1, delivered: 1, failed: 0))
-
-    /// Returns the JSON of a receipt, which is usually the same one.
-    private static func text(of delivery: Delivery) -> [UInt8] {
-        delivery == Delivery(matched: 1, delivered: 1, failed: 0) ? deliveredToOne : APIAnswer.text(of: delivery)
     }
 }

@@ -22,25 +22,29 @@ enum ClientRequest {
         _ client: BirthContract.Client,
         isDevelopment: Bool
     ) throws(HTTPProblem) {
-        switch request.path {
-        case client.path:
+        if request.hasPath(text: client.path) {
             self = .messages(
                 try Handshake.check(request, allowsCompression: client.compression, needsSubprotocol: true)
             )
-        case "/healthz":
-            guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
+        } else if request.hasPath("/healthz") {
+            try Self.checkIsRead(request)
             self = .answer(APIAnswer.healthy)
-        case "/echo" where isDevelopment:
+        } else if !isDevelopment {
+            throw .notFound
+        } else if request.hasPath("/echo") {
             self = .echo(try Handshake.check(request, allowsCompression: client.compression))
-        case "/" where isDevelopment:
-            guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed("GET, HEAD") }
+        } else if request.hasPath("/") {
+            try Self.checkIsRead(request)
             self = .answer(Self.demoPage)
-        default:
-            guard isDevelopment, request.path.hasPrefix("/v1/") || ["/readyz", "/metrics"].contains(request.path) else {
-                throw .notFound
-            }
+        } else if request.hasPath(beginningWith: "/v1/") || request.hasPath("/readyz") || request.hasPath("/metrics") {
             self = .api
+        } else {
+            throw .notFound
         }
+    }
+
+    private static func checkIsRead(_ request: HTTPRequest) throws(HTTPProblem) {
+        guard request.method == .get || request.method == .head else { throw .methodNotAllowed("GET, HEAD") }
     }
 
     /// Throws if a page of another site sends a request in development, where nobody is checked.
@@ -49,10 +53,12 @@ enum ClientRequest {
     /// that. A page whose own name was made to point to this machine (DNS rebinding) sends no foreign `Origin` when it
     /// reads, but its name is in `Host`.
     static func refuseForeignPages(_ request: HTTPRequest) throws(HTTPProblem) {
-        let authority = request["origin"].map { origin in
+        // Nearly all requests name this machine in one of two ways, and so do their pages.
+        if request.isOfThisMachine(.host), !request.has(.origin) || request.isOfThisMachine(.origin) { return }
+        let authority = request[.origin].map { origin in
             ["http://", "https://"].first { origin.lowercased().hasPrefix($0) }.map { origin.dropFirst($0.count) } ?? ""
         }
-        let host = request["host"] ?? "localhost"
+        let host = request[.host] ?? "localhost"
         // No page can have a name without a dot; previous versions of the load generator use this one.
         guard authority.map(isLoopback) ?? true, isLoopback(host[...]) || host == "martlet" else {
             throw HTTPProblem(
@@ -65,9 +71,6 @@ enum ClientRequest {
 
     /// Returns true for `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
     private static func isLoopback(_ authority: Substring) -> Bool {
-        // Nearly all requests have one of these.
-        let start = authority.utf8.prefix { $0 != UInt8(ascii: ":") }
-        if start.elementsEqual("127.0.0.1".utf8) || start.elementsEqual("localhost".utf8) { return true }
         if authority == "[::1]" || authority.hasPrefix("[::1]:") { return true }
         let name = authority.lowercased().prefix { $0 != ":" }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
@@ -77,8 +80,25 @@ enum ClientRequest {
     private static var demoPage: HTTPResponse {
         HTTPResponse(
             200,
-            fields: [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")],
+            .html,
+            fields: [.init(name: "Cache-Control", value: "no-store")],
             body: PackageResources.demo_html
         )
+    }
+}
+
+extension HTTPRequest {
+    /// Returns true if a field has `127.0.0.1` or `localhost`, with or without a port, and with `http://` for pages.
+    fileprivate func isOfThisMachine(_ field: HTTPField) -> Bool {
+        withValue(of: field) { value in
+            var start = 0
+            if field == .origin {
+                guard value.begins(with: "http://", at: 0..<value.count) else { return false }
+                start = 7
+            }
+            var end = start
+            while end < value.count, value[end] != UInt8(ascii: ":") { end += 1 }
+            return value.has("127.0.0.1", at: start..<end) || value.has("localhost", at: start..<end)
+        } ?? false
     }
 }

@@ -68,15 +68,17 @@ extension Door {
             if isFull, idle == nil { idle = idleConnections(kind, most: Self.acceptsPerTurn) }
             if isFull, idle?.isEmpty != false { return rest(kind) }
             do throws(SystemCallError) {
-                guard let descriptor = try Listener.accept(listener) else { return acceptedNobody() }
+                guard let accepted = try Listener.accept(listener) else { return acceptedNobody(listenerIndex) }
                 vainAccepts = 0
+                // It may have connected before the listener had this option.
+                if !drained.contains(listenerIndex) { StreamSocket.setUrgentInline(accepted.descriptor) }
                 if isFull, let longest = idle?.popLast() {
                     tally.counters[.httpEvicted] += 1
                     close(longest)
                 }
-                welcome(descriptor, kind, onEvent)
+                welcome(accepted, kind, onEvent)
                 // The kernel gives out the lowest free number, so a high one shows how full the table is.
-                if Int(descriptor) >= settings.descriptorReserve {
+                if Int(accepted.descriptor) >= settings.descriptorReserve {
                     pauseAccepting("the descriptor table is nearly full")
                     return
                 }
@@ -90,7 +92,8 @@ extension Door {
     /// Counts an accept that found no connection, and pauses after too many in a row.
     ///
     /// Usually another worker was faster, but a Unix socket that was shut down is reported forever.
-    private func acceptedNobody() {
+    private func acceptedNobody(_ listenerIndex: Int) {
+        drained.insert(listenerIndex)
         vainAccepts += 1
         guard vainAccepts >= Self.mostVainAccepts else { return }
         vainAccepts = 0
@@ -108,7 +111,7 @@ extension Door {
         }
     }
 
-    private func welcome(_ descriptor: Int32, _ kind: HTTPConnection.Kind, _ onEvent: OnEvent) {
+    private func welcome(_ accepted: Listener.Accepted, _ kind: HTTPConnection.Kind, _ onEvent: OnEvent) {
         generation &+= 1
         let index = vacant.popLast() ?? connections.count
         let servesAPI = kind == .api || (kind == .client && settings.isDevelopment)
@@ -120,7 +123,7 @@ extension Door {
             kind: kind,
             index: index,
             generation: generation,
-            descriptor: descriptor,
+            accepted: accepted,
             limits: limits,
             now: loop.now
         )

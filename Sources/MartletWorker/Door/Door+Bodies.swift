@@ -5,17 +5,18 @@ internal import MartletWire
 
 // The limit of body bytes of all peers together. A body counts with the length that its head announces, before any of
 // it is read, so that no two bodies wait for each other's room. Of a batch, whose lines are handled as they arrive, one
-// line counts.
+// line counts. A body in chunks announces no length; it counts as it grows, and is refused when there is no room.
 
 extension Door {
     /// Counts the body that an event announces; if too many bytes are under way, refuses the request and returns false.
     func beginBody(_ connection: HTTPConnection, _ event: HTTPExchange.Event) -> Bool {
         let (number, byteCount): (Int, Int)
         switch event {
-        case .bodyAnnounced(_, let request, let promised): (number, byteCount) = (request, promised)
+        case .bodyAnnounced(_, let request, let promised):
+            (number, byteCount) = (request, promised ?? min(settings.maxBodyBytes, Self.shortLines))
         case .streamBegan(let request, let stream):
             // Lines are handled as they arrive, so few of their bytes are held; a long one is counted as it grows.
-            (number, byteCount) = (stream, min(request.contentLength ?? 0, Self.shortLines))
+            (number, byteCount) = (stream, min(request.contentLength ?? .max, Self.shortLines))
         case .request, .line, .lineTooLong, .streamEnded, .needsMore: return true
         }
         guard bodyBytes + byteCount <= settings.bodyBytes else {
@@ -28,13 +29,15 @@ extension Door {
         return true
     }
 
-    /// How many bytes are held of a body with short lines.
+    /// How many bytes are held of a body with short lines, and counted at first of one that does not say its length.
     private static let shortLines = 131_072
 
-    /// Counts a line that has grown; if there is no room for it, ends its batch and returns false.
+    /// Counts a line that has grown, or a body in chunks; if there is no room for it, ends the connection.
+    ///
+    /// Returns false then.
     func growBody(_ connection: HTTPConnection) -> Bool {
         let held = connection.exchange.unhandledCount
-        guard connection.exchange.isStreaming, held > connection.bodyBytes else { return true }
+        guard connection.exchange.isOpenEnded, held > connection.bodyBytes else { return true }
         let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - connection.bodyBytes
         guard more > 0 else { return true }
         guard bodyBytes + more <= settings.bodyBytes else {

@@ -45,6 +45,9 @@ final class Door {
     var vacant: [Int] = []
     var generation: UInt32 = 0
     var dirty: [HTTPConnection] = []
+    /// The list that is being flushed, whose memory is used again.
+    private var flushing: [HTTPConnection] = []
+    private let receiving = ReceiveBuffer(capacity: streamReceiveSize)
     var isAccepting = false
     /// The kinds of listeners that are not watched for now, because there is no room for more of their peers.
     var resting: Set<HTTPConnection.Kind> = []
@@ -52,6 +55,8 @@ final class Door {
     var failures = 0
     /// How often in a row there was no connection to accept.
     var vainAccepts = 0
+    /// The listeners at which nobody waited once: whoever is accepted there now has all options of the listener.
+    var drained: Set<Int> = []
     /// Whether nothing is read; outstanding answers are still sent.
     var isPaused = false
     /// The number of the loop's current turn.
@@ -79,7 +84,7 @@ final class Door {
 
     /// Returns when we give up waiting for a peer; nil while we do not wait for it.
     func deadline(of connection: HTTPConnection) -> UInt64? {
-        if connection.unsentCount > 0 { return connection.lastTaken + settings.timeout }
+        if connection.isBlocked { return connection.lastTaken + settings.timeout }
         if connection.exchange.isWaiting { return nil }  // it waits for an answer, which has its own deadline
         if connection.isLingering { return connection.lastReceived + Self.lingering }
         if connection.exchange.isReceivingBody { return connection.lastReceived + settings.timeout }
@@ -113,9 +118,9 @@ final class Door {
             // A peer that was put off waits for us.
             if unsafe deadline > loop.now || connection.isPutOff {
                 isNeeded = true
-            } else if connection.unsentCount > 0, hasTakenMore(connection) {
+            } else if connection.isBlocked, hasTakenMore(connection) {
                 isNeeded = true
-            } else if connection.unsentCount > 0 {
+            } else if connection.isBlocked {
                 // If there are unread bytes on our side too, the kernel resets the connection.
                 tally.counters[.httpUnread] += 1
                 close(connection)
@@ -176,7 +181,7 @@ final class Door {
         }
         let wasMidRequest = connection.exchange.isMidRequest
         let room = connection.exchange.isStreaming ? Self.streamReceiveSize : Self.receiveSize
-        switch StreamSocket.receive(connection.descriptor, appendingTo: &connection.exchange.input, room: room) {
+        switch receiving.receive(connection.descriptor, appendingTo: &connection.exchange.input, room: room) {
         case .wouldBlock: return
         case .failed(let error): broke(connection, error)
         case .ended:
@@ -198,7 +203,7 @@ final class Door {
     /// `isLate` means that the turn has no time left for it.
     func readOn(_ connection: HTTPConnection, isLate: Bool, _ onEvent: OnEvent) {
         guard !isPaused, !connection.isPutOff, connection.descriptor >= 0, connection.exchange.isMidRequest,
-            connection.unsentCount < Self.mostUnsent
+            connection.exchange.outputCount < Self.mostUnsent
         else {
             return
         }
@@ -211,7 +216,7 @@ final class Door {
         setDate(connection)
         while connection.descriptor >= 0 {
             // A peer that does not read its answers gets no further ones, whatever it has already sent.
-            if connection.unsentCount + connection.exchange.outputCount > 2 * Self.mostUnsent {
+            if connection.exchange.outputCount > 2 * Self.mostUnsent {
                 return markDirty(connection)
             }
             if connection.exchange.isMidRequest, isSpent(connection) {
@@ -219,13 +224,10 @@ final class Door {
                 break
             }
             let event = connection.exchange.next()
-            if event != .needsMore {
-                connection.hasAsked = true
-                if beginBody(connection, event) { onEvent(connection, event) }
-                if connection.bodyBytes > 0, !connection.exchange.isReceivingBody { endBody(connection) }
-                continue
-            }
-            break
+            if case .needsMore = event { break }
+            connection.hasAsked = true
+            if beginBody(connection, event) { onEvent(connection, event) }
+            if connection.bodyBytes > 0, !connection.exchange.isReceivingBody { endBody(connection) }
         }
         if connection.batch != nil { onEvent(connection, .needsMore) }
         if connection.descriptor >= 0, connection.exchange.hasOutput { markDirty(connection) }
@@ -234,7 +236,7 @@ final class Door {
     /// Drops what a peer sends after its last answer, and closes the connection when the peer has ended it.
     private func drain(_ connection: HTTPConnection) {
         var dropped: [UInt8] = []
-        switch StreamSocket.receive(connection.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
+        switch receiving.receive(connection.descriptor, appendingTo: &dropped, room: Self.receiveSize) {
         case .moved, .wouldBlock: return
         case .ended, .failed: close(connection)
         }
@@ -260,9 +262,9 @@ final class Door {
         // The clock is read only if some peer goes on.
         var end: UInt64?
         while !dirty.isEmpty {
-            let batch = dirty
-            dirty = []
-            for connection in batch {
+            swap(&dirty, &flushing)
+            defer { flushing.removeAll(keepingCapacity: true) }
+            for connection in flushing {
                 connection.isDirty = false
                 guard connection.descriptor >= 0 else { continue }
                 flush(connection)
@@ -275,37 +277,35 @@ final class Door {
     }
 
     private func flush(_ connection: HTTPConnection) {
-        if connection.unsentCount == 0 { connection.lastTaken = unsafe loop.now }
-        connection.unsent += connection.exchange.takeOutput()
+        if !connection.isBlocked { connection.lastTaken = unsafe loop.now }
+        connection.exchange.prepareOutput()
         connection.exchange.takeAnswered { tally.counters[.answers(of: $0)] += 1 }
-        while connection.unsentStart < connection.unsent.count {
-            switch StreamSocket.send(
+        while connection.exchange.hasOutput {
+            let outcome = StreamSocket.send(
                 connection.descriptor,
-                connection.unsent.span.extracting(connection.unsentStart...)
-            ) {
+                connection.exchange.output,
+                from: connection.exchange.outputStart
+            )
+            switch outcome {
             case .moved(let count):
-                connection.unsentStart += count
+                connection.exchange.didSend(count)
                 connection.lastTaken = unsafe loop.now
                 connection.untaken = .max
             case .wouldBlock, .ended:
-                if connection.unsentStart > 1 << 20 {
-                    connection.unsent.removeFirst(connection.unsentStart)
-                    connection.unsentStart = 0
-                }
+                connection.isBlocked = true
                 watch(connection)
                 setSweep()
                 return
             case .failed(let error): return broke(connection, error)
             }
         }
-        connection.unsent.removeAll(keepingCapacity: connection.unsent.capacity <= 65536)
-        connection.unsentStart = 0
+        connection.isBlocked = false
         settle(connection)
     }
 
     /// Closes a broken connection; if the kernel has given it up, the peer did not read its answers.
     private func broke(_ connection: HTTPConnection, _ error: SystemCallError) {
-        if error.isGivenUp, connection.unsentCount > 0 { tally.counters[.httpUnread] += 1 }
+        if error.isGivenUp, connection.owesBytes { tally.counters[.httpUnread] += 1 }
         close(connection)
     }
 
@@ -372,7 +372,8 @@ final class Door {
 
     /// Returns true if more may be received from a peer, which it may not if the peer does not read its answers.
     private func wantsToRead(_ connection: HTTPConnection) -> Bool {
-        !isPaused && !connection.hasEnded && connection.exchange.wantsInput && connection.unsentCount < Self.mostUnsent
+        !isPaused && !connection.hasEnded && connection.exchange.wantsInput
+            && connection.exchange.outputCount < Self.mostUnsent
     }
 
     /// Makes epoll watch for exactly what can happen next.
@@ -380,7 +381,7 @@ final class Door {
         guard connection.descriptor >= 0 else { return }
         var interest: EventLoop.Interest = []
         if connection.isLingering || wantsToRead(connection) { interest.insert(.readable) }
-        if connection.unsentCount > 0 { interest.insert(.writable) }
+        if connection.isBlocked { interest.insert(.writable) }
         guard interest != connection.interest else { return }
         do throws(SystemCallError) {
             if interest.isEmpty {

@@ -7,7 +7,7 @@ internal import MartletWire
 /// Decides who may connect: clients by token, origin and rate, backends by key or by user.
 ///
 /// Cheap checks come first, so that a refusal never costs more than an acceptance.
-struct Gatekeeper {
+final class Gatekeeper {
     private let contract: BirthContract
     private let policy: TokenPolicy
     private let origins: OriginPolicy
@@ -15,7 +15,7 @@ struct Gatekeeper {
     private let proxies: [NetworkRange]
     private let board: NodeBoard
     private let apiKeys: [[UInt8]]
-    /// The counts of bad tokens of each address, which all copies of this value share.
+    /// The counts of bad tokens of each address.
     private let badTokens: BadTokens?
     /// The keys for tokens, which are set once they are read.
     var keys = KeyRing()
@@ -54,12 +54,17 @@ struct Gatekeeper {
     /// Finds out who asks for an upgrade, or throws the refusal.
     ///
     /// An address whose tokens are refused again and again has to wait before its next token is checked.
-    func bearer(of request: HTTPRequest, from socket: Int32) throws(HTTPProblem) -> Bearer {
-        let token = try self.token(of: request)
-        try request.checkSingle(["thread_id", "job_id"] + (contract.isDevelopment ? ["user"] : []))
+    func bearer(of request: HTTPRequest, from caller: Caller) throws(HTTPProblem) -> Bearer {
+        guard let parameters = request.parameters else {
+            throw .badRequest("the query is not percent-encoded UTF-8")
+        }
+        let token = try self.token(of: request, parameters)
+        if !parameters.isEmpty {
+            try parameters.checkSingle(["thread_id", "job_id"] + (contract.isDevelopment ? ["user"] : []))
+        }
         var bearer: Bearer
         if let token {
-            let address = number(of: networkAddress(of: socket, request, isSure: true))
+            let address = number(of: caller.isSure ? caller.address : nil)
             try admitToken(from: address)
             do throws(TokenProblem) {
                 bearer = try self.bearer(ofToken: token)
@@ -67,13 +72,13 @@ struct Gatekeeper {
                 badTokens?.count(address)
                 throw Self.unauthorized(error)
             }
-        } else if contract.isDevelopment, let user = request.parameter("user") {
+        } else if contract.isDevelopment, let user = parameters.value(of: "user") {
             try APICall.checkUser(user)
             bearer = Bearer(user: user)
         } else {
             throw Self.unauthorized(.missing)
         }
-        try addRooms(of: request, to: &bearer)
+        try addRooms(parameters, to: &bearer)
         return bearer
     }
 
@@ -127,36 +132,44 @@ struct Gatekeeper {
             .with("Retry-After", "1")
     }
 
+    /// Where a client comes from.
+    struct Caller {
+        let address: NetworkAddress?
+        /// False if the address may be that of an unconfigured proxy, behind which all clients would look like one.
+        ///
+        /// That is the case for this machine itself, and for a request with `X-Forwarded-For`.
+        let isSure: Bool
+    }
+
+    /// Finds out where a client comes from.
+    ///
+    /// `peer` is the address of the socket's other end; nil: it has none, because it is a Unix socket.
+    func caller(of request: HTTPRequest, from peer: NetworkAddress?) -> Caller {
+        guard let peer else { return Caller(address: nil, isSure: false) }
+        guard let forwarded = request[.forwardedFor] else {
+            return Caller(address: peer, isSure: !peer.isLoopback && !isProxy(peer))
+        }
+        guard isProxy(peer) else { return Caller(address: peer, isSure: false) }
+        // The last address that is not one of our proxies is the nearest one that can be trusted.
+        var address = peer
+        for entry in forwarded.split(separator: ",").reversed() {
+            guard let next = Self.address(HTTPSyntax.trimmed(entry)) else { break }
+            address = next
+            if !isProxy(next) { break }
+        }
+        return Caller(address: address, isSure: !address.isLoopback && !isProxy(address))
+    }
+
     /// Returns a number for the address that a client came from, or 0 if addresses are not counted.
     ///
     /// The number is keyed, so that nobody can choose an address that has the same number as another one.
-    func address(of socket: Int32, _ request: HTTPRequest) -> UInt64 {
-        guard contract.limits.connectionsPerAddress > 0 else { return 0 }
-        return number(of: networkAddress(of: socket, request, isSure: false))
+    func countedNumber(of caller: Caller) -> UInt64 {
+        contract.limits.connectionsPerAddress > 0 ? number(of: caller.address) : 0
     }
 
     /// Returns where a client says that it comes from.
-    func origin(of socket: Int32, _ request: HTTPRequest) -> ClientOrigin {
-        let address = networkAddress(of: socket, request, isSure: false)
-        return ClientOrigin(address: address?.text ?? "", agent: request["user-agent"] ?? "")
-    }
-
-    /// Returns the address that a client came from.
-    ///
-    /// With `isSure` it is nil if it may be that of an unconfigured proxy, behind which all clients would look like
-    /// one: that is the case for this machine itself, and for a request with `X-Forwarded-For`.
-    private func networkAddress(of socket: Int32, _ request: HTTPRequest, isSure: Bool) -> NetworkAddress? {
-        guard var address = NetworkAddress(peerOf: socket) else { return nil }
-        if isSure, !isProxy(address), request["x-forwarded-for"] != nil { return nil }
-        if isProxy(address), let forwarded = request["x-forwarded-for"] {
-            // The last address that is not one of our proxies is the nearest one that can be trusted.
-            for entry in forwarded.split(separator: ",").reversed() {
-                guard let next = Self.address(HTTPSyntax.trimmed(entry)) else { break }
-                address = next
-                if !isProxy(next) { break }
-            }
-        }
-        return isSure && (address.isLoopback || isProxy(address)) ? nil : address
+    func origin(of caller: Caller, _ request: HTTPRequest) -> ClientOrigin {
+        ClientOrigin(address: caller.address?.text ?? "", agent: request[.userAgent] ?? "")
     }
 
     private func number(of address: NetworkAddress?) -> UInt64 {
@@ -178,38 +191,30 @@ struct Gatekeeper {
     func checkOrigin(_ request: HTTPRequest) throws(HTTPProblem) {
         // In development this is checked for every request.
         if contract.isDevelopment { return }
-        guard origins.allows(request["origin"], host: request["host"]) else {
+        guard origins.allows(request[.origin], host: request[.host]) else {
             throw HTTPProblem(403, "origin_not_allowed", "pages of this origin may not connect: client.allowed_origins")
         }
     }
 
-    private func token(of request: HTTPRequest) throws(HTTPProblem) -> String? {
+    private func token(of request: HTTPRequest, _ parameters: [HTTPParameter]) throws(HTTPProblem) -> String? {
         // Another scheme, from a site with its own protection, has nothing to do with our tokens.
-        if let token = Self.bearerToken(request) { return token }
-        if let offered = request.tokens(of: "sec-websocket-protocol").first(where: { $0.hasPrefix("bearer.") }) {
+        if let token = request.bearerToken { return token }
+        if let offered = request.tokens(of: .webSocketProtocol).first(where: { $0.hasPrefix("bearer.") }) {
             return String(offered.dropFirst(7))
         }
         guard contract.client.tokenInQuery else { return nil }
-        try request.checkSingle(["token"])
-        return request.parameter("token")
+        try parameters.checkSingle(["token"])
+        return parameters.value(of: "token")
     }
 
-    /// Returns the token in `Authorization: Bearer` (RFC 6750, 2.1); nil if there is none, or only another scheme.
-    private static func bearerToken(_ request: HTTPRequest) -> String? {
-        for field in request.fields where field.name == "authorization" {
-            let scheme = field.value.prefix { $0 != " " && $0 != "\t" }
-            if scheme.lowercased() == "bearer" { return HTTPSyntax.trimmed(field.value.dropFirst(scheme.count)) }
-        }
-        return nil
-    }
-
-    private func addRooms(of request: HTTPRequest, to bearer: inout Bearer) throws(HTTPProblem) {
-        if let thread = request.parameter("thread_id") {
+    private func addRooms(_ parameters: [HTTPParameter], to bearer: inout Bearer) throws(HTTPProblem) {
+        if parameters.isEmpty { return }
+        if let thread = parameters.value(of: "thread_id") {
             try APICall.checkRoom(thread)
             guard mayJoin(.thread(thread), bearer) else { throw Self.forbidden("thread") }
             bearer.thread = thread
         }
-        if let job = request.parameter("job_id") {
+        if let job = parameters.value(of: "job_id") {
             let name = JobName.text(job)
             // A job's id that cannot be used is replaced, and the client learns the new one; nobody else knows it.
             bearer.job = name.usable ?? JobName.generated()
@@ -247,18 +252,18 @@ struct Gatekeeper {
     /// Throws unless a backend may send this request.
     func checkBackend(_ request: HTTPRequest, isTrusted: Bool) throws(HTTPProblem) {
         if isTrusted || contract.isDevelopment { return }
-        guard let key = Self.bearerToken(request) else {
+        guard let isKnown = request.withBearerToken({ Self.isOne(of: apiKeys, $0) }) else {
             throw HTTPProblem(401, "key_missing", "send an API key: Authorization: Bearer")
                 .with("WWW-Authenticate", "Bearer")
         }
-        guard Self.isOne(of: apiKeys, Array(key.utf8)) else {
+        guard isKnown else {
             throw HTTPProblem(401, "key_wrong", "this server does not know this API key")
                 .with("WWW-Authenticate", "Bearer error=\"invalid_token\"")
         }
     }
 
     /// Compares with every key and every byte, so that the time it takes reveals nothing.
-    static func isOne(of keys: [[UInt8]], _ offered: [UInt8]) -> Bool {
+    static func isOne(of keys: [[UInt8]], _ offered: Span<UInt8>) -> Bool {
         var isFound: UInt8 = 0
         for key in keys {
             var difference = UInt8(key.count == offered.count ? 0 : 1)

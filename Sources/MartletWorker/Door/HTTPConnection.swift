@@ -15,6 +15,8 @@ final class HTTPConnection {
     let kind: Kind
     let index: Int
     let generation: UInt32
+    /// Where the other end is; nil: the socket has no address, because it is a Unix socket.
+    let address: NetworkAddress?
     /// The socket; -1 once it is closed, or belongs to a WebSocket or to another worker.
     var descriptor: Int32
     var exchange: HTTPExchange
@@ -46,19 +48,26 @@ final class HTTPConnection {
     /// What epoll watches for; empty: the socket is not registered.
     var interest: EventLoop.Interest = []
     var isDirty = false
-    /// The bytes that could not be written yet.
-    var unsent: [UInt8] = []
-    var unsentStart = 0
+    /// Whether the socket has no room for more of its answers.
+    var isBlocked = false
     /// Whether the peer has ended its side; answers may still be outstanding.
     var hasEnded = false
     /// Whether we have ended our side; the peer reads the rest and leaves.
     var isLingering = false
 
-    init(kind: Kind, index: Int, generation: UInt32, descriptor: Int32, limits: HTTPExchange.Limits, now: UInt64) {
+    init(
+        kind: Kind,
+        index: Int,
+        generation: UInt32,
+        accepted: Listener.Accepted,
+        limits: HTTPExchange.Limits,
+        now: UInt64
+    ) {
         self.kind = kind
         self.index = index
         self.generation = generation
-        self.descriptor = descriptor
+        descriptor = accepted.descriptor
+        address = accepted.address
         exchange = HTTPExchange(limits: limits)
         since = now
         lastReceived = now
@@ -66,11 +75,10 @@ final class HTTPConnection {
     }
 
     var token: UInt64 { EventToken(.http, index: index, generation: generation).rawValue }
-    var unsentCount: Int { unsent.count - unsentStart }
     /// True if nothing is under way, so that the peer may be closed if others need its place.
     var isIdle: Bool {
         !exchange.isWaiting && !exchange.isReceivingBody && !owesBytes && !isPutOff && batch == nil
     }
     /// True if answers still have to be sent to it.
-    var owesBytes: Bool { unsentCount > 0 || exchange.hasOutput }
+    var owesBytes: Bool { exchange.hasOutput }
 }

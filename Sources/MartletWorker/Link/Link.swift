@@ -14,6 +14,7 @@ final class Link {
     private let shard: UInt16
     private let bound: Int
     private var stream = PeerStream()
+    private let receiving = ReceiveBuffer(capacity: 65536)
     private var watchesWritable = false
     /// Log lines that wait for a supervisor.
     private var logLines: [[UInt8]] = []
@@ -81,7 +82,7 @@ final class Link {
 
     /// Receives bytes, and passes each frame to `onFrame` with the place of its payload in ``input``.
     func receive(_ onFrame: (PeerStream.Frame) -> Void) {
-        switch StreamSocket.receive(descriptor, appendingTo: &stream.input, room: 65536) {
+        switch receiving.receive(descriptor, appendingTo: &stream.input, room: 65536) {
         case .wouldBlock: return
         case .ended, .failed:
             endWatching()
@@ -107,7 +108,7 @@ final class Link {
     /// Writes what this turn queued.
     func flush() {
         while stream.queuedBytes > 0, !isBroken {
-            switch StreamSocket.send(descriptor, stream.output.span.extracting(stream.outputStart...)) {
+            switch StreamSocket.send(descriptor, stream.output, from: stream.outputStart) {
             case .moved(let count): stream.didSend(count)
             case .wouldBlock:
                 watchWritable(true)

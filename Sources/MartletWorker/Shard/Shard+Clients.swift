@@ -22,7 +22,7 @@ extension Shard {
         let place = try countIn(ticket, manager)
         let now = Clock.unixMilliseconds()
         let bearer = ticket.bearer
-        let id = ConnectionID(userSlot: ShardMap.userSlot(of: bearer.user), random: CurrentProcess.random())
+        let id = ConnectionID(userSlot: ShardMap.userSlot(of: bearer.user), random: randoms.next())
         let isClient = ticket.service == .messages
         let greeting = isClient ? greeting(id, bearer, now) : nil
         let slot: Int

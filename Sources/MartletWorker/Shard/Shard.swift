@@ -15,6 +15,8 @@ final class Shard {
     let tally: Tally
     let messageLimit: MessageLimit?
     var gatekeeper: Gatekeeper?
+    /// For the ids of connections.
+    var randoms = RandomNumbers()
     private let link: Link
     /// The record of what has been done, for a successor.
     let record: ShardRecord

@@ -51,23 +51,23 @@ extension SocketTable {
         markDirty(handle)
     }
 
-    /// Makes the frame of a text message.
-    static func frame(_ payload: [UInt8]) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: FrameEncoder.headLength(payloadLength: payload.count))
-        unsafe bytes.withUnsafeMutableBytes {
-            unsafe FrameEncoder.writeHead(.text, payloadLength: payload.count, to: $0)
-        }
-        return bytes + payload
+    /// Queues a connection's first message; false if there is no memory.
+    func queue(first payload: [UInt8], to handle: Int) -> Bool {
+        guard let frame = try? prepare(.text, payload.span) else { return false }
+        defer { release(frame) }
+        return queue(frame.reference, byteCount: frame.byteCount, to: handle)
     }
 
     func queue(raw bytes: [UInt8], to handle: Int) -> Bool {
         guard let frame = arena.makeFrame(bytes.count) else { return false }
         unsafe arena.frameBytes(frame).copyBytes(from: bytes)
-        let slot = arena.slot(handle)
-        let isQueued = arena.append(frame, byteCount: UInt32(bytes.count), to: slot)
-        arena.release(frame)
-        guard isQueued else { return false }
-        queuedBytes += bytes.count
+        defer { arena.release(frame) }
+        return queue(frame, byteCount: UInt32(bytes.count), to: handle)
+    }
+
+    private func queue(_ frame: UInt32, byteCount: UInt32, to handle: Int) -> Bool {
+        guard arena.append(frame, byteCount: byteCount, to: arena.slot(handle)) else { return false }
+        queuedBytes += Int(byteCount)
         markDirty(handle)
         return true
     }

@@ -249,7 +249,7 @@ extension SocketTable {
         let roundTrip = unsafe loop.now - sentAt
         slot.pingSentAt = 0
         slot.roundTrip = UInt32(clamping: max(1, roundTrip / 1000))
-        tally.counters[Timing.roundTrip].observe(roundTrip)
+        tally.counters.observe(.roundTrip, roundTrip)
         return true
     }
 

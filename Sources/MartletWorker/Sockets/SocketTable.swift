@@ -117,10 +117,9 @@ final class SocketTable: Transport {
         greeting: [UInt8]? = nil,
         now: Int64
     ) throws(Refusal) -> Int {
-        // It may have connected before its listener had this option.
-        StreamSocket.setUrgentInline(descriptor)
         // HTTP requests may have been answered on it before: our stream begins where the kernel says.
-        guard let stream = KernelStream(of: descriptor), stream.read == ticket.bytesRead else { throw .miscounted }
+        let kernelStream = KernelStream(of: descriptor, expectedToHaveRead: ticket.bytesRead)
+        guard let stream = kernelStream, stream.read == ticket.bytesRead else { throw .miscounted }
         guard let index = arena.claimSlot() else { throw .full }
         let slot = arena.slot(index)
         slot.cookie = StreamSocket.cookie(descriptor)
@@ -144,7 +143,8 @@ final class SocketTable: Transport {
             subprotocol: ticket.subprotocol,
             deflate: ticket.deflate
         )
-        let answer = Handshake.answer(accepted)
+        var answer: [UInt8] = []
+        Handshake.write(accepted, to: &answer)
         guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
         else {
             arena.vacate(index)
@@ -152,7 +152,7 @@ final class SocketTable: Transport {
         }
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
-        guard queue(raw: answer, to: index), greeting.map({ queue(raw: Self.frame($0), to: index) }) ?? true else {
+        guard queue(raw: answer, to: index), greeting.map({ queue(first: $0, to: index) }) ?? true else {
             locals[index] = Local()
             loop.deregister(descriptor)
             arena.vacate(index)

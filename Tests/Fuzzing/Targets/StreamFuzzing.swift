@@ -18,6 +18,39 @@ enum HTTPFuzzing {
         let whole = read(input, piece: input.count, takesStreams: mode & 1 == 1)
         let pieces = read(input, piece: piece, takesStreams: mode & 1 == 1)
         promise(whole == pieces, "\(whole) in one, \(pieces) in pieces of \(piece)")
+        compare(input)
+    }
+
+    /// Checks that a head means what a plain reading of it says, or is refused by both.
+    private static func compare(_ input: [UInt8]) {
+        let end = Array("\r\n\r\n".utf8)
+        // The blank lines before a request are skipped before its head is read.
+        guard !input.starts(with: "\r\n".utf8), let found = input.firstRange(of: end), found.upperBound <= 16384 else {
+            return
+        }
+        let head = input[..<found.upperBound]
+        let plain = try? PlainHead(head)
+        let request = try? HTTPRequest(in: input)
+        promise((request != nil) == (plain != nil), "only one reading accepts the head")
+        guard let plain, let request else { return }
+        let methods = ["GET": HTTPMethod.get, "HEAD": .head, "POST": .post, "PUT": .put, "DELETE": .delete]
+        promise(request.method == methods[plain.method] ?? .other, "another method")
+        promise(request.path == plain.path && request.query == plain.query, "another target")
+        promise(request.isVersion11 == plain.isVersion11, "another version")
+        promise(request.contentLength == plain.contentLength, "another length")
+        promise(request.isChunked == (plain.value(of: "transfer-encoding") != nil), "another coding")
+        promise(request.end == head.count, "another end")
+        for field in HTTPField.allCases {
+            let name = "\(field.name)"
+            promise(request[field] == plain.value(of: name), "another \(name)")
+            promise(request.tokens(of: field) == plain.members(of: name), "other members of \(name)")
+        }
+        let connection = plain.members(of: "connection").map { $0.lowercased() }
+        let keepsAlive = plain.isVersion11 ? !connection.contains("close") : connection.contains("keep-alive")
+        promise(request.keepsAlive == keepsAlive, "another end of the connection")
+        let upgrades = Set(plain.members(of: "upgrade").map { $0.lowercased() })
+        promise(request.hasOnly("websocket", in: .upgrade) == (upgrades == ["websocket"]), "another upgrade")
+        promise(request.detached()[.host] == request[.host], "another copy")
     }
 
     private static func read(_ input: [UInt8], piece: Int, takesStreams: Bool) -> [Request] {

@@ -1,65 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads the heads of HTTP/1.1 messages (RFC 9112): a strict subset, without anything that Martlet does not need.
+import MartletWire
+
+/// Another reading of the heads of requests, with arrays and strings, which ``HTTPRequest`` must agree with.
 ///
-/// Lines end with CRLF; there is no obsolete folding, no space before a colon, no Transfer-Encoding, and only one
-/// Content-Length. Anything that a proxy in front of us might read differently is refused, so that no request can be
-/// smuggled past it.
-package enum HTTPHeadParser {
+/// It is as strict, and as plain as it can be: this is what the rules mean.
+struct PlainHead {
+    struct Field {
+        let name: String
+        let value: String
+    }
+
+    let method: String
+    let path: String
+    let query: String?
+    let isVersion11: Bool
+    let fields: [Field]
+    let contentLength: Int?
+
     /// The most fields a head may have.
     package static let mostFields = 100
 
-    /// Reads the head of a request; `bytes` are the whole head, up to the end of its blank line.
-    package static func request(_ bytes: ArraySlice<UInt8>) throws(HTTPProblem) -> HTTPRequest {
-        var lines = try lines(of: bytes)[...]
+    /// Reads a whole head, with its blank line.
+    init(_ bytes: ArraySlice<UInt8>) throws(HTTPProblem) {
+        var lines = try Self.lines(of: bytes)[...]
         guard let first = lines.popFirst() else { throw .badRequest("the request is empty") }
-        let (method, target, isVersion11) = try requestLine(first)
-        var fields = try self.fields(lines)
-        try check(fields, isVersion11: isVersion11)
-        let (authority, path, query) = try split(target)
+        let (method, target, isVersion11) = try Self.requestLine(first)
+        var fields = try Self.fields(lines)
+        try Self.check(fields, isVersion11: isVersion11)
+        let (authority, path, query) = try Self.split(target)
         if let authority {
-            // The target decides, and not the field (RFC 9112, 3.2.2).
             fields = fields.filter { $0.name != "host" } + [.init(name: "host", value: authority)]
         }
-        return HTTPRequest(
-            method: method,
-            path: path,
-            query: query,
-            isVersion11: isVersion11,
-            fields: fields,
-            contentLength: try contentLength(fields)
-        )
+        (self.method, self.path, self.query) = (method, path, query)
+        self.isVersion11 = isVersion11
+        self.fields = fields
+        contentLength = try Self.contentLength(fields)
     }
 
-    /// Reads the head of a response, for our own clients.
-    package static func response(
-        _ bytes: ArraySlice<UInt8>
-    ) throws(HTTPProblem) -> (status: Int, fields: [HTTPRequest.Field], contentLength: Int?) {
-        var lines = try lines(of: bytes)[...]
-        guard let first = lines.popFirst() else { throw .badRequest("the answer is empty") }
-        let parts = first.split(separator: UInt8(ascii: " "), maxSplits: 2)
-        guard parts.count >= 2, parts[0].elementsEqual("HTTP/1.1".utf8),
-            let status = Int(String(decoding: parts[1], as: UTF8.self))
-        else { throw .badRequest("not an HTTP/1.1 answer") }
-        let fields = try self.fields(lines)
-        return (status, fields, try contentLength(fields))
+    /// The values of a field, joined by commas; nil if it was not sent.
+    func value(of name: String) -> String? {
+        let values = fields.filter { $0.name == name }.map(\.value)
+        return values.isEmpty ? nil : values.joined(separator: ", ")
     }
 
-    /// Finds the end of a head in `bytes[start...]`: the index after its blank line; nil if it is not complete.
-    package static func endOfHead(_ bytes: [UInt8], from start: Int, searchedTo: Int) -> Int? {
-        var index = max(start, searchedTo - 3)
-        let last = bytes.count - 4
-        while index <= last {
-            if bytes[index + 3] == 0x0A {
-                if bytes[index] == 0x0D, bytes[index + 1] == 0x0A, bytes[index + 2] == 0x0D { return index + 4 }
-                index += 2
-            } else if bytes[index + 3] == 0x0D {
-                index += 1
-            } else {
-                index += 4
-            }
-        }
-        return nil
+    /// The members of a comma-separated field.
+    func members(of name: String) -> [String] {
+        (value(of: name) ?? "").split(separator: ",").map { HTTPSyntax.trimmed($0) }.filter { !$0.isEmpty }
     }
 
     private static func lines(of bytes: ArraySlice<UInt8>) throws(HTTPProblem) -> [ArraySlice<UInt8>] {
@@ -98,9 +85,9 @@ package enum HTTPHeadParser {
         return (text(parts[0]), text(parts[1]), version == "HTTP/1.1")
     }
 
-    private static func fields(_ lines: ArraySlice<ArraySlice<UInt8>>) throws(HTTPProblem) -> [HTTPRequest.Field] {
-        guard lines.count <= mostFields else { throw .tooManyFields(limit: mostFields) }
-        var fields: [HTTPRequest.Field] = []
+    private static func fields(_ lines: ArraySlice<ArraySlice<UInt8>>) throws(HTTPProblem) -> [Field] {
+        guard lines.count <= 100 else { throw .tooManyFields(limit: 100) }
+        var fields: [Field] = []
         fields.reserveCapacity(lines.count)
         for line in lines {
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex,
@@ -120,18 +107,21 @@ package enum HTTPHeadParser {
         return fields
     }
 
-    private static func check(_ fields: [HTTPRequest.Field], isVersion11: Bool) throws(HTTPProblem) {
+    private static func check(_ fields: [Field], isVersion11: Bool) throws(HTTPProblem) {
         let hosts = fields.filter { $0.name == "host" }
         if hosts.count > 1 || (isVersion11 && hosts.isEmpty) { throw .badRequest("exactly one Host field is required") }
-        if let host = hosts.first, !HTTPSyntax.isAuthority(host.value) {
+        if let host = hosts.first, !isAuthority(host.value) {
             throw .badRequest("Host must be a name or an address, with an optional port")
         }
-        if fields.contains(where: { $0.name == "transfer-encoding" }) {
-            throw HTTPProblem(411, "length_required", "send the body with a Content-Length, not in chunks")
-        }
+        let codings = fields.filter { $0.name == "transfer-encoding" }
+        let isSized = fields.contains { $0.name == "content-length" }
+        guard
+            codings.isEmpty
+                || (codings.count == 1 && codings[0].value.lowercased() == "chunked" && isVersion11 && !isSized)
+        else { throw .badRequest("another transfer coding") }
     }
 
-    private static func contentLength(_ fields: [HTTPRequest.Field]) throws(HTTPProblem) -> Int? {
+    private static func contentLength(_ fields: [Field]) throws(HTTPProblem) -> Int? {
         let values = fields.filter { $0.name == "content-length" }
         guard let first = values.first else { return nil }
         guard values.count == 1, !first.value.isEmpty, first.value.utf8.count <= 15,
@@ -154,7 +144,7 @@ package enum HTTPHeadParser {
         else { throw .badRequest("the target must be a path or a URL") }
         let rest = target.dropFirst(scheme.count + 3)
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
-        guard !authority.isEmpty, HTTPSyntax.isAuthority(String(authority)) else {
+        guard !authority.isEmpty, isAuthority(String(authority)) else {
             throw .badRequest("the target's authority must be a name or an address, with an optional port")
         }
         let (path, query) = splitQuery(rest.dropFirst(authority.count))
@@ -164,5 +154,35 @@ package enum HTTPHeadParser {
     private static func splitQuery(_ target: Substring) -> (path: String, query: String?) {
         guard let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) else { return (String(target), nil) }
         return (String(target[..<mark]), String(target[target.utf8.index(after: mark)...]))
+    }
+
+    private static let hostBytes = Set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=".utf8
+    )
+
+    /// Returns true for a name or an address, with or without a port; or nothing.
+    private static func isAuthority(_ text: String) -> Bool {
+        let bytes = text.utf8[...]
+        var host = bytes
+        if bytes.first == UInt8(ascii: "[") {
+            guard let end = bytes.firstIndex(of: UInt8(ascii: "]")) else { return false }
+            host = bytes[bytes.index(after: bytes.startIndex)..<end]
+            guard !host.isEmpty, host.allSatisfy({ hostBytes.contains($0) || $0 == UInt8(ascii: ":") }) else {
+                return false
+            }
+            return isPort(bytes[bytes.index(after: end)...])
+        }
+        if let colon = bytes.firstIndex(of: UInt8(ascii: ":")) {
+            host = bytes[..<colon]
+            guard isPort(bytes[colon...]) else { return false }
+        }
+        return host.allSatisfy(hostBytes.contains)
+    }
+
+    /// Returns true for nothing, or a colon and at most five digits.
+    private static func isPort(_ bytes: Substring.UTF8View) -> Bool {
+        guard let first = bytes.first else { return true }
+        let digits = bytes.dropFirst()
+        return first == UInt8(ascii: ":") && digits.count <= 5 && digits.allSatisfy { (0x30...0x39).contains($0) }
     }
 }
