@@ -19,6 +19,13 @@ struct Echo: ParsableCommand {
     @Option(name: .shortAndLong, help: "Bytes per message.")
     var size = 128
 
+    @Option(name: .shortAndLong, help: "Messages that each connection sends in one write, before it waits for all of them.")
+    var window = 1
+
+    func validate() throws {
+        guard window > 0 else { throw ValidationError("--window must be at least 1") }
+    }
+
     func run() throws {
         try Measurement(options).run { try EchoRun(self, $0).run() }
     }

@@ -63,22 +63,23 @@ final class EchoRun: @unchecked Sendable {
         try measurement.loop.submit { self.crowd?.close() }.wait()
     }
 
-    private func message(_ client: LoadClient) -> ByteBuffer {
-        let text = "{\"c\":\(client.number),\"n\":\(client.expected)}"
+    private func message(_ client: LoadClient, _ number: Int) -> ByteBuffer {
+        let text = "{\"c\":\(client.number),\"n\":\(number)}"
         return ByteBuffer(string: text + String(repeating: " ", count: max(0, command.size - text.utf8.count)))
     }
 
     private func send(_ client: LoadClient) {
         sentAt[client.number] = NIODeadline.now().uptimeNanoseconds
-        client.send(message(client))
+        let end = min(client.expected + command.window, command.messages)
+        client.send((client.expected..<end).map { message(client, $0) })
     }
 
     private func arrived(_ client: LoadClient, _ payload: ByteBuffer) {
         if let start = sentAt[client.number] { latencies.add(NIODeadline.now().uptimeNanoseconds - start) }
-        if payload != message(client) { wrong += 1 }
+        if payload != message(client, client.expected) { wrong += 1 }
         received += 1
         client.expected += 1
-        if client.expected < command.messages { send(client) }
+        if client.expected < command.messages, client.expected % command.window == 0 { send(client) }
         if received == command.connections * command.messages { done?.succeed() }
     }
 }

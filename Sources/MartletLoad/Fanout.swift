@@ -22,6 +22,9 @@ struct Fanout: ParsableCommand {
     @Option(name: .shortAndLong, help: "Messages in flight at the same time.")
     var window = 1
 
+    @Option(help: "Deliveries per second; 0: as many as there can be.")
+    var rate = 0
+
     func run() throws {
         try Measurement(options).run { try PublishRun.fanout(self, $0).run() }
     }

@@ -56,6 +56,12 @@ final class LoadClient: ChannelInboundHandler {
 
     func send(_ payload: ByteBuffer) { write(.text, payload) }
 
+    /// Sends several messages in one write.
+    func send(_ payloads: [ByteBuffer]) {
+        for payload in payloads { write(.text, payload, flushes: false) }
+        context?.flush()
+    }
+
     /// Sends raw bytes, which may be a whole frame, a fragment of a message, or a part of a frame.
     func send(raw bytes: ByteBuffer) {
         guard let context,
@@ -77,9 +83,10 @@ final class LoadClient: ChannelInboundHandler {
         context?.close(promise: nil)
     }
 
-    private func write(_ opcode: WebSocketOpcode, _ payload: ByteBuffer) {
+    private func write(_ opcode: WebSocketOpcode, _ payload: ByteBuffer, flushes: Bool = true) {
         guard let context else { return }
         let frame = WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: payload)
-        context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
+        context.write(wrapOutboundOut(frame), promise: nil)
+        if flushes { context.flush() }
     }
 }

@@ -14,6 +14,10 @@ final class PublishRun: @unchecked Sendable {
     private let messages: Int
     private let size: Int
     private let window: Int
+    /// How many deliveries there should be in a second; 0: as many as there can be.
+    private let rate: Int
+    private var startedAt: UInt64 = 0
+    private var isWaiting = false
     private let isFanout: Bool
     private var crowd: Crowd?
     private var publisher: Publisher?
@@ -37,6 +41,7 @@ final class PublishRun: @unchecked Sendable {
             messages: command.messages,
             size: command.size,
             window: command.window,
+            rate: command.rate,
             isFanout: true
         )
     }
@@ -48,6 +53,7 @@ final class PublishRun: @unchecked Sendable {
             messages: command.messages,
             size: command.size,
             window: command.window,
+            rate: 0,
             isFanout: false
         )
     }
@@ -58,6 +64,7 @@ final class PublishRun: @unchecked Sendable {
         messages: Int,
         size: Int,
         window: Int,
+        rate: Int,
         isFanout: Bool
     ) {
         self.measurement = measurement
@@ -65,6 +72,7 @@ final class PublishRun: @unchecked Sendable {
         self.messages = messages
         self.size = size
         self.window = window
+        self.rate = rate
         self.isFanout = isFanout
     }
 
@@ -86,6 +94,7 @@ final class PublishRun: @unchecked Sendable {
         try measurement.wait { _, done in
             self.done = done
             self.isMeasuring = true
+            self.startedAt = NIODeadline.now().uptimeNanoseconds
             self.publishMore()
         }
         let seconds = Double((NIODeadline.now() - started).nanoseconds) / 1e9
@@ -106,6 +115,7 @@ final class PublishRun: @unchecked Sendable {
     private func publishMore() {
         guard let publisher else { return }
         while published - answered < window, published < messages, inFlightDeliveries < window * max(1, perMessage) {
+            guard isDue else { return }
             let number = published
             published += 1
             let sentAt = NIODeadline.now().uptimeNanoseconds
@@ -127,6 +137,21 @@ final class PublishRun: @unchecked Sendable {
                 self.advance()
             }
         }
+    }
+
+    /// Whether the next message may be published now; if not, it will be in time.
+    private var isDue: Bool {
+        guard rate > 0 else { return true }
+        let due = startedAt + UInt64(published * perMessage) * 1_000_000_000 / UInt64(rate)
+        let now = NIODeadline.now().uptimeNanoseconds
+        if now >= due { return true }
+        if isWaiting { return false }
+        isWaiting = true
+        measurement.loop.scheduleTask(in: .nanoseconds(Int64(due - now))) {
+            self.isWaiting = false
+            self.publishMore()
+        }
+        return false
     }
 
     private var perMessage: Int { isFanout ? connections : 1 }

@@ -204,7 +204,7 @@ final class ControlServer {
         peer.unsent += peer.exchange.takeOutput()
         peer.exchange.takeAnswered { _ in }
         while !peer.unsent.isEmpty {
-            switch StreamSocket.send(peer.descriptor, peer.unsent.span) {
+            switch StreamSocket.send(peer.descriptor, peer.unsent, from: 0) {
             case .moved(let count):
                 peer.unsent.removeFirst(count)
                 peer.lastMoved = unsafe loop.now
