@@ -19,7 +19,10 @@ struct Echo: ParsableCommand {
     @Option(name: .shortAndLong, help: "Bytes per message.")
     var size = 128
 
-    @Option(name: .shortAndLong, help: "Messages that each connection sends in one write, before it waits for all of them.")
+    @Option(
+        name: .shortAndLong,
+        help: "Messages that each connection sends in one write, before it waits for all of them."
+    )
     var window = 1
 
     func validate() throws {

@@ -3,25 +3,28 @@
 /// The one store of who is connected: a table of connections, and indexes over it by id, by user and by room.
 ///
 /// Adding and removing a connection costs the same however many connections there are, or one user has. Every other
-/// view (counts, lists) is computed from this store, so views cannot disagree.
-struct ConnectionStore {
+/// view (counts, lists) is computed from this store, so views cannot disagree. The indexes hold places in the table, and
+/// no copies of keys, because there may be a million of each.
+final class ConnectionStore {
     private struct Entry {
         var connection: WebSocketConnection
         /// The neighbours in the list of the same user's connections; -1: there is none.
         var previous: Int32
         var next: Int32
+        /// Of the first in its list: the last.
+        var last: Int32
     }
 
-    private struct UserEntry {
-        var first: Int32
-        var last: Int32
-        var count: Int32
+    /// A user's connections, in the order in which they were added.
+    struct UserList {
+        fileprivate let first: Int32
     }
 
     private var entries: [Entry?] = []
     private var vacant: [Int32] = []
-    private var byID: [ConnectionID: Int32] = [:]
-    private var byUser: [ExactText: UserEntry] = [:]
+    private var byID = PlaceTable()
+    /// The first connection of each user.
+    private var byUser = PlaceTable()
     private(set) var rooms: RoomIndex
 
     init(recordsRoomChanges: Bool) {
@@ -32,33 +35,36 @@ struct ConnectionStore {
     var userCount: Int { byUser.count }
 
     subscript(id: ConnectionID) -> WebSocketConnection? {
-        byID[id].flatMap { entries[Int($0)]?.connection }
+        place(of: id).flatMap { entries[Int($0)]?.connection }
     }
 
     /// Adds a connection whose id is not in the store (the caller has removed any older one).
-    mutating func insert(_ connection: WebSocketConnection) {
-        precondition(byID[connection.id] == nil, "an id can be registered once")
-        let index: Int32
+    func insert(_ connection: WebSocketConnection) {
+        precondition(place(of: connection.id) == nil, "an id can be registered once")
+        let place: Int32
         if let reused = vacant.popLast() {
-            index = reused
+            place = reused
         } else {
-            index = Int32(entries.count)
+            place = Int32(entries.count)
             entries.append(nil)
         }
-        let previous = append(index, toUser: connection.user)
-        entries[Int(index)] = Entry(connection: connection, previous: previous, next: -1)
-        byID[connection.id] = index
+        let first = list(ofUser: connection.user)?.first
+        let previous = first.flatMap { entries[Int($0)]?.last } ?? -1
+        entries[Int(place)] = Entry(connection: connection, previous: previous, next: -1, last: place)
+        byID.insert(place, hash: Self.hash(connection.id), hashOfID)
+        guard let first else { return byUser.insert(place, hash: Self.hash(user: connection.user), hashOfUser) }
+        entries[Int(previous)]?.next = place
+        entries[Int(first)]?.last = place
     }
 
     /// Removes a connection from every index.
-    mutating func remove(_ id: ConnectionID) -> WebSocketConnection? {
-        guard let index = byID.removeValue(forKey: id), let entry = entries[Int(index)] else { return nil }
-        if entry.previous >= 0 { entries[Int(entry.previous)]?.next = entry.next }
-        if entry.next >= 0 { entries[Int(entry.next)]?.previous = entry.previous }
-        unlink(entry, fromUser: entry.connection.user)
-        rooms.leaveAll(connection: index)
-        entries[Int(index)] = nil
-        vacant.append(index)
+    func remove(_ id: ConnectionID) -> WebSocketConnection? {
+        guard let place = place(of: id), let entry = entries[Int(place)] else { return nil }
+        byID.remove(place, hash: Self.hash(id), hashOfID)
+        unlink(entry, place)
+        rooms.leaveAll(connection: place)
+        entries[Int(place)] = nil
+        vacant.append(place)
         if byID.isEmpty { reset() }
         return entry.connection
     }
@@ -70,27 +76,30 @@ struct ConnectionStore {
         return result
     }
 
-    func count(ofUser user: String) -> Int { Int(byUser[ExactText(user)]?.count ?? 0) }
+    /// Counts a user's connections, one after another.
+    func count(ofUser user: String) -> Int {
+        var count = 0
+        if let list = list(ofUser: user) { forEach(in: list) { _ in count += 1 } }
+        return count
+    }
 
     /// Returns the connection that a user has had for longest.
     func oldest(ofUser user: String) -> WebSocketConnection? {
-        byUser[ExactText(user)].flatMap { entries[Int($0.first)]?.connection }
-    }
-
-    /// A user's connections, in the order in which they were added.
-    struct UserList {
-        fileprivate let first: Int32
+        list(ofUser: user).flatMap { entries[Int($0.first)]?.connection }
     }
 
     /// Returns the list of a user's connections; nil if there are none.
-    func list(ofUser user: String) -> UserList? { byUser[ExactText(user)].map { UserList(first: $0.first) } }
+    func list(ofUser user: String) -> UserList? {
+        byUser.find(hash: Self.hash(user: user)) { entries[Int($0)]?.connection.user.isExactly(user) == true }
+            .map { UserList(first: $0) }
+    }
 
     /// Visits a user's connections, in the order in which they were added.
     func forEach(in list: UserList, _ visit: (borrowing WebSocketConnection) -> Void) {
-        var index = list.first
-        while index >= 0, let entry = entries[Int(index)] {
+        var place = list.first
+        while place >= 0, let entry = entries[Int(place)] {
             visit(entry.connection)
-            index = entry.next
+            place = entry.next
         }
     }
 
@@ -104,73 +113,83 @@ struct ConnectionStore {
     /// Visits every connection in a room once: those that joined it, and those of the users bound to it.
     func forEach(in room: Room, _ visit: (borrowing WebSocketConnection) -> Void) {
         guard let members = rooms.members[room] else { return }
-        for index in members.connections {
-            if let entry = entries[Int(index)] { visit(entry.connection) }
+        for place in members.connections {
+            if let entry = entries[Int(place)] { visit(entry.connection) }
         }
         for user in members.users {
-            guard var index = byUser[user]?.first else { continue }
-            while index >= 0, let entry = entries[Int(index)] {
-                if !members.connections.contains(index) { visit(entry.connection) }
-                index = entry.next
+            guard var place = list(ofUser: user.text)?.first else { continue }
+            while place >= 0, let entry = entries[Int(place)] {
+                if !members.connections.contains(place) { visit(entry.connection) }
+                place = entry.next
             }
         }
     }
 
-    mutating func join(_ room: Room, _ id: ConnectionID, limit: Int) -> RoomEntry {
-        guard let index = byID[id] else { return .unknown }
-        return rooms.join(room, connection: index, limit: limit)
+    func join(_ room: Room, _ id: ConnectionID, limit: Int) -> RoomEntry {
+        guard let place = place(of: id) else { return .unknown }
+        return rooms.join(room, connection: place, limit: limit)
     }
 
-    mutating func leave(_ room: Room, _ id: ConnectionID) -> Bool {
-        guard let index = byID[id] else { return false }
-        return rooms.leave(room, connection: index)
+    func leave(_ room: Room, _ id: ConnectionID) -> Bool {
+        guard let place = place(of: id) else { return false }
+        return rooms.leave(room, connection: place)
     }
 
-    mutating func bind(_ room: Room, user: String, limit: Int) -> RoomEntry {
-        rooms.bind(room, user: user, limit: limit)
-    }
+    func bind(_ room: Room, user: String, limit: Int) -> RoomEntry { rooms.bind(room, user: user, limit: limit) }
 
-    mutating func unbind(_ room: Room, user: String) -> Bool { rooms.unbind(room, user: user) }
+    func unbind(_ room: Room, user: String) -> Bool { rooms.unbind(room, user: user) }
 
-    mutating func takeRoomChanges() -> [RoomChange] { rooms.takeChanges() }
+    func takeRoomChanges() -> [RoomChange] { rooms.takeChanges() }
 
     /// The rooms that a connection has joined itself.
-    func rooms(of id: ConnectionID) -> [Room] { byID[id].map { rooms.rooms(ofConnection: $0) } ?? [] }
+    func rooms(of id: ConnectionID) -> [Room] { place(of: id).map { rooms.rooms(ofConnection: $0) } ?? [] }
 
     /// How many connections each user has.
-    var countsByUser: [ExactText: Int] { byUser.mapValues { Int($0.count) } }
-
-    private mutating func append(_ index: Int32, toUser user: String) -> Int32 {
-        guard var list = byUser[ExactText(user)] else {
-            byUser[ExactText(user)] = UserEntry(first: index, last: index, count: 1)
-            return -1
+    var countsByUser: [ExactText: Int] {
+        var counts: [ExactText: Int] = [:]
+        for entry in entries {
+            if let entry { counts[ExactText(entry.connection.user), default: 0] += 1 }
         }
-        let previous = list.last
-        entries[Int(previous)]?.next = index
-        list.last = index
-        list.count += 1
-        byUser[ExactText(user)] = list
-        return previous
+        return counts
     }
 
-    private mutating func unlink(_ entry: Entry, fromUser user: String) {
-        guard var list = byUser[ExactText(user)] else { return }
-        list.count -= 1
-        if list.count == 0 {
-            byUser.removeValue(forKey: ExactText(user))
-            return
+    private func unlink(_ entry: Entry, _ place: Int32) {
+        let hash = Self.hash(user: entry.connection.user)
+        if entry.previous >= 0, let first = list(ofUser: entry.connection.user)?.first {
+            entries[Int(entry.previous)]?.next = entry.next
+            if entry.next < 0 { entries[Int(first)]?.last = entry.previous }
+        } else if entry.next >= 0 {
+            // The next one becomes the first.
+            entries[Int(entry.next)]?.last = entry.last
+            byUser.replace(place, by: entry.next, hash: hash)
+        } else {
+            byUser.remove(place, hash: hash, hashOfUser)
         }
-        if entry.previous < 0 { list.first = entry.next }
-        if entry.next < 0 { list.last = entry.previous }
-        byUser[ExactText(user)] = list
+        if entry.next >= 0 { entries[Int(entry.next)]?.previous = entry.previous }
+    }
+
+    // MARK: Hashing
+
+    private func place(of id: ConnectionID) -> Int32? {
+        byID.find(hash: Self.hash(id)) { entries[Int($0)]?.connection.id == id }
+    }
+
+    private static func hash(_ id: ConnectionID) -> Int { ExactText(id.text).hashValue }
+
+    private static func hash(user: String) -> Int { ExactText(user).hashValue }
+
+    private func hashOfID(_ place: Int32) -> Int { entries[Int(place)].map { Self.hash($0.connection.id) } ?? 0 }
+
+    private func hashOfUser(_ place: Int32) -> Int {
+        entries[Int(place)].map { Self.hash(user: $0.connection.user) } ?? 0
     }
 
     /// Gives the memory of an empty store back, so that a wave of connections leaves nothing behind.
-    private mutating func reset() {
+    private func reset() {
         entries = []
         vacant = []
-        byID = [:]
-        byUser = [:]
+        byID = PlaceTable()
+        byUser = PlaceTable()
         rooms.shrinkWhenEmpty()
     }
 
@@ -180,15 +199,18 @@ struct ConnectionStore {
     var inconsistencies: [String] {
         var found: [String] = []
         var counts: [ExactText: Int] = [:]
-        for (index, entry) in entries.enumerated() {
+        for (place, entry) in entries.enumerated() {
             guard let entry else { continue }
             counts[ExactText(entry.connection.user), default: 0] += 1
-            if byID[entry.connection.id] != Int32(index) { found.append("\(entry.connection) is not found by its id") }
+            if self.place(of: entry.connection.id) != Int32(place) {
+                found.append("\(entry.connection) is not found by its id")
+            }
         }
         if counts != countsByUser { found.append("users \(countsByUser) do not match the table \(counts)") }
         if byID.count != counts.values.reduce(0, +) { found.append("\(byID.count) ids for another number of entries") }
+        if byUser.count != counts.count { found.append("\(byUser.count) users for another number of users") }
         for (user, count) in counts where connections(ofUser: user.text).count != count {
-            found.append("the ring of \(user) has another length than its count")
+            found.append("the list of \(user) has another length than its count")
         }
         if entries.count != count + vacant.count { found.append("vacant entries were lost") }
         let occupied = entries.indices.filter { entries[$0] != nil }.map(Int32.init)

@@ -29,11 +29,15 @@ package struct WebSocketConnection: Equatable, Sendable, CustomStringConvertible
     package var id: ConnectionID
     /// The user's id, opaque text.
     package var user: String
-    /// The number by which the ``Transport`` knows this connection.
-    package var handle: Int
+    /// The number by which the ``Transport`` knows this connection; at most 2,147,483,647.
+    package var handle: Int {
+        get { Int(place) }
+        set { place = Int32(newValue) }
+    }
     /// When it connected: UTC, in milliseconds since 1970.
     package var connectedAt: Int64
     private var box: Box?
+    private var place: Int32
 
     /// Makes a connection; `metadata` is the text of a JSON object.
     package init(
@@ -47,7 +51,7 @@ package struct WebSocketConnection: Equatable, Sendable, CustomStringConvertible
     ) {
         self.id = id
         self.user = user
-        self.handle = handle
+        place = Int32(handle)
         self.connectedAt = connectedAt
         details = Details(thread: thread, metadata: metadata, info: info)
     }

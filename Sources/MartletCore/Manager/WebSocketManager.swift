@@ -24,7 +24,7 @@ package actor WebSocketManager {
     let transport: any Transport
     let limits: Limits
     let observer: ((ManagerEvent) -> Void)?
-    var store: ConnectionStore
+    let store: ConnectionStore
     var counters = Counters()
     var messageHandler: ((borrowing WebSocketConnection, Span<UInt8>) throws -> Bool)?
 

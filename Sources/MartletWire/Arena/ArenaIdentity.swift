@@ -73,6 +73,16 @@ extension Arena {
         return try reader.bearer()
     }
 
+    /// Returns the id of the connection that has a slot of our arena; empty if it has none.
+    package func connectionID(of slot: ArenaSlot) -> String {
+        let count = identityByteCount(of: slot)
+        guard count >= 4 else { return "" }
+        let record = unsafe bytes(of: slot.identity, count: 8 + count)
+        // It is the first text of the identity.
+        let length = min(Int(unsafe record.loadUnaligned(fromByteOffset: 8, as: UInt32.self)), count - 4)
+        return unsafe String(decoding: UnsafeRawBufferPointer(rebasing: record[12..<12 + length]), as: UTF8.self)
+    }
+
     /// Adds a room to a slot's identity; false when there is no memory.
     ///
     /// The existing bytes are copied as they are: however many rooms a connection is in, one more costs one copy.

@@ -96,26 +96,28 @@ package struct ArenaSlot {
         package var capacity: UInt32
     }
 
-    /// Bits of ``flags``.
+    /// Bits of ``flags``; looked at for every frame, so other targets get to see how.
     package struct Flags: OptionSet, Sendable {
         package let rawValue: UInt32
-        package init(rawValue: UInt32) { self.rawValue = rawValue }
+        @inlinable package init(rawValue: UInt32) { self.rawValue = rawValue }
         /// The connection is an echo (development only).
-        package static let echo = Flags(rawValue: 1)
+        @inlinable package static var echo: Flags { Flags(rawValue: 1) }
         /// Our close frame is in the queue or sent.
-        package static let closeQueued = Flags(rawValue: 2)
+        @inlinable package static var closeQueued: Flags { Flags(rawValue: 2) }
         /// The peer's close frame has come.
-        package static let closeReceived = Flags(rawValue: 4)
+        @inlinable package static var closeReceived: Flags { Flags(rawValue: 4) }
         /// The peer broke the protocol: what it still sends is thrown away.
-        package static let discards = Flags(rawValue: 8)
+        @inlinable package static var discards: Flags { Flags(rawValue: 8) }
         /// The client was told that its token expires soon.
-        package static let expiryAnnounced = Flags(rawValue: 16)
+        @inlinable package static var expiryAnnounced: Flags { Flags(rawValue: 16) }
         /// permessage-deflate was agreed on.
-        package static let deflates = Flags(rawValue: 32)
+        @inlinable package static var deflates: Flags { Flags(rawValue: 32) }
         /// All bits that are used: those above, and the three bits of ``ArenaSlot/deflateWindow``.
         package static let known = Flags(rawValue: 0x1FF)
         static let windowShift: UInt32 = 6
         static let window = Flags(rawValue: 7 << windowShift)
+
+        @inlinable package func contains(_ other: Flags) -> Bool { rawValue & other.rawValue == other.rawValue }
     }
 
     private let base: UnsafeMutableRawPointer

@@ -68,7 +68,7 @@ package struct HTTPExchange: ~Copyable {
     }
 
     /// How much of a body has come.
-    private struct Body {
+    struct Body {
         let request: HTTPRequest
         let start: Int
         /// Where it ends; of a body in chunks, how far these were read (``chunks``).
@@ -91,7 +91,7 @@ package struct HTTPExchange: ~Copyable {
     }
 
     /// How far the request that is being received has come.
-    private enum Arrival {
+    enum Arrival {
         /// Its head is not complete.
         case head
         /// Its body is not complete, and was not announced.
@@ -116,7 +116,7 @@ package struct HTTPExchange: ~Copyable {
     var answered: [Int] = []
     /// The bytes that must be sent, after ``prepareOutput()``; those before ``outputStart`` were sent.
     package internal(set) var output: [UInt8] = []
-    package private(set) var outputStart = 0
+    package internal(set) var outputStart = 0
 
     /// The date in answers, which the owner sets before it calls anything that may answer.
     package var date: HTTPDate?
@@ -124,7 +124,7 @@ package struct HTTPExchange: ~Copyable {
     let limits: Limits
     var start = 0
     var searchedTo = 0
-    private var arrival = Arrival.head
+    var arrival = Arrival.head
     /// The reader of the chunks of the body that is being received.
     var chunks = ChunkReader()
     /// Whether the client waits for `100 Continue` before it sends its body.
@@ -271,40 +271,6 @@ package struct HTTPExchange: ~Copyable {
         searchedTo = end
     }
 
-    /// Answers a request.
-    ///
-    /// To answer a request whose body is still to come, or a stream whose answer has not begun, means to refuse it:
-    /// this ends the connection, because the body is not read.
-    package mutating func respond(to number: Int, _ response: HTTPResponse) {
-        var response = response
-        let index = number - firstNumber
-        guard waiting.indices.contains(index), waiting[index].response == nil else { return }
-        if stream != nil || (arrival.isAnnounced && index == waiting.count - 1) {
-            response.closes = true
-            stream = nil
-            endOfRequest(at: input.count)
-            isReadingOver = true
-        }
-        waiting[index].response = response
-        flushAnswers()
-    }
-
-    /// Answers input that is not a request, after the requests before it, and ends the connection.
-    package mutating func fail(_ problem: HTTPProblem) {
-        isReadingOver = true
-        stream = nil
-        if streamAnswer != nil {
-            // An answer that has begun can only be cut short, so that the client does not take it for a whole one.
-            streamAnswer = nil
-            streamed = []
-            return
-        }
-        if arrival.isAnnounced { waiting.removeLast() }
-        endOfRequest(at: input.count)
-        waiting.append(Waiting(problem))
-        flushAnswers()
-    }
-
     /// Whether the next request is the last one of the connection, as its answer then says.
     package var endsAfterNext = false
 
@@ -314,34 +280,6 @@ package struct HTTPExchange: ~Copyable {
         guard arrival.isAnnounced else { return }
         waiting.removeLast()
         arrival = .head
-    }
-
-    /// Passes the statuses of the answers since the last call to `body`.
-    package mutating func takeAnswered(_ body: (Int) -> Void) {
-        for status in answered { body(status) }
-        answered.removeAll(keepingCapacity: true)
-    }
-
-    /// Puts everything that must be sent into ``output``.
-    package mutating func prepareOutput() { flushStreamed() }
-
-    /// Notes that the next bytes of the output were sent.
-    package mutating func didSend(_ count: Int) {
-        outputStart += count
-        if outputStart == output.count {
-            output.removeAll(keepingCapacity: output.capacity <= 65536)
-            outputStart = 0
-        } else if outputStart > 1 << 20 {
-            output.removeFirst(outputStart)
-            outputStart = 0
-        }
-    }
-
-    /// Takes the bytes that must be sent.
-    package mutating func takeOutput() -> [UInt8] {
-        prepareOutput()
-        defer { didSend(output.count - outputStart) }
-        return Array(output[outputStart...])
     }
 
     /// Returns the body of the request that is being received; nil if the head is not complete.
@@ -401,27 +339,5 @@ package struct HTTPExchange: ~Copyable {
         }
         searchedTo = max(0, searchedTo - start)
         start = 0
-    }
-
-    private mutating func flushAnswers() {
-        var done = 0
-        while done < waiting.count, let response = waiting[done].response {
-            let keepsAlive = waiting[done].keepsAlive && !response.closes
-            let connection = waiting[done].connection(keepsAlive)
-            response.write(to: &output, isHead: waiting[done].isHead, connection: connection, date: date)
-            answered.append(response.status)
-            done += 1
-            if !keepsAlive {
-                isReadingOver = true
-                firstNumber += waiting.count
-                waiting.removeAll()
-                arrival = .head
-                return
-            }
-        }
-        waiting.removeFirst(done)
-        firstNumber += done
-        // The answers before an announced body are written now.
-        if arrival.isAnnounced { writeContinue() }
     }
 }

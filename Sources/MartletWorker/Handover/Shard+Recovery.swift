@@ -83,7 +83,7 @@ extension Shard {
         guard let identity = try? sockets.arena.identity(ofSlot: index) else { return }
         let slot = sockets.arena.slot(index)
         let id = ConnectionID(identity.connection)
-        sockets.restore(descriptor, slot: index, id: id)
+        sockets.restore(descriptor, slot: index)
         guard sockets.isOpen(index), !slot.flags.contains(.echo) else { return }
         manager.add(
             WebSocketConnection(

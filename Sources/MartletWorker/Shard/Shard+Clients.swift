@@ -156,7 +156,7 @@ extension Shard {
 
     /// Removes a connection that has begun to close from the manager, because it takes no further messages.
     func settle(_ slot: Int, on manager: isolated WebSocketManager) {
-        if !sockets.isOpen(slot) { manager.remove(sockets.locals[slot].id) }
+        if !sockets.isOpen(slot) { manager.remove(sockets.id(slot)) }
     }
 
     /// Frees the connections that are over, at the end of the turn.
@@ -166,7 +166,7 @@ extension Shard {
             let gone = sockets.takeGone()
             if gone.isEmpty { return }
             for index in gone {
-                manager.remove(sockets.locals[index].id)
+                manager.remove(sockets.id(index))
                 let slot = sockets.arena.slot(index)
                 if !slot.flags.contains(.echo) {
                     tally.counters.closed(with: slot.closeCode == 0 ? CloseLabel.abnormal : slot.closeCode)
@@ -271,7 +271,7 @@ extension Shard {
         guard gatekeeper.mayJoin(room, bearer) else {
             return complain("forbidden", "the token does not name this \(room.kind.name)", to: slot)
         }
-        let entry = manager.join(room, connection: sockets.locals[slot].id)
+        let entry = manager.join(room, connection: sockets.id(slot))
         switch entry {
         case .joined, .alreadyThere:
             if entry == .joined, !sockets.arena.addRoom(room, to: sockets.arena.slot(slot)) {
@@ -286,7 +286,7 @@ extension Shard {
 
     private func leave(_ room: Room, _ slot: Int, _ manager: isolated WebSocketManager) {
         chargeIdentity(slot)
-        let id = sockets.locals[slot].id
+        let id = sockets.id(slot)
         if room.kind == .thread, let user = manager.connection(id)?.user, manager.isBound(user: user, toThread: room.id)
         {
             complain("bound", "the backend has put this user into the thread: only the backend can end that", to: slot)
@@ -306,13 +306,13 @@ extension Shard {
     /// Records in the slot which rooms its connection is in, for a successor.
     private func keepRooms(_ index: Int, _ manager: isolated WebSocketManager) {
         guard var identity = try? sockets.arena.identity(ofSlot: index) else { return close(index, .internalError) }
-        identity.rooms = manager.ownRooms(of: sockets.locals[index].id)
+        identity.rooms = manager.ownRooms(of: sockets.id(index))
         if !sockets.arena.setIdentity(identity, of: sockets.arena.slot(index)) { close(index, .tryAgainLater) }
     }
 
     /// Passes a message that we do not know to the handler, if one is installed.
     private func handle(_ payload: Span<UInt8>, _ type: String?, _ slot: Int, _ manager: isolated WebSocketManager) {
-        switch manager.handle(payload, from: sockets.locals[slot].id) {
+        switch manager.handle(payload, from: sockets.id(slot)) {
         case .handled, .unknownConnection: return
         case .unhandled:
             let message = type.map { "no handler for messages of type \($0.prefix(64))" } ?? "a message needs a type"
@@ -345,7 +345,7 @@ extension Shard {
         slot.expiresAt = bearer.expiresAt
         slot.flags.remove(.expiryAnnounced)
         watchExpiry(of: index)
-        let id = sockets.locals[index].id
+        let id = sockets.id(index)
         // A client keeps a job whose id we generated, because no token can name it.
         let kept = old.job.flatMap { JobName.isGenerated($0) ? Room.job($0) : nil }
         for room in old.rooms where room != kept && !gatekeeper.mayJoin(room, bearer) {

@@ -2,13 +2,13 @@
 
 /// Deadlines after the same time, in the order in which they were set, so that the first one is always due first.
 struct DeadlineQueue {
-    private var entries: [(index: Int, generation: UInt32, deadline: UInt64)] = []
+    private var entries: [(index: Int32, generation: UInt32, deadline: UInt64)] = []
     private var start = 0
 
     var earliest: UInt64? { start < entries.count ? entries[start].deadline : nil }
 
     mutating func append(_ index: Int, _ generation: UInt32, deadline: UInt64) {
-        entries.append((index, generation, deadline))
+        entries.append((Int32(index), generation, deadline))
     }
 
     /// Removes and returns the first entry if it is due.
@@ -25,6 +25,6 @@ struct DeadlineQueue {
             entries.removeFirst(start)
             start = 0
         }
-        return (entry.index, entry.generation)
+        return (Int(entry.index), entry.generation)
     }
 }

@@ -127,9 +127,7 @@ extension SocketTable {
         let maximum = slot.flags.contains(.echo) ? Limits.echoMessageBytes : limits.messageBytes
         var reader = slot.reader
         var isOver = false
-        // The clock is read only if there is more than one message: from the second one on.
-        var began = false
-        var end: UInt64?
+        var share = Share()
         while !isOver, !locals[index].isGone {
             var before = reader
             let event = reader.next(bytes, maximum: maximum, allowsCompression: slot.flags.contains(.deflates))
@@ -139,14 +137,9 @@ extension SocketTable {
                 keep(index, slot, &reader, buffer, expecting: expected, of: bytes)
                 return
             }
-            var isSpent = false
-            if began {
-                let now = Clock.monotonicNanoseconds()
-                isSpent = now >= end ?? .max
-                if end == nil { end = now + LaterQueue.slice }
-            }
-            began = true
-            if isSpent || (!isLate && slot.state == .open && Self.isDear(event, reader)) {
+            if share.isSpent(event, isCompressed: reader.isCompressed)
+                || (!isLate && slot.state == .open && Self.isDear(event, reader))
+            {
                 putOff(index)
                 keep(index, slot, &before, buffer, expecting: 0, of: bytes)
                 return
@@ -174,6 +167,36 @@ extension SocketTable {
         freeReceiveChunk(index, slot)
         slot.reader = MessageReader()
         slot.flags.insert(.discards)
+    }
+
+    /// How much of a turn one connection has had.
+    private struct Share {
+        /// How many bytes of messages may be handled before the clock is read again.
+        private static let bytesPerReading = 4096
+        /// What a message counts besides its bytes.
+        private static let bytesPerMessage = 256
+
+        /// How many bytes were handled since the clock was read; nil: no message was.
+        private var bytes: Int?
+        private var end: UInt64?
+
+        /// Counts a message that is to be handled; returns true if the connection has had its slice of the turn.
+        ///
+        /// The clock is read only if there is more than one message, and not for each of many small ones.
+        mutating func isSpent(_ event: MessageReader.Event, isCompressed: Bool) -> Bool {
+            var size = Self.bytesPerMessage
+            // A few compressed bytes may become very many.
+            if case .message(_, let byteCount) = event { size += isCompressed ? Self.bytesPerReading : byteCount }
+            defer { bytes = (bytes ?? 0) + size }
+            guard let handled = bytes, end == nil || handled >= Self.bytesPerReading else { return false }
+            bytes = 0
+            let now = Clock.monotonicNanoseconds()
+            guard let end else {
+                self.end = now + LaterQueue.slice
+                return false
+            }
+            return now >= end
+        }
     }
 
     /// Returns true if a message may take so long that it should not delay others in this turn.
@@ -233,11 +256,12 @@ extension SocketTable {
 
     /// Counts fragments towards the rate, because they cost us as much as messages do.
     private func judgeFragments(_ index: Int, _ slot: ArenaSlot, _ count: Int, _ judge: Judge) {
-        locals[index].fragments += count
-        while locals[index].fragments >= Self.fragmentsPerEvent {
-            locals[index].fragments -= Self.fragmentsPerEvent
+        var fragments = Int(locals[index].fragments) + count
+        while fragments >= Self.fragmentsPerEvent {
+            fragments -= Self.fragmentsPerEvent
             if slot.state == .open { _ = judge(.continuation, Self.fragmentsPerEvent) }
         }
+        locals[index].fragments = UInt16(fragments)
     }
 
     /// Measures the round-trip time if a pong has our last ping's payload; returns false if it is another pong.

@@ -10,28 +10,6 @@ internal import MartletWire
 /// turn of the loop is sent in one write at the end of the turn (``flushDirty()``). A socket that breaks or finishes is
 /// listed in ``gone`` and keeps its slot until ``release(_:)``, so that nothing disappears while a caller uses it.
 final class SocketTable: Transport {
-    /// What this process knows about a slot in addition to the arena.
-    struct Local {
-        var descriptor: Int32 = -1
-        var generation: UInt32 = 0
-        var id = ConnectionID("")
-        /// Whether it waits in the list of slots to flush.
-        var isDirty = false
-        /// Whether epoll watches for room to write.
-        var watchesWritable = false
-        var isGone = false
-        /// Whether nothing is written until the switchboard knows the rooms that the connection has joined.
-        var isHeld = false
-        /// Whether it waits in the list of slots that are read later.
-        var isPutOff = false
-        /// Its number among the connections that hold bytes of unfinished messages that count; 0: it holds none.
-        var partial: UInt32 = 0
-        /// How many fragments have come since some last counted as a message.
-        var fragments = 0
-        /// When the expiry of its token is checked next, in Unix milliseconds; max: not soon.
-        var expiryEntry = UInt64.max
-    }
-
     struct Limits {
         var messageBytes: Int
         var queueBytes: Int
@@ -96,6 +74,9 @@ final class SocketTable: Transport {
     var count: Int { isAbandoned ? 0 : arena.slotsInUse }
     private var isAbandoned = false
 
+    /// Returns the id of the connection that has a slot.
+    func id(_ index: Int) -> ConnectionID { ConnectionID(arena.connectionID(of: arena.slot(index))) }
+
     /// Returns true if an event belongs to the connection that has the slot now.
     func isCurrent(_ slot: Int, generation: UInt32) -> Bool {
         locals.indices.contains(slot) && locals[slot].descriptor >= 0
@@ -151,7 +132,7 @@ final class SocketTable: Transport {
             throw .full
         }
         while locals.count <= index { locals.append(Local()) }
-        locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
+        locals[index] = Local(descriptor: descriptor, generation: slot.generation)
         guard queue(raw: answer, to: index), greeting.map({ queue(first: $0, to: index) }) ?? true else {
             locals[index] = Local()
             loop.deregister(descriptor)
@@ -165,11 +146,11 @@ final class SocketTable: Transport {
     /// Adds a connection that another worker served, with its slot as that worker left it.
     ///
     /// If the socket cannot be watched, it counts as gone.
-    func restore(_ descriptor: Int32, slot index: Int, id: ConnectionID) {
+    func restore(_ descriptor: Int32, slot index: Int) {
         let slot = arena.slot(index)
         StreamSocket.setUrgentInline(descriptor)
         while locals.count <= index { locals.append(Local()) }
-        locals[index] = Local(descriptor: descriptor, generation: slot.generation, id: id)
+        locals[index] = Local(descriptor: descriptor, generation: slot.generation)
         queuedBytes += Int(slot.queuedBytes)
         partialBytes += Self.counted(Int(slot.received.capacity))
         if Self.counted(Int(slot.received.capacity)) > 0 { beginPartial(index) }
