@@ -7,12 +7,21 @@
 /// no copies of keys, because there may be a million of each.
 final class ConnectionStore {
     private struct Entry {
+        static let vacant = Entry(
+            connection: WebSocketConnection(id: ConnectionID(""), user: "", handle: 0, connectedAt: 0),
+            previous: -1,
+            next: -1,
+            last: -1
+        )
+
         var connection: WebSocketConnection
         /// The neighbours in the list of the same user's connections; -1: there is none.
         var previous: Int32
         var next: Int32
-        /// Of the first in its list: the last.
+        /// Of the first in its list: the last; of others, one that was the last; -1: the place is vacant.
         var last: Int32
+
+        var isVacant: Bool { last < 0 }
     }
 
     /// A user's connections, in the order in which they were added.
@@ -20,7 +29,7 @@ final class ConnectionStore {
         fileprivate let first: Int32
     }
 
-    private var entries: [Entry?] = []
+    private var entries: [Entry] = []
     private var vacant: [Int32] = []
     private var byID = PlaceTable()
     /// The first connection of each user.
@@ -35,7 +44,7 @@ final class ConnectionStore {
     var userCount: Int { byUser.count }
 
     subscript(id: ConnectionID) -> WebSocketConnection? {
-        place(of: id).flatMap { entries[Int($0)]?.connection }
+        place(of: id).map { entries[Int($0)].connection }
     }
 
     /// Adds a connection whose id is not in the store (the caller has removed any older one).
@@ -46,24 +55,25 @@ final class ConnectionStore {
             place = reused
         } else {
             place = Int32(entries.count)
-            entries.append(nil)
+            entries.append(.vacant)
         }
         let first = list(ofUser: connection.user)?.first
-        let previous = first.flatMap { entries[Int($0)]?.last } ?? -1
+        let previous = first.map { entries[Int($0)].last } ?? -1
         entries[Int(place)] = Entry(connection: connection, previous: previous, next: -1, last: place)
         byID.insert(place, hash: Self.hash(connection.id), hashOfID)
         guard let first else { return byUser.insert(place, hash: Self.hash(user: connection.user), hashOfUser) }
-        entries[Int(previous)]?.next = place
-        entries[Int(first)]?.last = place
+        entries[Int(previous)].next = place
+        entries[Int(first)].last = place
     }
 
     /// Removes a connection from every index.
     func remove(_ id: ConnectionID) -> WebSocketConnection? {
-        guard let place = place(of: id), let entry = entries[Int(place)] else { return nil }
+        guard let place = place(of: id) else { return nil }
+        let entry = entries[Int(place)]
         byID.remove(place, hash: Self.hash(id), hashOfID)
         unlink(entry, place)
         rooms.leaveAll(connection: place)
-        entries[Int(place)] = nil
+        entries[Int(place)] = .vacant
         vacant.append(place)
         if byID.isEmpty { reset() }
         return entry.connection
@@ -85,42 +95,47 @@ final class ConnectionStore {
 
     /// Returns the connection that a user has had for longest.
     func oldest(ofUser user: String) -> WebSocketConnection? {
-        list(ofUser: user).flatMap { entries[Int($0.first)]?.connection }
+        list(ofUser: user).map { entries[Int($0.first)].connection }
     }
 
     /// Returns the list of a user's connections; nil if there are none.
     func list(ofUser user: String) -> UserList? {
-        byUser.find(hash: Self.hash(user: user)) { entries[Int($0)]?.connection.user.isExactly(user) == true }
-            .map { UserList(first: $0) }
+        let entries = entries
+        let lent = entries.span
+        let first = byUser.find(hash: Self.hash(user: user)) { lent[Int($0)].connection.user.isExactly(user) }
+        return first.map { UserList(first: $0) }
     }
 
     /// Visits a user's connections, in the order in which they were added.
     func forEach(in list: UserList, _ visit: (borrowing WebSocketConnection) -> Void) {
-        var place = list.first
-        while place >= 0, let entry = entries[Int(place)] {
-            visit(entry.connection)
-            place = entry.next
+        // A span lends its elements, where an array would copy each.
+        let entries = entries
+        let lent = entries.span
+        var place = Int(list.first)
+        while place >= 0 {
+            visit(lent[place].connection)
+            place = Int(lent[place].next)
         }
     }
 
     /// Visits every connection.
     func forEach(_ visit: (borrowing WebSocketConnection) -> Void) {
-        for entry in entries {
-            if let entry { visit(entry.connection) }
-        }
+        let entries = entries
+        let lent = entries.span
+        for place in lent.indices where !lent[place].isVacant { visit(lent[place].connection) }
     }
 
     /// Visits every connection in a room once: those that joined it, and those of the users bound to it.
     func forEach(in room: Room, _ visit: (borrowing WebSocketConnection) -> Void) {
         guard let members = rooms.members[room] else { return }
-        for place in members.connections {
-            if let entry = entries[Int(place)] { visit(entry.connection) }
-        }
+        let entries = entries
+        let lent = entries.span
+        for place in members.connections { visit(lent[Int(place)].connection) }
         for user in members.users {
             guard var place = list(ofUser: user.text)?.first else { continue }
-            while place >= 0, let entry = entries[Int(place)] {
-                if !members.connections.contains(place) { visit(entry.connection) }
-                place = entry.next
+            while place >= 0 {
+                if !members.connections.contains(place) { visit(lent[Int(place)].connection) }
+                place = lent[Int(place)].next
             }
         }
     }
@@ -148,7 +163,7 @@ final class ConnectionStore {
     var countsByUser: [ExactText: Int] {
         var counts: [ExactText: Int] = [:]
         for entry in entries {
-            if let entry { counts[ExactText(entry.connection.user), default: 0] += 1 }
+            if !entry.isVacant { counts[ExactText(entry.connection.user), default: 0] += 1 }
         }
         return counts
     }
@@ -156,33 +171,31 @@ final class ConnectionStore {
     private func unlink(_ entry: Entry, _ place: Int32) {
         let hash = Self.hash(user: entry.connection.user)
         if entry.previous >= 0, let first = list(ofUser: entry.connection.user)?.first {
-            entries[Int(entry.previous)]?.next = entry.next
-            if entry.next < 0 { entries[Int(first)]?.last = entry.previous }
+            entries[Int(entry.previous)].next = entry.next
+            if entry.next < 0 { entries[Int(first)].last = entry.previous }
         } else if entry.next >= 0 {
             // The next one becomes the first.
-            entries[Int(entry.next)]?.last = entry.last
+            entries[Int(entry.next)].last = entry.last
             byUser.replace(place, by: entry.next, hash: hash)
         } else {
             byUser.remove(place, hash: hash, hashOfUser)
         }
-        if entry.next >= 0 { entries[Int(entry.next)]?.previous = entry.previous }
+        if entry.next >= 0 { entries[Int(entry.next)].previous = entry.previous }
     }
 
     // MARK: Hashing
 
     private func place(of id: ConnectionID) -> Int32? {
-        byID.find(hash: Self.hash(id)) { entries[Int($0)]?.connection.id == id }
+        byID.find(hash: Self.hash(id)) { entries[Int($0)].connection.id == id }
     }
 
     private static func hash(_ id: ConnectionID) -> Int { ExactText(id.text).hashValue }
 
     private static func hash(user: String) -> Int { ExactText(user).hashValue }
 
-    private func hashOfID(_ place: Int32) -> Int { entries[Int(place)].map { Self.hash($0.connection.id) } ?? 0 }
+    private func hashOfID(_ place: Int32) -> Int { Self.hash(entries[Int(place)].connection.id) }
 
-    private func hashOfUser(_ place: Int32) -> Int {
-        entries[Int(place)].map { Self.hash(user: $0.connection.user) } ?? 0
-    }
+    private func hashOfUser(_ place: Int32) -> Int { Self.hash(user: entries[Int(place)].connection.user) }
 
     /// Gives the memory of an empty store back, so that a wave of connections leaves nothing behind.
     private func reset() {
@@ -199,8 +212,7 @@ final class ConnectionStore {
     var inconsistencies: [String] {
         var found: [String] = []
         var counts: [ExactText: Int] = [:]
-        for (place, entry) in entries.enumerated() {
-            guard let entry else { continue }
+        for (place, entry) in entries.enumerated() where !entry.isVacant {
             counts[ExactText(entry.connection.user), default: 0] += 1
             if self.place(of: entry.connection.id) != Int32(place) {
                 found.append("\(entry.connection) is not found by its id")
@@ -213,7 +225,7 @@ final class ConnectionStore {
             found.append("the list of \(user) has another length than its count")
         }
         if entries.count != count + vacant.count { found.append("vacant entries were lost") }
-        let occupied = entries.indices.filter { entries[$0] != nil }.map(Int32.init)
+        let occupied = entries.indices.filter { !entries[$0].isVacant }.map(Int32.init)
         return found + rooms.inconsistencies(entries: Set(occupied))
     }
 }

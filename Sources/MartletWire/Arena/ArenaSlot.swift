@@ -14,6 +14,9 @@ package struct ArenaSlot {
         case open = 1
         /// A close frame is queued or was sent; no further messages are sent.
         case closing = 2
+
+        // The one that the compiler makes calls through the protocol.
+        @inlinable package static func == (left: State, right: State) -> Bool { left.rawValue == right.rawValue }
     }
 
     /// Offsets of the fields.
