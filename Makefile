@@ -62,7 +62,7 @@ deps: ## Check the toolchain, and install missing Debian libraries
 	@swift --version 2>/dev/null | grep -qE 'Swift version (6\.([3-9]|[1-9][0-9])|[7-9]|[1-9][0-9])' || \
 	  { echo "Martlet needs Swift 6.3 or later, this is: $$(swift --version 2>/dev/null | head -1)"; \
 	    echo "Get it from https://www.swift.org/install/linux/"; exit 1; }
-	@$(call needs,libsystemd-dev zlib1g-dev pkg-config python3 python3-venv curl)
+	@$(call needs,libsystemd-dev libyaml-dev zlib1g-dev pkg-config python3 python3-venv curl)
 
 # Third-party WebSocket clients and other libraries, for the end-to-end tests.
 $(CLIENTS): Tests/Support/Clients/requirements.txt

@@ -33,13 +33,13 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     ],
     targets: [
         // Libraries of the system.
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Floors: what the processes stand on.
@@ -56,10 +56,7 @@ let package = Package(
         // What is configured, and the secrets that it names.
         .target(
             name: "MartletConfiguration",
-            dependencies: [
-                "MartletCore", "MartletWire", "MartletLinux",
-                .product(name: "Configuration", package: "swift-configuration"),
-            ],
+            dependencies: ["MartletCore", "MartletWire", "MartletLinux", "CYaml"],
             swiftSettings: strictSources
         ),
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Configuration
 package import MartletCore
 package import MartletLinux
 internal import MartletWire
@@ -19,18 +18,18 @@ package struct ConfigurationReading {
     private static let largestFile = 1_048_576
 
     /// The configuration in force, as far as it could be read.
-    package private(set) var configuration: MartletCore.Configuration
+    package private(set) var configuration: Configuration
     /// The problems with values that could not be read.
     package private(set) var problems: [ConfigurationError] = []
     private var sources: [String: Source] = [:]
     private let path: String?
-    private var lines: [String] = []
+    private var file: YAMLFile?
 
     /// Reads the configuration, over the defaults.
     package init(
         file path: String?,
         flags: [String: String],
-        over defaults: MartletCore.Configuration
+        over defaults: Configuration
     ) {
         let contents: Contents?
         do throws(SystemCallError) {
@@ -50,38 +49,29 @@ package struct ConfigurationReading {
     }
 
     /// Reads the configuration, over the defaults, from a file whose contents were already read.
-    package init(_ contents: Contents?, flags: [String: String], over defaults: MartletCore.Configuration) {
+    package init(_ contents: Contents?, flags: [String: String], over defaults: Configuration) {
         configuration = defaults
-        let file: YAMLSnapshot?
         switch contents {
         case .bytes(let bytes, let path):
             self.path = path
-            file = snapshot(of: bytes, path)
+            read(bytes, path)
         case .unreadable(let error, let path):
             self.path = path
-            file = nil
             problems.append(ConfigurationError(key: "config", why: "\(error)").at(path))
-        case nil:
-            path = nil
-            file = nil
+        case nil: path = nil
         }
-        let environment = EnvironmentVariablesProvider()
         for key in ConfigurationKey.all {
             do throws(ConfigurationError) {
                 if let flag = flags[key.name] {
                     sources[key.name] = .flag
                     try key.set(&configuration, .text(flag))
-                } else if let text = Self.variable(key.name, in: environment) {
+                } else if let text = CurrentProcess.environment(Self.variable(key.name)), !text.isEmpty {
                     sources[key.name] = .environment
                     try key.set(&configuration, .text(text))
-                } else if let file {
+                } else if let entry = file?.entry(key.name), entry.value != .nothing {
                     // This is set before the value is read, so that a problem is reported with its line.
                     sources[key.name] = .file
-                    guard let value = try Self.value(of: key, in: file) else {
-                        sources[key.name] = nil
-                        continue
-                    }
-                    try key.set(&configuration, value)
+                    try key.set(&configuration, try Self.value(of: key, entry.value))
                 }
             } catch {
                 problems.append(located(error))
@@ -97,96 +87,44 @@ package struct ConfigurationReading {
         switch sources[error.key] {
         case .flag: return error.at("command line")
         case .environment: return error.at(Self.variable(error.key))
-        case .file: return error.at("\(path ?? ""):\(line(of: error.key))")
+        case .file: return error.at("\(path ?? ""):\(file?.entry(error.key)?.line ?? 1)")
         case nil: return error
         }
     }
 
-    /// Returns the line of a key, counted from 1: the first one that names it, after the one that names its section.
-    private func line(of key: String) -> Int {
-        var start = 0
-        for part in key.split(separator: ".") {
-            guard let found = lines[start...].firstIndex(where: { Self.names($0, part) }) else { break }
-            start = found
-        }
-        return start + 1
-    }
-
-    private static func names(_ line: String, _ key: Substring) -> Bool {
-        let code = line.prefix { $0 != "#" }
-        return code.split { " {},\t\"'".contains($0) }.contains { $0 == key + ":" || $0.hasPrefix(key + ":") }
-    }
-
-    /// Parses the file; nil if it says nothing, or cannot be parsed.
-    private mutating func snapshot(of bytes: [UInt8], _ path: String) -> YAMLSnapshot? {
-        let names = KeyRecorder()
-        let snapshot: YAMLSnapshot
-        do {
-            lines = String(decoding: bytes, as: UTF8.self).split(
-                omittingEmptySubsequences: false,
-                whereSeparator: \.isNewline
-            )
-            .map(String.init)
-            if lines.allSatisfy(Self.saysNothing) { return nil }
-            // The parser asks for each key whether it is a secret, so the recorder learns which keys there are.
-            let options = YAMLSnapshot.ParsingOptions(
-                secretsSpecifier: .dynamic { key, _ in
-                    names.append(key)
-                    return false
-                }
-            )
-            snapshot = unsafe try YAMLSnapshot(data: bytes.span.bytes, providerName: path, parsingOptions: options)
+    /// Reads the file, and reports keys that there are not; nothing else is said about a file that cannot be read.
+    private mutating func read(_ bytes: [UInt8], _ path: String) {
+        let file: YAMLFile
+        do throws(YAMLProblem) {
+            file = try YAMLFile(bytes)
         } catch {
-            problems.append(Self.unreadable("\(error)", path))
-            return nil
+            problems.append(ConfigurationError(key: "config", why: error.why).at("\(path):\(error.line)"))
+            return
         }
+        self.file = file
         let keys = Set(ConfigurationKey.all.map(\.name))
         let sections = Set(
             keys.filter { $0.contains(".") }.compactMap { $0.split(separator: ".").first.map(String.init) }
         )
-        for name in names.all.sorted() where !keys.contains(name) {
-            if !sections.contains(name) {
-                problems.append(wrong(name, "there is no such key"))
-            } else if !Self.isEmpty(name, in: snapshot) {
-                let first = ConfigurationKey.all.first { $0.name.hasPrefix(name + ".") }?.name.split(separator: ".")
-                    .last
-                problems.append(wrong(name, "is a section: write its keys below it, indented (\(first ?? ""): ...)"))
+        for entry in file.entries where !keys.contains(entry.key) {
+            if !sections.contains(entry.key) {
+                problems.append(wrong(entry, "there is no such key"))
+            } else if entry.value != .nothing {
+                let first = ConfigurationKey.all.first { $0.name.hasPrefix(entry.key + ".") }?.name.split(
+                    separator: "."
+                )
+                .last
+                problems.append(wrong(entry, "is a section: write its keys below it, indented (\(first ?? ""): ...)"))
             }
         }
-        return snapshot
-    }
-
-    /// Makes the error from the parser's message, in one line, with the line number that it names.
-    private static func unreadable(_ words: String, _ path: String) -> ConfigurationError {
-        let why = words.split(whereSeparator: \.isNewline).map { HTTPSyntax.trimmed($0) }.joined(separator: "; ")
-        let line = why.firstMatch(of: /^(\d+):\d+:/)?.1 ?? why.firstMatch(of: /in line (\d+)/)?.1
-        return ConfigurationError(key: "config", why: why).at(line.map { "\(path):\($0)" } ?? path)
     }
 
     /// True if the file could not be read at all, so that none of its values are known.
     package var isUnreadable: Bool { problems.contains { $0.key == "config" } }
 
-    private func wrong(_ name: String, _ why: String) -> ConfigurationError {
-        ConfigurationError(key: name.isEmpty ? "''" : name, why: why).at("\(path ?? ""):\(line(of: name))")
+    private func wrong(_ entry: YAMLFile.Entry, _ why: String) -> ConfigurationError {
+        ConfigurationError(key: entry.key.isEmpty ? "''" : entry.key, why: why).at("\(path ?? ""):\(entry.line)")
     }
-
-    /// Returns true for a line of YAML without a key: an empty line, a comment, or the beginning or end of a document.
-    private static func saysNothing(_ line: String) -> Bool {
-        // There may be a byte order mark in front.
-        let text = HTTPSyntax.trimmed(line.drop { $0 == "\u{FEFF}" }.prefix { $0 != "#" })
-        return (nothings + ["---", "..."]).contains(text)
-    }
-
-    /// Returns true for a section with nothing in it, which is not a mistake.
-    private static func isEmpty(_ section: String, in file: YAMLSnapshot) -> Bool {
-        guard let result = try? file.value(forKey: AbsoluteConfigKey([section]), type: .string),
-            case .string(let text)? = result.value?.content
-        else { return false }
-        return nothings.contains(text)
-    }
-
-    /// YAML's ways to write that there is nothing.
-    private static let nothings = ["", "~", "null", "Null", "NULL"]
 
     /// Returns the variable of a key, such as `MARTLET_CLIENT_LISTEN` for `client.listen`.
     package static func variable(_ name: String) -> String {
@@ -208,35 +146,16 @@ package struct ConfigurationReading {
     /// The prefix of variables by which one program of ours passes something on to the next.
     private static let resuming = "MARTLET_RESUME"
 
-    private static func variable(_ name: String, in environment: EnvironmentVariablesProvider) -> String? {
-        let parts = ["martlet"] + name.split(separator: ".").map(String.init)
-        guard let result = try? environment.value(forKey: AbsoluteConfigKey(parts), type: .string),
-            case .string(let text)? = result.value?.content, !text.isEmpty
-        else { return nil }
-        return text
-    }
-
     private static func value(
         of key: ConfigurationKey,
-        in file: YAMLSnapshot
-    ) throws(ConfigurationError) -> ConfigurationValue? {
-        let path = AbsoluteConfigKey(key.name.split(separator: ".").map(String.init))
-        if key.shape == .list {
-            do {
-                guard case .stringArray(let list)? = try file.value(forKey: path, type: .stringArray).value?.content
-                else { return nil }
-                return .list(list)
-            } catch {
-                throw ConfigurationError(key: key.name, why: "must be a list: [a, b]")
-            }
-        }
-        do {
-            guard case .string(let text)? = try file.value(forKey: path, type: .string).value?.content else {
-                return nil
-            }
-            return nothings.contains(text) ? nil : .text(text)
-        } catch {
-            throw ConfigurationError(key: key.name, why: "must be one value, not a list")
+        _ value: YAMLFile.Value
+    ) throws(ConfigurationError) -> ConfigurationValue {
+        switch value {
+        case .list(let list) where key.shape == .list: return .list(list)
+        case .list: throw ConfigurationError(key: key.name, why: "must be one value, not a list")
+        case .text where key.shape == .list: throw ConfigurationError(key: key.name, why: "must be a list: [a, b]")
+        case .text(let text): return .text(text)
+        case .nothing: return .text("")
         }
     }
 }

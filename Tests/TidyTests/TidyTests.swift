@@ -15,7 +15,7 @@ import Testing
         "MartletLinux": ["CMartletLinux", "Glibc", "Synchronization"],
         "MartletSystemd": ["CSystemd", "Glibc", "MartletLinux"],
         "MartletLogging": ["Logging"],
-        "MartletConfiguration": ["MartletCore", "MartletWire", "MartletLinux", "Configuration"],
+        "MartletConfiguration": ["MartletCore", "MartletWire", "MartletLinux", "CYaml"],
         "MartletSupervisor": [
             "MartletCore", "MartletWire", "MartletLinux", "MartletSystemd", "MartletConfiguration",
             "MartletLogging", "Logging", "ArgumentParser",
