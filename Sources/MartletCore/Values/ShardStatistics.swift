@@ -46,6 +46,14 @@ package struct Restart: Equatable, Sendable {
     /// Connections for which the kernel had moved bytes that the worker had not recorded when it ended.
     package var unrecorded = 0
 
+    /// The parts of the pause, in microseconds; 0: not known.
+    ///
+    /// Until the next worker may collect, because the old one freezes, or the next one starts; until it has the sockets;
+    /// and until it serves.
+    package var preparing = 0
+    package var collecting = 0
+    package var recovering = 0
+
     package init(at: Int64) {
         self.at = at
     }

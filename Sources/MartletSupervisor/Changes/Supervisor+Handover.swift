@@ -54,7 +54,9 @@ extension Supervisor {
             _ = donor.custody.heard(.froze)
             heir.pauseBegan()
             tell(donor, .freeze)
-        case .collect: tell(heir, .collect)
+        case .collect:
+            heir.collectBegan()
+            tell(heir, .collect)
         case .killHeir: heir.end("it did not take over")
         case .commit: commit(donor, heir)
         case .thaw(let reason):

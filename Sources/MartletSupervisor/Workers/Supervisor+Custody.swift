@@ -81,10 +81,18 @@ extension Supervisor {
             ]
             let level: Logger.Level = worker.isPlanned && restart.lost == 0 ? .info : .warning
             log.event(.workerTookOver, level: level, metadata: metadata(worker, numbers))
+            log.debug("The parts of the pause", metadata: metadata(worker, phases(of: restart)))
         }
         act(worker.custody.heard(.recovered), on: worker)
         worker.answerServing(nil)
         finishScaling()
+    }
+
+    private func phases(of restart: Restart) -> Logger.Metadata {
+        [
+            "prepare_us": "\(restart.preparing)", "collect_us": "\(restart.collecting)",
+            "recover_us": "\(restart.recovering)",
+        ]
     }
 
     // MARK: What is done about it
@@ -93,7 +101,9 @@ extension Supervisor {
     func act(_ actions: [ShardCustody.Action], on worker: WorkerProcess) {
         for action in actions {
             switch action {
-            case .collect: tell(worker, .collect)
+            case .collect:
+                worker.collectBegan()
+                tell(worker, .collect)
             case .commit: commit(to: worker)
             case .end: worker.end("it could not take over")
             case .forgetRooms: switchboard.workerServes(worker.shard)
@@ -115,6 +125,7 @@ extension Supervisor {
         if let keeper = worker.estate { dismissals.append(keeper) }
         worker.estate = nil
         isStoreStale = true
+        worker.commitBegan()
         tell(worker, .commit)
     }
 

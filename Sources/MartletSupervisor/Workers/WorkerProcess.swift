@@ -34,6 +34,9 @@ final class WorkerProcess {
     private(set) var lastRestart: Restart?
     /// When the present pause began.
     private var pausedAt: UInt64 = 0
+    /// When it was told to collect, and when to commit; 0: it was not.
+    private var collectsSince: UInt64 = 0
+    private var commitsSince: UInt64 = 0
     private let policy: WorkerLifecycle.Policy
 
     // MARK: The process
@@ -172,7 +175,14 @@ final class WorkerProcess {
         return heldClients
     }
 
-    func pauseBegan() { pausedAt = Clock.monotonicNanoseconds() }
+    func pauseBegan() {
+        pausedAt = Clock.monotonicNanoseconds()
+        (collectsSince, commitsSince) = (0, 0)
+    }
+
+    func collectBegan() { collectsSince = Clock.monotonicNanoseconds() }
+
+    func commitBegan() { commitsSince = Clock.monotonicNanoseconds() }
 
     /// Counts connections as lost, together with the worker that had them and its keeper.
     func lost(connections: Int) {
@@ -189,7 +199,13 @@ final class WorkerProcess {
         restart.kept = outcome.kept
         restart.lost = outcome.lost
         restart.unrecorded = outcome.unrecorded
-        restart.pauseMilliseconds = Int((Clock.monotonicNanoseconds() - pausedAt) / 1_000_000)
+        let now = Clock.monotonicNanoseconds()
+        restart.pauseMilliseconds = Int((now - pausedAt) / 1_000_000)
+        if pausedAt <= collectsSince, collectsSince <= commitsSince {
+            restart.preparing = Int((collectsSince - pausedAt) / 1000)
+            restart.collecting = Int((commitsSince - collectsSince) / 1000)
+            restart.recovering = Int((now - commitsSince) / 1000)
+        }
         lastRestart = restart
         return restart
     }

@@ -292,6 +292,15 @@ package enum APIAnswer {
                 json.member("connections_lost", restart.lost)
                 json.member("pause_ms", restart.pauseMilliseconds)
                 json.member("positions_unrecorded", restart.unrecorded)
+                json.key("phases_ms")
+                json.beginObject()
+                json.key("prepare")
+                json.thousandths(restart.preparing)
+                json.key("collect")
+                json.thousandths(restart.collecting)
+                json.key("recover")
+                json.thousandths(restart.recovering)
+                json.endObject()
             }
             json.endObject()
         } else {

@@ -46,7 +46,10 @@ extension ByteWriter {
         put(statistics.lastRestart != nil)
         if let restart = statistics.lastRestart {
             put(restart.at)
-            put([restart.kept, restart.lost, restart.pauseMilliseconds, restart.unrecorded])
+            put([
+                restart.kept, restart.lost, restart.pauseMilliseconds, restart.unrecorded, restart.preparing,
+                restart.collecting, restart.recovering,
+            ])
         }
         put(statistics.connectionsByUser != nil)
         if let counts = statistics.connectionsByUser {
@@ -139,6 +142,10 @@ extension ByteReader {
             let counts = try numbers(atLeast: 4)
             (restart.kept, restart.lost, restart.pauseMilliseconds) = (counts[0], counts[1], counts[2])
             restart.unrecorded = counts[3]
+            // Previous versions do not measure these.
+            if counts.count >= 7 {
+                (restart.preparing, restart.collecting, restart.recovering) = (counts[4], counts[5], counts[6])
+            }
             statistics.lastRestart = restart
         }
         if try flag() {

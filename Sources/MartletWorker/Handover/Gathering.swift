@@ -130,7 +130,8 @@ final class Gathering {
         }
         defer { copies.finish() }
         for (slot, descriptor) in sockets {
-            guard let stream = KernelStream(of: descriptor), !stream.isOver else {
+            let recorded = source.slot(slot).received.position
+            guard let stream = KernelStream(of: descriptor, expectedToHaveRead: recorded), !stream.isOver else {
                 over += 1
                 closeDescriptor(descriptor)
                 continue
