@@ -79,7 +79,9 @@ lint: ## Check formatting and style
 format: ## Format the sources in place
 	swift format --in-place --recursive Sources Tests Package.swift
 
-bench: build ## Run the benchmarks on this machine, next to a C loop of send(2)
+bench: build ## Run the benchmarks on this machine, beside a C program that does the same
+	@$(call needs,binutils gcc libc6-dev strace valgrind)
+	Tests/Benchmarks/counts --hold
 	Tests/Benchmarks/run
 
 continuity: build ## Restart, scale, upgrade and kill under 10,000 connections (about 15 minutes)

@@ -5,22 +5,26 @@
    the load asks for: handshakes (with the SHA-1 that RFC 6455 asks for), a broadcast as a loop of send(2) over all sockets, a
    message to one user by HTTP, and echoes. It relies on what the load does: requests and frames arrive whole, small frames
    only, and users have numbers in their names.
-   Build: cc -O2 floor.c -o floor. Use: floor CLIENT_PORT API_PORT [one-write]
-   one-write: what one turn queues for a socket leaves in one send(2), where otherwise each message has its own. */
+   Build: cc -O2 floor.c -o floor. Use: floor CLIENT_PORT API_PORT [one-write | ring]
+   one-write: what one turn queues for a socket leaves in one send(2), where otherwise each message has its own.
+   ring: a broadcast's sends are submitted to an io_uring(7), many at a time. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/io_uring.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { MOST = 20000, ROOM = 1 << 20 };
 enum { LISTENS_FOR_CLIENTS = 1, LISTENS_FOR_BACKENDS, CLIENT, BACKEND, ECHO };
-static int subscribers[MOST], count, sockets_of[MOST], epoll, is_one_write;
+static int subscribers[MOST], count, sockets_of[MOST], epoll, is_one_write, ring = -1;
 static char input[ROOM], output[2 * ROOM], answers[ROOM];
 
 static int listen_on(int port) {
@@ -51,8 +55,48 @@ static size_t frame(char *target, const char *body, size_t n) {
   return head + n;
 }
 
+/* A ring with the simplest of its uses: so many sends are written into it, submitted and waited for in one call. */
+enum { BATCH = 256 };
+static struct io_uring_sqe *entries;
+static struct io_uring_cqe *completions;
+static unsigned *tail, *mask, *order, *done_head, *done_tail, *done_mask;
+
+static void open_ring(void) {
+  struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN};
+  ring = (int)syscall(SYS_io_uring_setup, BATCH, &p);
+  if (ring < 0) exit((perror("io_uring_setup"), 1));
+  size_t size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
+  entries = mmap(NULL, p.sq_entries * sizeof *entries, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
+  tail = (unsigned *)(memory + p.sq_off.tail), mask = (unsigned *)(memory + p.sq_off.ring_mask);
+  order = (unsigned *)(memory + p.sq_off.array), completions = (struct io_uring_cqe *)(memory + p.cq_off.cqes);
+  done_head = (unsigned *)(memory + p.cq_off.head), done_tail = (unsigned *)(memory + p.cq_off.tail);
+  done_mask = (unsigned *)(memory + p.cq_off.ring_mask);
+}
+
+static int broadcast_by_ring(const char *frames, size_t n) {
+  int delivered = 0;
+  for (int first = 0; first < count; first += BATCH) {
+    unsigned batch = count - first < BATCH ? count - first : BATCH, at = *tail;
+    for (unsigned i = 0; i < batch; i++, at++) {
+      struct io_uring_sqe *entry = &entries[at & *mask];
+      memset(entry, 0, sizeof *entry);
+      entry->opcode = IORING_OP_SEND, entry->fd = subscribers[first + i], entry->addr = (uint64_t)(uintptr_t)frames;
+      entry->len = n, entry->msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+      order[at & *mask] = at & *mask;
+    }
+    __atomic_store_n(tail, at, __ATOMIC_RELEASE);
+    syscall(SYS_io_uring_enter, ring, batch, batch, IORING_ENTER_GETEVENTS, NULL, 0);
+    unsigned head = *done_head, end = __atomic_load_n(done_tail, __ATOMIC_ACQUIRE);
+    for (; head != end; head++) delivered += completions[head & *done_mask].res > 0;
+    __atomic_store_n(done_head, head, __ATOMIC_RELEASE);
+  }
+  return delivered;
+}
+
 static int broadcast(const char *frames, size_t n) {
   int delivered = 0;
+  if (ring >= 0) return broadcast_by_ring(frames, n);
   for (int i = 0; i < count; i++) delivered += transmit(subscribers[i], frames, n);
   return delivered;
 }
@@ -170,8 +214,9 @@ static void echo(int fd) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3) return fprintf(stderr, "usage: floor CLIENT_PORT API_PORT [one-write]\n"), 2;
+  if (argc < 3) return fprintf(stderr, "usage: floor CLIENT_PORT API_PORT [one-write | ring]\n"), 2;
   is_one_write = argc > 3 && !strcmp(argv[3], "one-write");
+  if (argc > 3 && !strcmp(argv[3], "ring")) open_ring();
   epoll = epoll_create1(EPOLL_CLOEXEC);
   watch(listen_on(atoi(argv[1])), LISTENS_FOR_CLIENTS, EPOLL_CTL_ADD);
   watch(listen_on(atoi(argv[2])), LISTENS_FOR_BACKENDS, EPOLL_CTL_ADD);
