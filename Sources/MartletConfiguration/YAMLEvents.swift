@@ -47,12 +47,19 @@ struct YAMLEvents: ~Copyable {
             switch unsafe event.type {
             case YAML_SCALAR_EVENT:
                 let scalar = unsafe event.data.scalar
+                try check(isMarked: unsafe scalar.tag != nil || scalar.anchor != nil)
                 let text = unsafe UnsafeBufferPointer(start: scalar.value, count: scalar.length)
                 let isPlain = unsafe scalar.style == YAML_PLAIN_SCALAR_STYLE
                 return unsafe .scalar(String(decoding: text, as: UTF8.self), isPlain: isPlain)
-            case YAML_SEQUENCE_START_EVENT: return .listStart
+            case YAML_SEQUENCE_START_EVENT:
+                let start = unsafe event.data.sequence_start
+                try check(isMarked: unsafe start.tag != nil || start.anchor != nil)
+                return .listStart
             case YAML_SEQUENCE_END_EVENT: return .listEnd
-            case YAML_MAPPING_START_EVENT: return .sectionStart
+            case YAML_MAPPING_START_EVENT:
+                let start = unsafe event.data.mapping_start
+                try check(isMarked: unsafe start.tag != nil || start.anchor != nil)
+                return .sectionStart
             case YAML_MAPPING_END_EVENT: return .sectionEnd
             case YAML_DOCUMENT_START_EVENT: return .documentStart
             case YAML_DOCUMENT_END_EVENT: return .documentEnd
@@ -67,7 +74,16 @@ struct YAMLEvents: ~Copyable {
     private var problem: YAMLProblem {
         let words = unsafe parser.pointee.problem.map { unsafe String(cString: $0) } ?? "it is not YAML"
         let context = unsafe parser.pointee.context.map { unsafe " (" + String(cString: $0) + ")" } ?? ""
-        return unsafe YAMLProblem(line: Int(parser.pointee.problem_mark.line) + 1, why: words + context)
+        // A byte that is no text has no mark yet.
+        let isByte = unsafe parser.pointee.error == YAML_READER_ERROR
+        let before = unsafe bytes.prefix(Int(parser.pointee.problem_offset))
+        let lines = unsafe isByte ? before.count { $0 == 0x0A } : Int(parser.pointee.problem_mark.line)
+        return YAMLProblem(line: lines + 1, why: words + context)
+    }
+
+    /// Throws for a value with a tag (`!name`) or an anchor (`&name`), which would mean something else to other readers.
+    private func check(isMarked: Bool) throws(YAMLProblem) {
+        if isMarked { throw YAMLProblem(line: line, why: "tags (!name) and anchors (&name) are not read here") }
     }
 }
 

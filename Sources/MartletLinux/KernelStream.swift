@@ -21,11 +21,11 @@ package struct KernelStream: Equatable, Sendable {
         isOver = state == 7  // TCP_CLOSE
     }
 
-    /// Asks the kernel about a socket that waits for an answer; nil if it is not a connection.
+    /// Asks the kernel about a socket from which this process has read so many bytes; nil if it is not a connection.
     ///
-    /// This takes one call if so many bytes as `expected` have come, and were read, and nothing that we sent is under
-    /// way.
-    package init?(of socket: Int32, expectedToHaveRead expected: UInt64) {
+    /// This takes one call if no more have come, and nothing that was sent is under way. Whoever only believes to know
+    /// how many were read asks without this number.
+    package init?(of socket: Int32, havingRead expected: UInt64) {
         var written: UInt64 = 0
         var read: UInt64 = 0
         var state: Int32 = 0

@@ -95,7 +95,7 @@ package enum Listener {
             return Accepted(descriptor: descriptor, address: isKnown == 1 ? NetworkAddress(bytes) : nil)
         }
         switch errno {
-        case EAGAIN, ECONNABORTED, EPROTO: return nil
+        case EAGAIN: return nil
         default: throw .last("accept4")
         }
     }

@@ -45,9 +45,11 @@ import Testing
     }
 
     @Test(arguments: [
-        ("a: 1\na: 2", 2), ("a: {b: 1, b: 2}", 1), ("x", 1), ("[a]", 1), ("a: 1\n---\nb: 2", 2), ("a: &x 1\nb: *x", 2),
+        ("a: 1\na: 2", 2), ("a: {b: 1, b: 2}", 1), ("x", 1), ("[a]", 1), ("a: 1\n---\nb: 2", 2),
+        ("c: 1\na: &x 1\nb: *x", 2),
+        ("b: *x", 1), ("a: 1\nb: !ENV x", 2), ("a: !!str 1", 1), ("a: &y [b]", 1), ("a: !z {b: 1}", 1),
         ("a: [[b]]", 1), ("? [a]\n: b", 1), ("a: {", 2), ("a: 'x", 1), ("\ta: 1", 1), ("a: 1\n b: 2", 2),
-        ("a: \u{1}", 1), (String(repeating: "a: {", count: 40), 1),
+        ("a: 1\nb: 2\nc: \u{1}", 3), (String(repeating: "a: {", count: 40), 1),
     ])
     func `what a configuration cannot mean is refused, with its line`(text: String, line: Int) {
         #expect { try read(text) } throws: { ($0 as? YAMLProblem)?.line == line }

@@ -67,7 +67,8 @@ import Testing
     @Test(arguments: [
         "x\r\n", "\r\n", "3\nabc", "3\r\nabcd", "3\r\nabc\n", "-1\r\n", "+3\r\n", "0x3\r\n", " 3\r\n", "3\r\rabc",
         "1;a\u{1}\r\n",
-        "1\r\na\r\n\r\n", "0\r\nA: \u{7F}\r\n", "0\r\n\n", "0000000000000000\r\n", "FFFFFFFFFFFFFFFF\r\n",
+        "1\r\na\r\n\r\n", "0\r\nA: \u{7F}\r\n", "0\r\n\n", "0000000000000000\r\n", "FFFFFFFFFFFFFFFF\r\n", "3 junk\r\n",
+        "3 \r\n", "0\r\nGET /x HTTP/1.1\r\n", "0\r\n: x\r\n", "0\r\nA\r\n",
         "1;" + String(repeating: "x", count: 300), "0\r\nA: " + String(repeating: "x", count: 17000),
     ])
     func `chunks that another server might read differently are refused`(body: String) {
@@ -114,10 +115,39 @@ import Testing
         #expect(!exchange.isOver && !exchange.isWaiting)
     }
 
-    @Test func `lines before chunks that are malformed are answered, and the answer is cut short`() {
+    @Test(arguments: [1, 7, Int.max])
+    func `lines before chunks that are malformed are answered however they come, and the answer is cut short`(
+        pieces: Int
+    ) {
         var exchange = HTTPExchange(limits: .init(bodyBytes: 10, takesStreams: true))
-        #expect(feed(&exchange, Self.head("/v1/batch") + "4\r\none\n\r\n") == ["one"])
-        #expect(feed(&exchange, "zz\r\n").isEmpty)
-        #expect(exchange.isOver && !String(decoding: exchange.takeOutput(), as: UTF8.self).hasSuffix("0\r\n\r\n"))
+        #expect(feed(&exchange, Self.head("/v1/batch") + "7\r\none\ntwo\r\nzz\r\nthree\n", pieces: pieces) == ["one"])
+        expect(exchange.isOver && !exchange.wantsInput)
+        #expect(!String(decoding: exchange.takeOutput(), as: UTF8.self).hasSuffix("0\r\n\r\n"))
+    }
+
+    @Test func `a trailer has as many fields as a head may have`() {
+        for (count, isRead) in [(100, true), (101, false)] {
+            var exchange = HTTPExchange(limits: .init(bodyBytes: 10))
+            let trailer = String(repeating: "A: b\r\n", count: count)
+            #expect(feed(&exchange, Self.head() + "0\r\n\(trailer)\r\n").contains("/a ") == isRead)
+            expect(exchange.isOver == !isRead)
+        }
+    }
+
+    @Test(arguments: [1, 100])
+    func `where no body is allowed, chunks are refused, whether or not their end comes with the head`(pieces: Int) {
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 0))
+        #expect(feed(&exchange, Self.head() + "0\r\n\r\n", pieces: pieces) == [])
+        #expect(String(decoding: exchange.takeOutput(), as: UTF8.self).hasPrefix("HTTP/1.1 413 "))
+    }
+
+    @Test func `the largest body comes through beside the largest head`() {
+        let start = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nA: "
+        let head = start + String(repeating: "x", count: 16384 - start.utf8.count - 4) + "\r\n\r\n"
+        var exchange = HTTPExchange(limits: .init(bodyBytes: 5000))
+        var events = feed(&exchange, head + "1388\r\n" + String(repeating: "y", count: 5000))
+        expect(exchange.wantsInput)
+        events += feed(&exchange, "\r\n0\r\n\r\n")
+        #expect(events.last == "/a " + String(repeating: "y", count: 5000))
     }
 }

@@ -24,7 +24,8 @@
 #define MARTLET_MAX_DESCRIPTORS 253
 
 /* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC. The peer's address is written as 16 bytes of IPv6 (IPv4 is mapped,
-   ::ffff:a.b.c.d); is_known is 0 if it has none (a Unix socket). */
+   ::ffff:a.b.c.d); is_known is 0 if it has none (a Unix socket). Connections that were aborted before they
+   could be accepted are passed over, so that EAGAIN means that nobody waits. */
 int martlet_accept(int listener, uint8_t address[16], int *is_known);
 /* A listening TCP socket on a numeric IPv4 or IPv6 address; *bound_port receives the bound port. With a backlog below 0
    it is only bound. -1: see errno (EINVAL: the address is not valid). */
@@ -97,8 +98,7 @@ int martlet_keeper(int channel);
    from it, and the state (TCP_ESTABLISHED is 1, TCP_CLOSE 7). 0, or -1. See tcp(7), TCP_INFO; ioctl SIOCOUTQ,
    SIOCINQ. */
 int martlet_stream_positions(int fd, uint64_t *written, uint64_t *read, int *state);
-/* The same for a connection that waits for its first answer, of which so many bytes are expected to have been read: mostly
-   this takes one call instead of four. */
+/* The same for a connection from which the caller has read so many bytes itself: mostly this takes one call instead of two. */
 int martlet_stream_beginning(int fd, uint64_t expected, uint64_t *written, uint64_t *read, int *state);
 /* The soft and hard limit of open files, set to the same number. */
 int martlet_limit_descriptors(int count);

@@ -15,8 +15,9 @@ final class ConnectionStore {
         )
 
         var connection: WebSocketConnection
-        /// The neighbours in the list of the same user's connections; -1: there is none.
+        /// The one before it in the list of the same user's connections; of the first, how many there are, negative.
         var previous: Int32
+        /// The one after it; -1: there is none.
         var next: Int32
         /// Of the first in its list: the last; of others, one that was the last; -1: the place is vacant.
         var last: Int32
@@ -64,6 +65,7 @@ final class ConnectionStore {
         guard let first else { return byUser.insert(place, hash: Self.hash(user: connection.user), hashOfUser) }
         entries[Int(previous)].next = place
         entries[Int(first)].last = place
+        entries[Int(first)].previous -= 1
     }
 
     /// Removes a connection from every index.
@@ -86,12 +88,7 @@ final class ConnectionStore {
         return result
     }
 
-    /// Counts a user's connections, one after another.
-    func count(ofUser user: String) -> Int {
-        var count = 0
-        if let list = list(ofUser: user) { forEach(in: list) { _ in count += 1 } }
-        return count
-    }
+    func count(ofUser user: String) -> Int { list(ofUser: user).map { -Int(entries[Int($0.first)].previous) } ?? 0 }
 
     /// Returns the connection that a user has had for longest.
     func oldest(ofUser user: String) -> WebSocketConnection? {
@@ -170,17 +167,20 @@ final class ConnectionStore {
 
     private func unlink(_ entry: Entry, _ place: Int32) {
         let hash = Self.hash(user: entry.connection.user)
-        if entry.previous >= 0, let first = list(ofUser: entry.connection.user)?.first {
+        if entry.previous >= 0 {
+            guard let first = list(ofUser: entry.connection.user)?.first else { return }
             entries[Int(entry.previous)].next = entry.next
+            if entry.next >= 0 { entries[Int(entry.next)].previous = entry.previous }
             if entry.next < 0 { entries[Int(first)].last = entry.previous }
+            entries[Int(first)].previous += 1
         } else if entry.next >= 0 {
             // The next one becomes the first.
             entries[Int(entry.next)].last = entry.last
+            entries[Int(entry.next)].previous = entry.previous + 1
             byUser.replace(place, by: entry.next, hash: hash)
         } else {
             byUser.remove(place, hash: hash, hashOfUser)
         }
-        if entry.next >= 0 { entries[Int(entry.next)].previous = entry.previous }
     }
 
     // MARK: Hashing
@@ -218,14 +218,29 @@ final class ConnectionStore {
                 found.append("\(entry.connection) is not found by its id")
             }
         }
-        if counts != countsByUser { found.append("users \(countsByUser) do not match the table \(counts)") }
         if byID.count != counts.values.reduce(0, +) { found.append("\(byID.count) ids for another number of entries") }
         if byUser.count != counts.count { found.append("\(byUser.count) users for another number of users") }
-        for (user, count) in counts where connections(ofUser: user.text).count != count {
-            found.append("the list of \(user) has another length than its count")
-        }
+        for (user, count) in counts { found += inconsistencies(of: user.text, count) }
         if entries.count != count + vacant.count { found.append("vacant entries were lost") }
         let occupied = entries.indices.filter { !entries[$0].isVacant }.map(Int32.init)
         return found + rooms.inconsistencies(entries: Set(occupied))
+    }
+
+    /// Walks the list of a user who has so many connections.
+    private func inconsistencies(of user: String, _ count: Int) -> [String] {
+        guard let first = list(ofUser: user)?.first else { return ["\(user) is not found"] }
+        var (walked, place, previous) = (0, first, Int32(-count))
+        var found: [String] = []
+        while place >= 0, walked <= count {
+            let entry = entries[Int(place)]
+            if !entry.connection.user.isExactly(user) {
+                found.append("the list of \(user) has somebody else's connection")
+            }
+            if entry.previous != previous { found.append("the list of \(user) has a wrong link, or count") }
+            if entry.next < 0, entries[Int(first)].last != place { found.append("the list of \(user) has another end") }
+            (walked, previous, place) = (walked + 1, place, entry.next)
+        }
+        if walked != count { found.append("the list of \(user) has another length than its count") }
+        return found
     }
 }

@@ -62,6 +62,7 @@ extension Supervisor {
                 guard let donor = scaling.steps.donor(of: number, in: round) else { continue }
                 var writer = ByteWriter()
                 writer.put(UInt16(donor))
+                if round == 0 { heir.collectBegan() }
                 tell(heir, .collect, writer.bytes)
             }
         case .awaitCopies: for heir in scaling.heirs { tell(heir, .awaitCopies) }

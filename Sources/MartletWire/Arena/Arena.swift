@@ -125,6 +125,7 @@ package final class Arena {
         let receiveChunk = slot.received.chunk
         if receiveChunk != 0, receiveChunk != ArenaSlot.ReceiveBuffer.landing { free(receiveChunk) }
         if slot.identity != 0 { free(slot.identity) }
+        slot.identity = 0
         slotsInUse -= 1
         vacant.append(Int32(index))
         if slotsInUse == 0 { becameEmpty() }

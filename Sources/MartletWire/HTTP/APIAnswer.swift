@@ -292,19 +292,25 @@ package enum APIAnswer {
                 json.member("connections_lost", restart.lost)
                 json.member("pause_ms", restart.pauseMilliseconds)
                 json.member("positions_unrecorded", restart.unrecorded)
-                json.key("phases_ms")
-                json.beginObject()
-                json.key("prepare")
-                json.thousandths(restart.preparing)
-                json.key("collect")
-                json.thousandths(restart.collecting)
-                json.key("recover")
-                json.thousandths(restart.recovering)
-                json.endObject()
+                write(phasesOf: restart, to: &json)
             }
             json.endObject()
         } else {
             json.null()
+        }
+        json.endObject()
+    }
+
+    private static func write(phasesOf restart: Restart, to json: inout JSONWriter) {
+        json.key("phases_ms")
+        // Nobody has measured them, or an older version told.
+        guard restart.collecting > 0 else { return json.null() }
+        json.beginObject()
+        for (name, microseconds) in [
+            ("prepare", restart.preparing), ("collect", restart.collecting), ("recover", restart.recovering),
+        ] {
+            json.key(name)
+            json.thousandths(microseconds)
         }
         json.endObject()
     }

@@ -10,9 +10,11 @@ struct ChunkReader {
     /// The most digits of a size.
     private static let mostDigits = 15
 
-    private enum Place {
+    private enum State {
         /// In the digits of a size, or at their beginning.
         case size
+        /// After a space behind a size, which only extensions may follow.
+        case spaceAfterSize
         case extensions
         /// Before the line feed after a size.
         case endOfSize
@@ -21,35 +23,46 @@ struct ChunkReader {
         case endOfData
         /// Before the line feed after a chunk.
         case feedAfterData
-        /// In a line of the trailer, or at its beginning.
+        /// At the beginning of a line of the trailer.
         case trailer
-        /// Before the line feed after a line of the trailer.
+        case trailerName
+        case trailerValue
+        /// Before the line feed after a field of the trailer.
+        case endOfField
+        /// Before the line feed after the whole body.
         case endOfTrailer
         case end
     }
 
-    private var place = Place.size
+    private var state = State.size
+    /// Why the rest cannot be read; what came before it was.
+    private(set) var problem: HTTPProblem?
     /// How many bytes of the chunk are to come.
     private var size = 0
     private var digits = 0
     /// How many bytes the current line has; of the trailer, all its lines.
     private var lineBytes = 0
-    private var isLineEmpty = true
+    /// How many fields the trailer has so far.
+    private var fields = 0
     /// How many bytes of body were found.
     private(set) var count = 0
 
     /// True if the whole body has come.
-    var isComplete: Bool { place == .end }
+    var isComplete: Bool { state == .end }
 
     /// Reads the bytes from `start` to the end of the input, and leaves only the body's bytes of them there.
     ///
     /// Returns the index after these. When the body is complete, what follows it in the input is the next request's;
-    /// before that, nothing follows. `most` is how many bytes the body may have in all.
-    mutating func read(_ input: inout [UInt8], from start: Int, most: Int) throws(HTTPProblem) -> Int {
+    /// before that, nothing follows, unless there is a ``problem``. `most` is how many bytes the body may have in all.
+    mutating func read(_ input: inout [UInt8], from start: Int, most: Int) -> Int {
         var (at, end) = (start, start)
-        while at < input.count, place != .end {
-            guard place == .data else {
-                try take(input[at], most: most)
+        while at < input.count, state != .end, problem == nil {
+            guard state == .data else {
+                do throws(HTTPProblem) {
+                    try take(input[at], most: most)
+                } catch {
+                    problem = error
+                }
                 at += 1
                 continue
             }
@@ -58,7 +71,7 @@ struct ChunkReader {
             at += piece
             end += piece
             size -= piece
-            if size == 0 { place = .endOfData }
+            if size == 0 { state = .endOfData }
         }
         if at > end { input.removeSubrange(end..<at) }
         return end
@@ -73,30 +86,50 @@ struct ChunkReader {
 
     /// Takes a byte that does not belong to the body.
     private mutating func take(_ byte: UInt8, most: Int) throws(HTTPProblem) {
-        switch place {
+        switch state {
         case .size: try takeSize(byte, most: most)
+        case .spaceAfterSize:
+            try count(byte, most: Self.mostLineBytes)
+            if byte == UInt8(ascii: ";") { return state = .extensions }
+            guard byte == 0x20 || byte == 0x09 else { throw Self.malformed }
         case .extensions:
-            if byte == 0x0D { return place = .endOfSize }
+            if byte == 0x0D { return state = .endOfSize }
             try count(byte, most: Self.mostLineBytes)
         case .endOfSize:
             try expect(0x0A, byte)
-            place = size == 0 ? .trailer : .data
-            (lineBytes, isLineEmpty) = (0, true)
+            state = size == 0 ? .trailer : .data
+            lineBytes = 0
         case .endOfData:
             try expect(0x0D, byte)
-            place = .feedAfterData
+            state = .feedAfterData
         case .feedAfterData:
             try expect(0x0A, byte)
-            (place, size, digits, lineBytes) = (.size, 0, 0, 0)
-        case .trailer:
-            if byte == 0x0D { return place = .endOfTrailer }
-            isLineEmpty = false
-            try count(byte, most: HTTPHead.mostBytes)
-        case .endOfTrailer:
-            try expect(0x0A, byte)
-            place = isLineEmpty ? .end : .trailer
-            isLineEmpty = true
+            (state, size, digits, lineBytes) = (.size, 0, 0, 0)
+        case .trailer, .trailerName, .trailerValue, .endOfField, .endOfTrailer: try takeTrailer(byte)
         case .data, .end: break
+        }
+    }
+
+    /// Takes a byte of the trailer: fields as in a head, which nobody reads, and a blank line.
+    private mutating func takeTrailer(_ byte: UInt8) throws(HTTPProblem) {
+        switch state {
+        case .trailer where byte == 0x0D: state = .endOfTrailer
+        case .trailer, .trailerName:
+            try count(byte, most: HTTPHead.mostBytes)
+            if state == .trailerName, byte == UInt8(ascii: ":") { return state = .trailerValue }
+            guard HTTPSyntax.isToken(byte) else { throw Self.malformed }
+            if state == .trailer { fields += 1 }
+            if fields > HTTPHead.mostFields { throw .tooManyFields(limit: HTTPHead.mostFields) }
+            state = .trailerName
+        case .trailerValue:
+            if byte == 0x0D { return state = .endOfField }
+            try count(byte, most: HTTPHead.mostBytes)
+        case .endOfField:
+            try expect(0x0A, byte)
+            state = .trailer
+        default:
+            try expect(0x0A, byte)
+            state = .end
         }
     }
 
@@ -111,8 +144,9 @@ struct ChunkReader {
         guard size <= most - count else { throw .bodyTooLarge(limit: most) }
         count += size
         switch byte {
-        case 0x0D: place = .endOfSize
-        case UInt8(ascii: ";"), 0x20, 0x09: place = .extensions
+        case 0x0D: state = .endOfSize
+        case UInt8(ascii: ";"): state = .extensions
+        case 0x20, 0x09: state = .spaceAfterSize
         default: throw Self.malformed
         }
     }

@@ -35,7 +35,7 @@ extension HTTPExchange {
     var expectsLines: Bool {
         switch stream?.rest {
         case .bytes(let remaining): remaining > 0
-        case .chunks: !chunks.isComplete
+        case .chunks: !chunks.isComplete && chunks.problem == nil
         case nil: false
         }
     }
@@ -59,13 +59,7 @@ extension HTTPExchange {
             input.removeFirst(start)
             start = 0
         }
-        let (end, isWhole): (Int, Bool)
-        do throws(HTTPProblem) {
-            (end, isWhole) = try readRest(&stream)
-        } catch {
-            fail(error)
-            return .needsMore
-        }
+        let (end, isWhole) = readRest(&stream)
         defer { if self.stream != nil { self.stream = stream } }
         if isWhole, start == end {
             if stream.isSkipping {
@@ -80,6 +74,11 @@ extension HTTPExchange {
             return line(&stream, start..<found, consumed: found + 1 - start)
         }
         if isWhole { return line(&stream, start..<end, consumed: end - start) }
+        if case .chunks = stream.rest, let problem = chunks.problem {
+            // The lines before it were handled, however they came.
+            fail(problem)
+            return .needsMore
+        }
         stream.searchedTo = end
         if end - start > limits.bodyBytes {
             stream.isSkipping = true
@@ -90,13 +89,13 @@ extension HTTPExchange {
     }
 
     /// Returns where the body ends in the input as far as it has come, and whether that is all of it.
-    private mutating func readRest(_ stream: inout LineStream) throws(HTTPProblem) -> (end: Int, isWhole: Bool) {
+    private mutating func readRest(_ stream: inout LineStream) -> (end: Int, isWhole: Bool) {
         switch stream.rest {
         case .bytes(let remaining):
             let end = min(input.count, start + remaining)
             return (end, end - start == remaining)
         case .chunks(let readTo):
-            let end = try chunks.read(&input, from: readTo, most: .max)
+            let end = chunks.read(&input, from: readTo, most: .max)
             stream.rest = .chunks(readTo: end)
             return (end, chunks.isComplete)
         }
@@ -130,7 +129,7 @@ extension HTTPExchange {
         )
     }
 
-    /// Adds to the answer to a stream; the bytes are sent with ``takeOutput()``.
+    /// Adds to the answer to a stream; ``prepareOutput()`` makes them a part of the output.
     ///
     /// Does nothing if the answer was cut short in the meantime.
     package mutating func stream(_ bytes: [UInt8]) {

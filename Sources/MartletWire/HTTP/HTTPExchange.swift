@@ -152,7 +152,7 @@ package struct HTTPExchange: ~Copyable {
         // A body whose request must wait for earlier requests was not announced yet: nothing of it is read.
         if case .body = arrival, have >= HTTPHead.mostBytes { return false }
         return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
-            && input.count - start < HTTPHead.mostBytes + limits.bodyBytes
+            && input.count - start < HTTPHead.mostBytes + limits.bodyBytes + (isOpenEnded ? HTTPHead.mostBytes : 0)
     }
 
     /// True while a request is partly received: a peer that leaves now loses it.
@@ -235,7 +235,8 @@ package struct HTTPExchange: ~Copyable {
     /// Takes what has come of a body out of its chunks; returns whether it is complete, or nil if it has a length.
     private mutating func readChunks(_ body: inout Body) throws(HTTPProblem) -> Bool? {
         guard body.request.isChunked else { return nil }
-        body.end = try chunks.read(&input, from: body.end, most: limits.bodyBytes)
+        body.end = chunks.read(&input, from: body.end, most: limits.bodyBytes)
+        if let problem = chunks.problem { throw problem }
         return chunks.isComplete
     }
 
@@ -299,7 +300,11 @@ package struct HTTPExchange: ~Copyable {
             searchedTo = input.count
             return nil
         }
-        if request.isChunked { chunks = ChunkReader() }
+        if request.isChunked {
+            // Otherwise it would matter whether the end of an empty body comes together with the head.
+            if limits.bodyBytes == 0 { throw .bodyTooLarge(limit: 0) }
+            chunks = ChunkReader()
+        }
         owesContinue = request.expectsContinue && request.isVersion11
         return Body(request)
     }

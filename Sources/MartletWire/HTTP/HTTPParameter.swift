@@ -12,9 +12,9 @@ package struct HTTPParameter: Equatable, Sendable {
         var result: [HTTPParameter] = []
         var start = 0
         while start < query.count {
-            let end = end(query, from: start, UInt8(ascii: "&"))
+            let end = self.end(query, start..<query.count, UInt8(ascii: "&"))
             if end > start {
-                let equals = min(self.end(query, from: start, UInt8(ascii: "=")), end)
+                let equals = self.end(query, start..<end, UInt8(ascii: "="))
                 guard let name = HTTPSyntax.percentDecoded(query, at: start..<equals, plusIsSpace: true),
                     let value = HTTPSyntax.percentDecoded(query, at: min(equals + 1, end)..<end, plusIsSpace: true)
                 else { return nil }
@@ -25,10 +25,9 @@ package struct HTTPParameter: Equatable, Sendable {
         return result
     }
 
-    private static func end(_ query: Span<UInt8>, from start: Int, _ mark: UInt8) -> Int {
-        var end = start
-        while end < query.count, query[end] != mark { end += 1 }
-        return end
+    /// Returns where a mark is in a part of the query; the part's end if it is not there.
+    private static func end(_ query: Span<UInt8>, _ range: Range<Int>, _ mark: UInt8) -> Int {
+        query.firstIndex(of: mark, in: range) ?? range.upperBound
     }
 }
 

@@ -64,4 +64,34 @@ extension Door {
             }
         }
     }
+
+    // MARK: Handing over
+
+    /// Stops accepting and reading until ``resume()``.
+    func pause() {
+        stopAccepting()
+        isPaused = true
+        for connection in connections { if let connection { watch(connection) } }
+    }
+
+    func resume() {
+        readAgain()
+        startAccepting()
+    }
+
+    /// Goes on with the present peers, for one more answer each; new peers belong to another worker.
+    func retire() {
+        for connection in connections { connection?.exchange.endsAfterNext = true }
+        readAgain()
+    }
+
+    private func readAgain() {
+        isPaused = false
+        for connection in connections {
+            guard let connection else { continue }
+            watch(connection)
+            // What came before the pause is read now.
+            markDirty(connection)
+        }
+    }
 }

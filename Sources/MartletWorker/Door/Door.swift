@@ -229,6 +229,12 @@ final class Door {
             if beginBody(connection, event) { onEvent(connection, event) }
             if connection.bodyBytes > 0, !connection.exchange.isReceivingBody { endBody(connection) }
         }
+        if connection.batch != nil, connection.exchange.isOver {
+            // What came is malformed, and the answer is cut short.
+            connection.batch = nil
+            endBody(connection)
+            markDirty(connection)
+        }
         if connection.batch != nil { onEvent(connection, .needsMore) }
         if connection.descriptor >= 0, connection.exchange.hasOutput { markDirty(connection) }
     }
@@ -315,36 +321,6 @@ final class Door {
     func dateNow() -> HTTPDate {
         date = date.at(unixSeconds: Clock.unixMilliseconds() / 1000)
         return date
-    }
-
-    // MARK: Handing over
-
-    /// Stops accepting and reading until ``resume()``.
-    func pause() {
-        stopAccepting()
-        isPaused = true
-        for connection in connections { if let connection { watch(connection) } }
-    }
-
-    func resume() {
-        readAgain()
-        startAccepting()
-    }
-
-    /// Goes on with the present peers, for one more answer each; new peers belong to another worker.
-    func retire() {
-        for connection in connections { connection?.exchange.endsAfterNext = true }
-        readAgain()
-    }
-
-    private func readAgain() {
-        isPaused = false
-        for connection in connections {
-            guard let connection else { continue }
-            watch(connection)
-            // What came before the pause is read now.
-            markDirty(connection)
-        }
     }
 
     // MARK: Ending

@@ -130,8 +130,7 @@ final class Gathering {
         }
         defer { copies.finish() }
         for (slot, descriptor) in sockets {
-            let recorded = source.slot(slot).received.position
-            guard let stream = KernelStream(of: descriptor, expectedToHaveRead: recorded), !stream.isOver else {
+            guard let stream = KernelStream(of: descriptor), !stream.isOver else {
                 over += 1
                 closeDescriptor(descriptor)
                 continue

@@ -166,8 +166,11 @@ extension Shard {
             let gone = sockets.takeGone()
             if gone.isEmpty { return }
             for index in gone {
-                manager.remove(sockets.id(index))
                 let slot = sockets.arena.slot(index)
+                let id = sockets.id(index)
+                // Otherwise messages for its user would go to whoever gets the slot next.
+                precondition(!id.text.isEmpty || slot.flags.contains(.echo), "the identity of a connection is damaged")
+                manager.remove(id)
                 if !slot.flags.contains(.echo) {
                     tally.counters.closed(with: slot.closeCode == 0 ? CloseLabel.abnormal : slot.closeCode)
                 }
@@ -260,6 +263,7 @@ extension Shard {
 
     /// Charges for a small message that costs as much as a large one, because the client's whole identity is copied.
     private func chargeIdentity(_ index: Int) {
+        sockets.noteDear()
         charge(index, 2 * sockets.arena.identityByteCount(of: sockets.arena.slot(index)))
     }
 

@@ -137,7 +137,7 @@ extension SocketTable {
                 keep(index, slot, &reader, buffer, expecting: expected, of: bytes)
                 return
             }
-            if share.isSpent(event, isCompressed: reader.isCompressed)
+            if share.isSpent(event, isCompressed: reader.isCompressed, wasDear: takeDear())
                 || (!isLate && slot.state == .open && Self.isDear(event, reader))
             {
                 putOff(index)
@@ -169,6 +169,14 @@ extension SocketTable {
         slot.flags.insert(.discards)
     }
 
+    /// Notes that the message that is being handled takes much more time than its bytes say.
+    func noteDear() { hasDear = true }
+
+    private func takeDear() -> Bool {
+        defer { hasDear = false }
+        return hasDear
+    }
+
     /// How much of a turn one connection has had.
     private struct Share {
         /// How many bytes of messages may be handled before the clock is read again.
@@ -183,12 +191,14 @@ extension SocketTable {
         /// Counts a message that is to be handled; returns true if the connection has had its slice of the turn.
         ///
         /// The clock is read only if there is more than one message, and not for each of many small ones.
-        mutating func isSpent(_ event: MessageReader.Event, isCompressed: Bool) -> Bool {
+        ///
+        /// `wasDear` means that the message before took much more time than its bytes say.
+        mutating func isSpent(_ event: MessageReader.Event, isCompressed: Bool, wasDear: Bool) -> Bool {
             var size = Self.bytesPerMessage
             // A few compressed bytes may become very many.
             if case .message(_, let byteCount) = event { size += isCompressed ? Self.bytesPerReading : byteCount }
             defer { bytes = (bytes ?? 0) + size }
-            guard let handled = bytes, end == nil || handled >= Self.bytesPerReading else { return false }
+            guard let handled = bytes, end == nil || wasDear || handled >= Self.bytesPerReading else { return false }
             bytes = 0
             let now = Clock.monotonicNanoseconds()
             guard let end else {

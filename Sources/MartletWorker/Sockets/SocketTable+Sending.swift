@@ -23,7 +23,7 @@ extension SocketTable {
             switch outcome {
             case .moved(let count):
                 Fault.at(.sent)
-                didSend(count, slot)
+                didSend(count, from: first, slot)
             case .wouldBlock, .ended:
                 watchWritable(index, slot, true)
                 return
@@ -55,12 +55,15 @@ extension SocketTable {
     }
 
     /// Records what the kernel took: first the position, then the frames that are completely sent.
-    private func didSend(_ count: Int, _ slot: ArenaSlot) {
+    private func didSend(_ count: Int, from first: Arena.QueueEntry, _ slot: ArenaSlot) {
         slot.sentPosition += UInt64(count)
-        while let first = arena.first(of: slot), slot.sentPosition - slot.headPosition >= UInt64(first.byteCount) {
-            queuedBytes -= Int(first.byteCount)
+        var entry = first
+        while slot.sentPosition - slot.headPosition >= UInt64(entry.byteCount) {
+            queuedBytes -= Int(entry.byteCount)
             arena.pop(slot)
-            arena.release(first.frame)
+            arena.release(entry.frame)
+            guard let next = arena.first(of: slot) else { return }
+            entry = next
         }
     }
 

@@ -52,6 +52,8 @@ final class SocketTable: Transport {
     /// Connections that had to go to make room for others.
     var refused: [Int] = []
     let tally: Tally
+    /// Whether the message that was handled last took much more time than its bytes say.
+    var hasDear = false
     /// Where messages are unmasked; it grows to the largest one and shrinks again.
     var scratch = Scratch()
     /// The compressor, which is made when the first connection agrees on compression.
@@ -75,7 +77,11 @@ final class SocketTable: Transport {
     private var isAbandoned = false
 
     /// Returns the id of the connection that has a slot.
-    func id(_ index: Int) -> ConnectionID { ConnectionID(arena.connectionID(of: arena.slot(index))) }
+    ///
+    /// It is empty for a slot that no connection of ours has.
+    func id(_ index: Int) -> ConnectionID {
+        ConnectionID(locals[index].descriptor < 0 ? "" : arena.connectionID(of: arena.slot(index)))
+    }
 
     /// Returns true if an event belongs to the connection that has the slot now.
     func isCurrent(_ slot: Int, generation: UInt32) -> Bool {
@@ -99,7 +105,7 @@ final class SocketTable: Transport {
         now: Int64
     ) throws(Refusal) -> Int {
         // HTTP requests may have been answered on it before: our stream begins where the kernel says.
-        let kernelStream = KernelStream(of: descriptor, expectedToHaveRead: ticket.bytesRead)
+        let kernelStream = KernelStream(of: descriptor, havingRead: ticket.bytesRead)
         guard let stream = kernelStream, stream.read == ticket.bytesRead else { throw .miscounted }
         guard let index = arena.claimSlot() else { throw .full }
         let slot = arena.slot(index)

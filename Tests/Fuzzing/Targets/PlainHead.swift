@@ -18,9 +18,6 @@ struct PlainHead {
     let fields: [Field]
     let contentLength: Int?
 
-    /// The most fields a head may have.
-    package static let mostFields = 100
-
     /// Reads a whole head, with its blank line.
     init(_ bytes: ArraySlice<UInt8>) throws(HTTPProblem) {
         var lines = try Self.lines(of: bytes)[...]
