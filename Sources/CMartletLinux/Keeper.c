@@ -55,21 +55,37 @@ KEEPER static void keeper_say(int channel, char kind, uint32_t number) {
   syscall(SYS_sendmsg, channel, &header, MSG_NOSIGNAL);
 }
 
-/* Sends so many descriptors; waits for room, and until the kernel allows more of them in flight. */
-KEEPER static int keeper_send(int channel, const int *fds, int count) {
+/* Leaves out what is not open any more; returns how many are left. */
+KEEPER static int keeper_open(int *fds, int count) {
+  int left = 0;
+  for (int i = 0; i < count; i++)
+    if (syscall(SYS_fcntl, fds[i], F_GETFD) >= 0) fds[left++] = fds[i];
+  return left;
+}
+
+/* Sends so many descriptors; waits for room, and until the kernel allows more of them in flight. The worker may still be
+   there, and close some meanwhile: one of them would keep the kernel from sending the others (EBADF). Returns how many
+   were sent, or -1. */
+KEEPER static int keeper_send(int channel, int *fds, int count) {
   static control_buffer control;
   char kind = 's';
   struct iovec part = {&kind, 1};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
-                           .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes};
   struct cmsghdr *header = (struct cmsghdr *)control.bytes;
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(count * sizeof(int));
-  int *target = (int *)CMSG_DATA(header);
-  for (int i = 0; i < count; i++) target[i] = fds[i];
-  for (;;) {
-    if (syscall(SYS_sendmsg, channel, &message, MSG_NOSIGNAL) >= 0) return 0;
+  int refused = 0;
+  while (count > 0) {
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    int *target = (int *)CMSG_DATA(header);
+    for (int i = 0; i < count; i++) target[i] = fds[i];
+    if (syscall(SYS_sendmsg, channel, &message, MSG_NOSIGNAL) >= 0) return count;
+    /* The channel's own number may be closed as well: not for ever. */
+    if (errno == EBADF && refused++ < MARTLET_MAX_DESCRIPTORS) {
+      count = keeper_open(fds, count);
+      continue;
+    }
     if (errno != EAGAIN && errno != ETOOMANYREFS && errno != ENOBUFS && errno != ENOMEM && errno != EINTR)
       return -1;
     struct pollfd room = {channel, POLLOUT, 0};
@@ -79,6 +95,7 @@ KEEPER static int keeper_send(int channel, const int *fds, int count) {
     else
       syscall(SYS_nanosleep, &pause, NULL);
   }
+  return 0;
 }
 
 /* Finds out which numbers of a block are open: poll(2) tells this for all of them at once. It refuses (EINVAL) more
@@ -92,7 +109,8 @@ KEEPER static void keeper_look(struct pollfd *block, int first, int count) {
   for (int i = 0; i < count; i++) block[i].revents = syscall(SYS_fcntl, first + i, F_GETFD) < 0 ? POLLNVAL : 0;
 }
 
-/* Sends all TCP sockets; or counts the open descriptors, of which there are a few more. */
+/* Sends all TCP sockets, and returns how many, or one more than were sent if some could not be; or counts the open
+   descriptors, of which there are a few more. */
 KEEPER static uint32_t keeper_walk(int channel, int sends) {
   static int fds[MARTLET_MAX_DESCRIPTORS];
   static struct pollfd block[BLOCK];
@@ -106,16 +124,20 @@ KEEPER static uint32_t keeper_walk(int channel, int sends) {
     keeper_look(block, first, count);
     for (int i = 0; i < count; i++) {
       if (first + i < 3 || block[i].revents & POLLNVAL || (sends && !is_tcp(first + i))) continue;
-      total++;
-      if (!sends) continue;
+      if (!sends) {
+        total++;
+        continue;
+      }
       fds[waiting++] = first + i;
       if (waiting < MARTLET_MAX_DESCRIPTORS) continue;
-      if (keeper_send(channel, fds, waiting)) return total;
+      const int sent = keeper_send(channel, fds, waiting);
+      if (sent < 0) return total + 1;
+      total += sent;
       waiting = 0;
     }
   }
-  if (waiting > 0) keeper_send(channel, fds, waiting);
-  return total;
+  const int sent = keeper_send(channel, fds, waiting);
+  return sent < 0 ? total + 1 : total + sent;
 }
 
 KEEPER static void keeper_run(int channel) {

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import MartletLinux
+import Synchronization
+import Testing
+
+@Suite(.serialized) struct KeeperTests {
+    @Test func `sockets that are closed while the keeper sends keep no other from arriving`() throws {
+        let (ours, theirs) = try SocketPair(.packets).split()
+        defer { closeDescriptor(theirs) }
+        let stays = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { closeDescriptor(stays) }
+        try #require(Keeper.start(channel: theirs))
+        let estate = KeeperChannel(owning: ours)
+        defer { estate.dismiss() }
+        let busy = Busy()
+        ThreadStarter.start { busy.run() }
+        defer { busy.stop() }
+        for _ in 0..<500 {
+            let (received, sent) = try collect(estate)
+            try #require(received == sent && received > 0)
+        }
+    }
+
+    /// A worker that opens and closes sockets.
+    private final class Busy: Sendable {
+        private let isDone = Mutex(false)
+
+        func run() {
+            while !isDone.withLock({ $0 }) {
+                let sockets = (0..<4).map { _ in socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
+                sockets.forEach { close($0) }
+            }
+        }
+
+        func stop() { isDone.withLock { $0 = true } }
+    }
+
+    private func collect(_ estate: KeeperChannel) throws -> (received: Int, sent: Int) {
+        try #require(estate.askSockets())
+        var received = 0
+        while true {
+            switch try #require(try estate.wait(milliseconds: 5000)) {
+            case .sockets(let descriptors):
+                received += descriptors.count
+                descriptors.forEach(closeDescriptor)
+            case .end(let sent): return (received, sent)
+            case .born, .count: continue
+            }
+        }
+    }
+}
