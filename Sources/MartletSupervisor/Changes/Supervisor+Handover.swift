@@ -11,6 +11,7 @@ extension Supervisor {
     /// Starts the replacement of a shard's worker; calls `respond` with the reason it failed, or nil on success.
     func replace(_ donor: WorkerProcess, _ respond: @escaping (String?) -> Void) {
         if let obstacle = obstacle(toReplace: donor) { return respond(obstacle) }
+        keeperSpoke(donor)
         nextTag += 1
         let heir = WorkerProcess(succeeding: donor, tag: nextTag)
         roster.others.append(heir)

@@ -24,6 +24,7 @@ extension Supervisor {
         } catch {
             return respond("\(error)")
         }
+        workers.forEach(keeperSpoke)
         let generation = (workers + others).map(\.generation).max() ?? 0
         let heirs = (0..<count).map { shard in
             nextTag += 1
