@@ -8,12 +8,21 @@ import Testing
 @Suite(.serialized) struct KeeperTests {
     @Test func `sockets that are closed while the keeper sends keep no other from arriving`() throws {
         let (ours, theirs) = try SocketPair(.packets).split()
+        // Its number must not be another's while the keeper lives, which has our table.
         defer { closeDescriptor(theirs) }
         let stays = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { closeDescriptor(stays) }
         try #require(Keeper.start(channel: theirs))
         let estate = KeeperChannel(owning: ours)
-        defer { estate.dismiss() }
+        guard case .born(let pid)? = try estate.wait(milliseconds: 5000) else {
+            throw SystemCallError("keeper", EPROTO)
+        }
+        let keeper = try #require(WatchedProcess(pid: pid))
+        defer {
+            estate.dismiss()
+            var end = pollfd(fd: keeper.handle, events: Int16(POLLIN), revents: 0)
+            #expect(poll(&end, 1, 5000) == 1, "the keeper ends")
+        }
         let busy = Busy()
         ThreadStarter.start { busy.run() }
         defer { busy.stop() }
