@@ -23,6 +23,8 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -140,11 +142,13 @@ KEEPER static uint32_t keeper_walk(int channel, int sends) {
   return sent < 0 ? total + 1 : total + sent;
 }
 
-KEEPER static void keeper_run(int channel) {
+KEEPER static void keeper_run(int channel, int started) {
   syscall(SYS_prctl, PR_SET_NAME, "martlet-keeper", 0, 0, 0);
   /* The keeper has the worker's descriptors: nobody else may look for them in /proc/PID/fd, not even in development. */
   syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   keeper_say(channel, 'k', (uint32_t)syscall(SYS_getpid));
+  const uint64_t one = 1;
+  syscall(SYS_write, started, &one, sizeof one);
   for (;;) {
     struct pollfd ready = {channel, POLLIN, 0};
     long woken = syscall(SYS_ppoll, &ready, 1, NULL, NULL, 8);
@@ -158,13 +162,21 @@ KEEPER static void keeper_run(int channel) {
   }
 }
 
+/* How long its process waits for a keeper to run, in milliseconds. */
+enum { KEEPER_PATIENCE = 5000 };
+
 KEEPER int martlet_keeper(int channel) {
   /* Signals from a terminal are only for the supervisor. */
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_BLOCK, &all, NULL);
-  long pid = syscall(SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
-  if (pid == 0) keeper_run(channel);
+  const int started = eventfd(0, EFD_CLOEXEC);
+  long pid = started < 0 ? -1 : syscall(SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) keeper_run(channel, started);
+  /* On a busy machine it may run only much later. Until it does, it has our name, and whoever ends us by that ends it, too. If it
+     never runs, the number stays taken: what it writes there must not reach another file. */
+  struct pollfd ready = {started, POLLIN, 0};
+  if (started >= 0 && (pid < 0 || poll(&ready, 1, KEEPER_PATIENCE) == 1)) close(started);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);

@@ -6,30 +6,41 @@ import Synchronization
 import Testing
 
 @Suite(.serialized) struct KeeperTests {
+    @Test func `a keeper that was started runs, and has said who it is`() throws {
+        for _ in 0..<20 { try withKeeper { _ in } }
+    }
+
     @Test func `sockets that are closed while the keeper sends keep no other from arriving`() throws {
-        let (ours, theirs) = try SocketPair(.packets).split()
-        // Its number must not be another's while the keeper lives, which has our table.
-        defer { closeDescriptor(theirs) }
         let stays = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { closeDescriptor(stays) }
+        let busy = Busy()
+        ThreadStarter.start { busy.run() }
+        defer { busy.stop() }
+        try withKeeper { estate in
+            for _ in 0..<500 {
+                let (received, sent) = try collect(estate)
+                try #require(received == sent && received > 0)
+            }
+        }
+    }
+
+    /// Runs something with a keeper of this process, which has ended afterwards.
+    private func withKeeper(_ body: (KeeperChannel) throws -> Void) throws {
+        let (ours, theirs) = try SocketPair(.packets).split()
+        // While the keeper lives, which has our table, its number must not be another's.
+        defer { closeDescriptor(theirs) }
         try #require(Keeper.start(channel: theirs))
         let estate = KeeperChannel(owning: ours)
-        guard case .born(let pid)? = try estate.wait(milliseconds: 5000) else {
+        guard case .born(let pid)? = try estate.next(), let keeper = WatchedProcess(pid: pid) else {
+            estate.dismiss()
             throw SystemCallError("keeper", EPROTO)
         }
-        let keeper = try #require(WatchedProcess(pid: pid))
         defer {
             estate.dismiss()
             var end = pollfd(fd: keeper.handle, events: Int16(POLLIN), revents: 0)
             #expect(poll(&end, 1, 5000) == 1, "the keeper ends")
         }
-        let busy = Busy()
-        ThreadStarter.start { busy.run() }
-        defer { busy.stop() }
-        for _ in 0..<500 {
-            let (received, sent) = try collect(estate)
-            try #require(received == sent && received > 0)
-        }
+        try body(estate)
     }
 
     /// A worker that opens and closes sockets.

@@ -20,14 +20,28 @@ public actor EventLog<Event: Sendable> {
     public private(set) var events: [Event] = []
     private var waiters: [Waiter] = []
     private var nextID = 0
+    /// How long it took to ask the waiters' conditions the last time, in seconds.
+    private var cost = 0.0
+    private var willLook = false
 
     public init() {}
 
     public func append(_ event: Event) {
         events.append(event)
+        if waiters.isEmpty || willLook { return }
+        if cost < 0.0001 { return look() }
+        willLook = true
+        DispatchQueue.global().asyncAfter(deadline: .now() + 5 * cost) { Task { await self.look() } }
+    }
+
+    /// Asks each waiter's condition, which looks at all events: where there are many, not for each that comes.
+    private func look() {
+        willLook = false
+        let began = DispatchTime.now()
         let met = waiters.filter { $0.condition(events) }
         waiters.removeAll { waiter in met.contains { $0.id == waiter.id } }
         for waiter in met { waiter.continuation.resume(returning: true) }
+        cost = Double(DispatchTime.now().uptimeNanoseconds - began.uptimeNanoseconds) / 1e9
     }
 
     /// Returns when the events meet the condition; throws if they have not by the deadline.

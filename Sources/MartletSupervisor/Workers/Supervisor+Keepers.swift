@@ -9,8 +9,7 @@ internal import MartletLinux
 extension Supervisor {
     /// Handles a keeper's first message; its later messages are for the worker that inherits.
     ///
-    /// Whoever passes the channel to an heir calls this before: of two that read one channel, each would miss what the other took,
-    /// as a keeper that was slow to start may say who it is only when the heir asks it for sockets.
+    /// Whoever passes the channel to an heir calls this before: of two that read one channel, each would miss what the other took.
     func keeperSpoke(_ worker: WorkerProcess?) {
         guard let process = worker?.process, !process.isKeeperKnown, let keeper = process.keeper else { return }
         process.isKeeperKnown = true
