@@ -46,15 +46,21 @@ import Testing
     /// A worker that opens and closes sockets.
     private final class Busy: Sendable {
         private let isDone = Mutex(false)
+        private let end = DispatchSemaphore(value: 0)
 
         func run() {
             while !isDone.withLock({ $0 }) {
                 let sockets = (0..<4).map { _ in socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0) }
                 sockets.forEach { close($0) }
             }
+            end.signal()
         }
 
-        func stop() { isDone.withLock { $0 = true } }
+        /// Returns when it opens nothing any more: others count this process's descriptors.
+        func stop() {
+            isDone.withLock { $0 = true }
+            end.wait()
+        }
     }
 
     private func collect(_ estate: KeeperChannel) throws -> (received: Int, sent: Int) {
