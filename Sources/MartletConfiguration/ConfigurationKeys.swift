@@ -70,6 +70,17 @@ package struct ConfigurationKey: Sendable {
             "How much may wait for a slow reader before it is closed (4508).",
             \.client.queueBytes
         ),
+        duration(
+            "client.resume_window",
+            "How long a session waits for its client after the connection broke; 0s: no sessions.",
+            \.client.resumeWindow
+        ),
+        number(
+            "client.resume_messages",
+            "Messages that a session keeps until its client has confirmed them.",
+            \.client.resumeMessages
+        ),
+        size("client.resume_bytes", "How many bytes these messages may have.", \.client.resumeBytes),
         flag(
             "client.token_in_query",
             "Also accept a token in ?token=, where it appears in the logs of proxies.",
@@ -212,6 +223,16 @@ package struct ConfigurationKey: Sendable {
             "limits.partial_message_bytes",
             "A worker's memory for unfinished messages over 16 KiB. Over it, the client with the oldest is closed (1013).",
             \.limits.partialMessageBytes
+        ),
+        number(
+            "limits.waiting_sessions",
+            "Sessions that wait for their clients in one worker. Over it, the oldest ends.",
+            \.limits.waitingSessions
+        ),
+        size(
+            "limits.session_bytes",
+            "A worker's bytes of messages that sessions keep, once for each session. Over it, the oldest waiting one ends.",
+            \.limits.sessionBytes
         ),
     ]
 

@@ -36,6 +36,8 @@ struct EventToken: Equatable {
         case drained = 7
         /// Read from the connections that were put off.
         case later = 8
+        /// End sessions whose clients did not come back in time.
+        case sessionSweep = 9
     }
 
     let kind: Kind

@@ -53,6 +53,9 @@ extension Worker {
             }
         if let refusal {
             count(refusal: refusal)
+            if ticket.resume != nil, refusal.closeCode != nil {
+                return turnAway(door.takeSocket(of: connection), ticket, refusal)
+            }
             var response = refusal.response
             response.closes = true
             door.respond(connection, number: call.number, response)
@@ -72,16 +75,48 @@ extension Worker {
             if isStopping { throw APIAnswer.problem(.shardUnavailable(partial: nil)) }
             try shard.adopt(descriptor, ticket, gatekeeper, on: manager)
         } catch {
-            count(refusal: error)
-            door.refuse(descriptor, error)
+            logRefusal(error, from: ticket.bearer.origin?.address, origin: nil)
+            refuse(descriptor, ticket, error)
         }
+    }
+
+    /// Refuses a client whose socket the door does not have any more.
+    func refuse(_ descriptor: Int32, _ ticket: AdoptionTicket?, _ problem: HTTPProblem) {
+        count(refusal: problem)
+        if let ticket, ticket.resume != nil, problem.closeCode != nil {
+            turnAway(descriptor, ticket, problem)
+        } else {
+            door.refuse(descriptor, problem)
+        }
+    }
+
+    /// Lets a client in that asks for a session, only to tell it why it may not stay.
+    ///
+    /// A browser tells a page nothing about an HTTP answer to a WebSocket, but it does about a close frame.
+    func turnAway(_ descriptor: Int32, _ ticket: AdoptionTicket, _ problem: HTTPProblem) {
+        guard let code = problem.closeCode else { return closeDescriptor(descriptor) }
+        var bytes: [UInt8] = []
+        let accepted = Handshake.Accepted(acceptValue: ticket.acceptValue, subprotocol: ticket.subprotocol)
+        Handshake.write(accepted, to: &bytes)
+        bytes += FrameEncoder.closeFrame(code: code, reason: problem.detail)
+        StreamSocket.answerAndClose(descriptor, bytes)
+    }
+
+    /// Writes down who was refused, and why; anybody can cause this, so it is for debugging only.
+    func logRefusal(_ problem: HTTPProblem, from address: String?, origin: String?) {
+        log.debug(
+            "A client was refused",
+            metadata: [
+                "code": "\(problem.code)", "address": "\(address ?? "")", "origin": "\((origin ?? "").prefix(256))",
+            ]
+        )
     }
 
     private func pass(_ descriptor: Int32, _ ticket: AdoptionTicket) {
         do throws(DescriptorChannel.Refusal) {
             try post.send(ticket.bytes, descriptor: descriptor)
         } catch {
-            refuseUnavailable(descriptor)
+            refuse(descriptor, ticket, APIAnswer.problem(.shardUnavailable(partial: nil)))
             // Clients can cause this by all connecting at once, so it is not logged every time.
             passFailures += 1
             if passFailures % 100 == 1 {
@@ -110,12 +145,6 @@ extension Worker {
         door.startAccepting()
     }
 
-    func refuseUnavailable(_ descriptor: Int32) {
-        let problem = APIAnswer.problem(.shardUnavailable(partial: nil))
-        count(refusal: problem)
-        door.refuse(descriptor, problem)
-    }
-
     func postReady(_ manager: isolated WebSocketManager) {
         while let packet = post.receive() {
             guard let descriptor = packet.descriptor else { continue }
@@ -128,7 +157,7 @@ extension Worker {
                 // The supervisor holds the client for the worker that will serve it.
                 pass(descriptor, ticket)
             } else if ticket.isReturned || !router.isMine(ticket.destination) {
-                refuseUnavailable(descriptor)
+                refuse(descriptor, ticket, APIAnswer.problem(.shardUnavailable(partial: nil)))
             } else {
                 // The worker that accepted it may be of a version that leaves this to us.
                 StreamSocket.setUrgentInline(descriptor)

@@ -77,22 +77,45 @@ extension Worker {
                     let bearer = Bearer(user: ClientRequest.echoUser)
                     let caller = gatekeeper.caller(of: request, from: call.connection.address)
                     return upgrade(call, ticket(.echo, call, bearer, from: caller, accepted), manager)
-                case .messages(let accepted):
-                    let caller = gatekeeper.caller(of: request, from: call.connection.address)
-                    let bearer = try gatekeeper.bearer(of: request, from: caller)
-                    try gatekeeper.admitHandshake()
-                    if let job = bearer.job, let given = request.parameters?.value(of: "job_id"), !given.isExactly(job)
-                    {
-                        let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
-                        // Anybody can cause this, so it is not a warning.
-                        log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
-                    }
-                    return upgrade(call, ticket(.messages, call, bearer, from: caller, accepted), manager)
+                case .messages(let accepted): return try connect(call, accepted, manager)
                 }
             }
             try perform(call, manager)
         } catch {
             refuse(call, error)
+        }
+    }
+
+    /// Lets a client in that asks for a connection of its user.
+    ///
+    /// One that asks for a session is let in in any case, and then told why it may not stay.
+    private func connect(
+        _ call: HTTPCall,
+        _ accepted: Handshake.Accepted,
+        _ manager: isolated WebSocketManager
+    ) throws(HTTPProblem) {
+        let request = call.request
+        let caller = gatekeeper.caller(of: request, from: call.connection.address)
+        let resume = try ResumeOffer(request)
+        do throws(HTTPProblem) {
+            let bearer = try gatekeeper.bearer(of: request, from: caller)
+            try gatekeeper.admitHandshake()
+            if let job = bearer.job, let given = request.parameters?.value(of: "job_id"), !given.isExactly(job) {
+                let event = ManagerEvent.jobRenamed(given: "\(given.prefix(64))", inForce: job)
+                // Anybody can cause this, so it is not a warning.
+                log.debug("\(event.message)", metadata: ["in_force": "\(job)"])
+            }
+            var ticket = ticket(.messages, call, bearer, from: caller, accepted)
+            ticket.resume = resume
+            upgrade(call, ticket, manager)
+        } catch {
+            logRefusal(error, from: caller.address?.text, origin: request[.origin])
+            guard resume != nil, error.closeCode != nil else { throw error }
+            let bearer = Bearer(user: "")
+            var ticket = ticket(.messages, call, bearer, from: caller, accepted)
+            ticket.resume = resume
+            count(refusal: error)
+            turnAway(door.takeSocket(of: call.connection), ticket, error)
         }
     }
 

@@ -42,6 +42,7 @@ final class Worker {
     var isPostWritable = false
     var isPostWatched = true
     private var isSweepSet = false
+    private var isSessionSweepSet = false
     /// Whether the current turn has taken so long that the next events are put off.
     private var isTurnSpent = false
     private var isLaterSet = false
@@ -110,7 +111,12 @@ final class Worker {
                 messageBytes: Int(contract.client.maxMessageBytes),
                 queueBytes: Int(contract.client.queueBytes),
                 partialBytes: Int(contract.limits.partialMessageBytes),
-                compressionMinBytes: Int(contract.client.compressionMinBytes)
+                compressionMinBytes: Int(contract.client.compressionMinBytes),
+                resumeWindow: contract.client.resumeWindow,
+                resumeMessages: Int(contract.client.resumeMessages),
+                resumeBytes: Int(contract.client.resumeBytes),
+                waitingSessions: Int(contract.limits.waitingSessions),
+                sessionBytes: Int(contract.limits.sessionBytes)
             ),
             tally: tally
         )
@@ -270,6 +276,10 @@ final class Worker {
     }
 
     private func setSweep() {
+        if !isSessionSweepSet, !isStill, let earliest = sockets.waits.earliest {
+            isSessionSweepSet = true
+            loop.setTimer(deadline: earliest, token: EventToken.timer(.sessionSweep).rawValue)
+        }
         guard !isSweepSet, !isStill, let earliest = sockets.closing.earliest else { return }
         isSweepSet = true
         loop.setTimer(deadline: earliest, token: EventToken.timer(.socketSweep).rawValue)
@@ -290,6 +300,10 @@ final class Worker {
             isSweepSet = false
             if isStill { return }
             _ = unsafe sockets.sweep(now: loop.now)
+        case .sessionSweep:
+            isSessionSweepSet = false
+            if isStill { return }
+            _ = unsafe sockets.sweepWaiting(now: loop.now)
         case .doorSweep: door.sweep()
         case .health: if !isStill { shard.checkHealth(on: manager) }
         case .drained: beginStopping(manager)

@@ -122,7 +122,7 @@ static void api(int fd) {
       delivered = is_one_write ? count : broadcast(output, length_of_frame);
       if (is_one_write) queued += length_of_frame;
     }
-    int m = snprintf(body, sizeof body, "{\"matched\":%d,\"delivered\":%d,\"failed\":0}", matched, delivered);
+    int m = snprintf(body, sizeof body, "{\"matched\":%d,\"delivered\":%d,\"held\":0,\"failed\":0}", matched, delivered);
     answered += snprintf(answers + answered, sizeof answers - answered,
                          "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
                          size ? "200 OK" : "404 Not Found", m, body);

@@ -18,7 +18,7 @@ import Testing
     }
 
     private func receipt(_ matched: Int) -> String {
-        "{\"matched\":\(matched),\"delivered\":\(matched),\"failed\":0}"
+        "{\"matched\":\(matched),\"delivered\":\(matched),\"held\":0,\"failed\":0}"
     }
 
     @Test func `each line has its answer, in order; a bad line fails alone`() async throws {

@@ -23,7 +23,7 @@ import Testing
                     Self.chunked
                 )
                 #expect(
-                    answer.status == 200 && answer.body == "{\"matched\":1,\"delivered\":1,\"failed\":0}",
+                    answer.status == 200 && answer.body == "{\"matched\":1,\"delivered\":1,\"held\":0,\"failed\":0}",
                     "\(answer)"
                 )
             }
@@ -65,7 +65,7 @@ import Testing
                 print(answer.read())
                 """
             let run = try await Subprocess.run("/usr/bin/python3", ["-c", script, server.api])
-            let receipt = "{\"matched\":1,\"delivered\":1,\"failed\":0}\n"
+            let receipt = "{\"matched\":1,\"delivered\":1,\"held\":0,\"failed\":0}\n"
             #expect(run.output == String(repeating: receipt, count: 5) + "b''\n", "\(run)")
             #expect(try await clients.messages("a", count: 5) == ["1", "2", "3", "4", "5"])
         }

@@ -69,7 +69,7 @@ import Testing
             )
             #expect(answers[0].headers["connection"] == "keep-alive" && !answers[0].isClosed)
             #expect(answers[1].headers["connection"] == "close" && answers[1].isClosed)
-            let receipt = "{\"matched\":0,\"delivered\":0,\"failed\":0}"
+            let receipt = "{\"matched\":0,\"delivered\":0,\"held\":0,\"failed\":0}"
             #expect(answers[2].body == receipt, "\(answers[2])")
             #expect(answers[2].more.hasPrefix("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "\(answers[2])")
             #expect(answers[2].more.hasSuffix(receipt))

@@ -41,7 +41,7 @@ import Testing
             "/usr/bin/curl",
             ["-s", "-d", "[1]", "http://127.0.0.1:\(ports[1])/v1/users/alice/messages"]
         )
-        #expect(sent.output == "{\"matched\":1,\"delivered\":1,\"failed\":0}")
+        #expect(sent.output == "{\"matched\":1,\"delivered\":1,\"held\":0,\"failed\":0}")
         #expect(try await clients.messages("a", count: 1) == ["[1]"])
         let status = try await Subprocess.run(
             TestServer.binaries + "/martletctl",

@@ -9,9 +9,9 @@ private final class CountingTransport: Transport {
 
     func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame { PreparedFrame(reference: 1, byteCount: 1) }
     func release(_ frame: PreparedFrame) {}
-    func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure? {
+    func send(_ frame: PreparedFrame, to handle: Int) -> SendOutcome {
         sent += 1
-        return nil
+        return .queued
     }
     func close(_ handle: Int, code: UInt16, reason: String) {}
     func isOpen(_ handle: Int) -> Bool { true }

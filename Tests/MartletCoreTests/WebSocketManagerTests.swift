@@ -19,10 +19,10 @@ final class RecordingTransport: Transport, @unchecked Sendable {
         return PreparedFrame(reference: UInt32(prepared), byteCount: UInt32(text.count + 2))
     }
 
-    func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure? {
-        if let failure = failing[handle] { return failure }
+    func send(_ frame: PreparedFrame, to handle: Int) -> SendOutcome {
+        if let failure = failing[handle] { return .failed(failure) }
         sent[handle, default: []].append(frames[frame.reference] ?? "?")
-        return nil
+        return .queued
     }
 
     func release(_ frame: PreparedFrame) {

@@ -311,9 +311,9 @@ import Testing
             try copy { slot, _ in slot.sentPosition = 300 }.map { $0.arena.queueCount(of: $0.arena.slot($0.slot)) } == 0
         )
         #expect(
-            try copy { slot, _ in slot.flags = .init(rawValue: .max & ~1) }.map {
+            try copy { slot, _ in slot.flags = .init(rawValue: .max & ~0x201) }.map {
                 $0.arena.slot($0.slot).flags.rawValue
-            } == 0x1FE
+            } == 0x5FE
         )
         #expect(try copy { slot, _ in slot.flags.insert(.echo) } == nil, "an echo, in production")
         #expect(try copy { slot, _ in slot.userSlot = 1023 } == nil, "another user's slot")

@@ -87,9 +87,15 @@ import Testing
     }
 }
 
+private let wrongCount = ClientMessage.incomplete("received must be a whole number from 0 to 4294967295")
+
 @Suite struct ClientMessageTests {
     @Test(arguments: [
-        ("{\"type\":\"ping\"}", ClientMessage.ping), ("{\"\\u0074ype\":\"ping\"}", .ping),
+        ("{\"type\":\"ping\"}", ClientMessage.ping(received: nil)),
+        ("{\"\\u0074ype\":\"ping\",\"received\":7}", .ping(received: 7)),
+        ("{\"type\":\"ack\",\"received\": 4294967295 }", .ack(.max)),
+        ("{\"type\":\"ack\",\"received\":4294967296}", wrongCount), ("{\"type\":\"ack\",\"received\":-1}", wrongCount),
+        ("{\"type\":\"ack\",\"received\":1.0}", wrongCount), ("{\"type\":\"ack\"}", wrongCount),
         ("{\"type\":\"x\"}", .unsupported(type: "x")),
         ("{\"type\":1}", .unsupported(type: nil)), ("[]", .unsupported(type: nil)),
         ("{", .malformed(JSONFailure(offset: 1, why: "expected a key in quotes"))),

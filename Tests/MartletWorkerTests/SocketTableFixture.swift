@@ -83,7 +83,7 @@ final class Fixture {
     }
 
     /// Queues texts, and returns the result of each send.
-    func send(_ texts: [String], to slot: Int) throws -> [SendFailure?] {
+    func send(_ texts: [String], to slot: Int) throws -> [SendOutcome] {
         try texts.map { text in
             let frame = try table.prepare(Array(text.utf8).span)
             defer { table.release(frame) }

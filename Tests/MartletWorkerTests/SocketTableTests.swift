@@ -12,7 +12,7 @@ import Testing
     @Test func `what is queued in one turn is sent in one write, in order`() throws {
         let fixture = try Fixture()
         let (slot, client) = try fixture.connect()
-        #expect(try fixture.send((0..<20).map { "\($0)" }, to: slot).allSatisfy { $0 == nil })
+        #expect(try fixture.send((0..<20).map { "\($0)" }, to: slot).allSatisfy { $0 == .queued })
         fixture.table.flushDirty()
         let bytes = try BlockingStream.read(client.number, atMost: 4096)
         let expected = (0..<20).flatMap { number -> [UInt8] in
@@ -29,7 +29,7 @@ import Testing
         let fixture = try Fixture(queueBytes: 50_000_000)
         let (slot, client) = try fixture.connect()
         let text = String(repeating: "x", count: 60_000)
-        #expect(try fixture.send(Array(repeating: text, count: 200), to: slot).allSatisfy { $0 == nil })
+        #expect(try fixture.send(Array(repeating: text, count: 200), to: slot).allSatisfy { $0 == .queued })
         fixture.table.flushDirty()
         #expect(fixture.table.queuedBytes > 0 && fixture.table.locals[slot].watchesWritable)
         var received = 0
@@ -46,16 +46,16 @@ import Testing
         let fixture = try Fixture(queueBytes: 1_000_000)
         let (slot, client) = try fixture.connect()
         let text = String(repeating: "x", count: 60_000)
-        var failure: SendFailure?
-        for _ in 0..<1000 where failure == nil {
-            failure = try fixture.send([text], to: slot).first ?? nil
+        var outcomes: [SendOutcome] = [.queued]
+        for _ in 0..<1000 where outcomes == [.queued] {
+            outcomes = try fixture.send([text], to: slot)
             fixture.table.flushDirty()
         }
-        #expect(failure == .queueFull)
+        #expect(outcomes == [.failed(.queueFull)])
         fixture.table.close(slot, code: CloseReason.tooSlow.code, reason: "slow")
         #expect(fixture.table.queuedBytes < 61_000 + 10, "only the frame that was begun, and the close frame")
         #expect(fixture.table.tally.counters[.messagesDropped] > 10)
-        #expect(try fixture.send(["late"], to: slot) == [.closed])
+        #expect(try fixture.send(["late"], to: slot) == [.failed(.closed)])
         // The stream ends at the end of a frame: the close frame.
         var bytes: [UInt8] = []
         while !bytes.suffix(8).elementsEqual([0x88, 6, 0x11, 0x9C] + Array("slow".utf8)) {
@@ -69,7 +69,7 @@ import Testing
         let fixture = try Fixture(queueBytes: 100_000)
         let (slot, client) = try fixture.connect()
         let text = String(repeating: "x", count: 60_000)
-        while try fixture.send([text], to: slot) == [nil] { fixture.table.flushDirty() }  // the socket is full
+        while try fixture.send([text], to: slot) == [.queued] { fixture.table.flushDirty() }  // the socket is full
         for _ in 0..<200 where fixture.table.isOpen(slot) {
             try BlockingStream.write(client.number, (0..<50).flatMap { _ in frame(9, []) })
             _ = fixture.receive(slot)

@@ -36,9 +36,9 @@ package final class SocketSet: Transport {
         return PreparedFrame(reference: lastFrame, byteCount: UInt32(text.count))
     }
 
-    package func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure? {
-        guard let socket = sockets[handle], let text = frames[frame.reference] else { return .closed }
-        return socket.send(text)
+    package func send(_ frame: PreparedFrame, to handle: Int) -> SendOutcome {
+        guard let socket = sockets[handle], let text = frames[frame.reference] else { return .failed(.closed) }
+        return socket.send(text).map(SendOutcome.failed) ?? .queued
     }
 
     package func release(_ frame: PreparedFrame) { frames.removeValue(forKey: frame.reference) }

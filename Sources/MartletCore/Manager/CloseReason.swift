@@ -45,6 +45,24 @@ package enum CloseReason: UInt16, Error, CaseIterable, Sendable {
         }
     }
 
+    /// True if a session whose socket we close for this reason waits for its client; else it ends.
+    package var leavesSession: Bool {
+        switch self {
+        case .internalError, .serviceRestart, .tryAgainLater, .tokenExpired, .heartbeatTimeout: true
+        default: false
+        }
+    }
+
+    /// True if a session waits for its client after a close frame from that client; nil: without a code.
+    ///
+    /// The client itself has closed it for good, unless it says that its socket was dead (4408), or something broke.
+    package static func leavesSession(fromClient code: UInt16?) -> Bool {
+        switch code ?? CloseReason.normal.code {
+        case 1000, 1001, 3000...4407, 4409...4999: false
+        default: true
+        }
+    }
+
     /// True for a code that an application may ask us to close with (RFC 6455, 7.4.2).
     package static func isAllowedFromApplication(_ code: UInt16) -> Bool {
         code == 1000 || code == 1001 || code == 1008 || (3000...4999).contains(code)

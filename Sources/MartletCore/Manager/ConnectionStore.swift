@@ -81,6 +81,12 @@ final class ConnectionStore {
         return entry.connection
     }
 
+    /// Changes a connection in place; its id and its user must stay the same.
+    func update(_ id: ConnectionID, _ change: (inout WebSocketConnection) -> Void) {
+        guard let place = place(of: id) else { return }
+        change(&entries[Int(place)].connection)
+    }
+
     /// Returns a user's connections, in the order in which they were added.
     func connections(ofUser user: String) -> [WebSocketConnection] {
         var result: [WebSocketConnection] = []

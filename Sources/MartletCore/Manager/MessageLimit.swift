@@ -30,6 +30,9 @@ package struct MessageLimit: Equatable, Sendable {
         if more > 0 { state = rate.charging(state, cost: more, now: now) }
     }
 
+    /// Gives back what the message that was judged last has cost.
+    package func refund(_ state: inout UInt64) { state -= min(state, rate.interval) }
+
     /// Decides about a message that came in.
     ///
     /// - Parameters:

@@ -8,8 +8,8 @@ package protocol Transport: AnyObject {
     /// Frames a text message once; the caller must ``release(_:)`` the frame when it has sent it everywhere.
     func prepare(_ text: Span<UInt8>) throws(SendFailure) -> PreparedFrame
 
-    /// Queues the frame for one connection; returns why it could not, or nil on success.
-    func send(_ frame: PreparedFrame, to handle: Int) -> SendFailure?
+    /// Queues the frame for one connection, and returns what became of it.
+    func send(_ frame: PreparedFrame, to handle: Int) -> SendOutcome
 
     /// Ends the caller's hold on the frame.
     func release(_ frame: PreparedFrame)

@@ -48,14 +48,15 @@ extension WebSocketManager {
         var failures: [(ConnectionID, SendFailure)] = []
         visitAll { connection in
             delivery.matched += 1
-            if let failure = transport.send(frame, to: connection.handle) {
-                failures.append((connection.id, failure))
-            } else {
-                delivery.delivered += 1
+            switch transport.send(frame, to: connection.handle) {
+            case .queued: delivery.delivered += 1
+            case .held: delivery.held += 1
+            case .failed(let failure): failures.append((connection.id, failure))
             }
         }
         delivery.failed = failures.count
         counters[.messagesSent] += delivery.delivered
+        counters[.messagesHeld] += delivery.held
         counters[.bytesSent] += delivery.delivered * text.count
         if !failures.isEmpty {
             counters[.messagesFailed] += delivery.failed

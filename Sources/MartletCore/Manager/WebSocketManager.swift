@@ -86,6 +86,28 @@ package actor WebSocketManager {
         observer?(.added(connection.id, user: connection.user))
     }
 
+    /// Returns true if a user has as many connections as may be.
+    package func isFull(user: String) -> Bool {
+        limits.connectionsPerUser > 0 && store.count(ofUser: user) >= limits.connectionsPerUser
+    }
+
+    /// Gives a connection another socket: its session goes on there, in the same rooms, with this metadata.
+    package func move(_ id: ConnectionID, to handle: Int, metadata: String?) {
+        store.update(id) { connection in
+            connection.handle = handle
+            if connection.metadata != metadata { connection.metadata = metadata }
+        }
+    }
+
+    /// Gives a connection another handle; it is known by that from now on.
+    package func move(_ id: ConnectionID, to handle: Int) { store.update(id) { $0.handle = handle } }
+
+    /// Forgets a connection whose socket is gone; nil if the id is unknown, or another socket has it by now.
+    @discardableResult
+    package func remove(_ id: ConnectionID, handle: Int) -> WebSocketConnection? {
+        store[id]?.handle == handle ? remove(id) : nil
+    }
+
     /// Forgets a connection whose socket is gone; nil if the id is unknown.
     @discardableResult
     package func remove(_ id: ConnectionID) -> WebSocketConnection? {

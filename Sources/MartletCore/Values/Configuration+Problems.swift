@@ -63,6 +63,23 @@ extension Configuration {
             "limits.partial_message_bytes",
             "must be at least four times client.max_message_bytes"
         )
+        require(
+            client.resumeWindow == .zero || (.seconds(1)...Duration.seconds(900)).contains(client.resumeWindow),
+            "client.resume_window",
+            "must be 0s (no sessions), or 1s to 15m"
+        )
+        require((1...65536).contains(client.resumeMessages), "client.resume_messages", "must be 1 to 65536")
+        require((1024...16_777_216).contains(client.resumeBytes), "client.resume_bytes", "must be 1024 to 16777216")
+        require(
+            (1...1_000_000).contains(limits.waitingSessions),
+            "limits.waiting_sessions",
+            "must be 1 to 1000000"
+        )
+        require(
+            limits.sessionBytes >= client.resumeBytes && limits.sessionBytes <= 1 << 40,
+            "limits.session_bytes",
+            "must be at least client.resume_bytes"
+        )
         for origin in client.allowedOrigins {
             if let problem = OriginPolicy.problem(origin) {
                 require(false, "client.allowed_origins", problem)

@@ -29,6 +29,12 @@ package struct Configuration: Equatable, Sendable {
         package var trustedProxies: [String] = []
         /// How many bytes may wait for one connection before it is closed with 4508.
         package var queueBytes = 1_048_576
+        /// How long a session waits for its client after its socket has broken; zero: there are no sessions.
+        package var resumeWindow = Duration.seconds(120)
+        /// How many messages a session keeps until its client has confirmed them.
+        package var resumeMessages = 1024
+        /// How many bytes these messages may have.
+        package var resumeBytes = 262_144
     }
 
     /// Who may use the API on a Unix socket.
@@ -98,6 +104,10 @@ package struct Configuration: Equatable, Sendable {
         package var bodyBytes = 134_217_728
         /// The most bytes of clients' unfinished messages that one worker holds.
         package var partialMessageBytes = 134_217_728
+        /// The most sessions that wait for their clients in one worker.
+        package var waitingSessions = 20000
+        /// The most bytes of messages that the sessions of one worker keep; one that several keep counts several times.
+        package var sessionBytes = 67_108_864
     }
 
     package struct Supervision: Equatable, Sendable {

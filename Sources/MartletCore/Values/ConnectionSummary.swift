@@ -21,6 +21,24 @@ package struct ConnectionSummary: Equatable, Sendable {
     package var queuedBytes = 0
     /// The round-trip time of the last ping, in microseconds; nil before the first pong.
     package var roundTrip: Int?
+    /// Its session; nil: it is none.
+    package var session: Session?
+
+    /// What a connection has that outlives its socket.
+    package struct Session: Equatable, Sendable {
+        /// Since when it waits for its client, as the other times; nil: there is a socket.
+        package var waitingSince: Int64?
+        /// How often it was resumed.
+        package var resumes: Int
+        /// Messages that were sent, and not confirmed.
+        package var unconfirmed: Int
+
+        package init(waitingSince: Int64?, resumes: Int, unconfirmed: Int) {
+            self.waitingSince = waitingSince
+            self.resumes = resumes
+            self.unconfirmed = unconfirmed
+        }
+    }
 
     package init(id: ConnectionID, user: String, shard: Int, connectedAt: Int64, lastSeenAt: Int64) {
         self.id = id

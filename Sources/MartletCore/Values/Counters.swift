@@ -81,6 +81,20 @@ package enum Counter: Int, CaseIterable, Sendable {
     case http503
     case http505
     case httpOther
+    // Counters are known to other versions by their number: new ones come last.
+    /// Messages that sessions without a socket have taken.
+    case messagesHeld
+    /// Sessions that their clients resumed; then why others were not.
+    case sessionsResumed
+    case resumesExpired
+    case resumesOverflowed
+    case resumesUnknown
+    case resumesForbidden
+    case resumesAhead
+    /// Sessions that ended because their client did not come back in time.
+    case sessionsExpired
+    /// Waiting sessions that ended to make room for others.
+    case sessionsEvicted
 
     /// The HTTP statuses that are counted, and their counters.
     package static let statuses: [(status: Int, counter: Counter)] = [

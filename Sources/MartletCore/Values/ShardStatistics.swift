@@ -18,6 +18,10 @@ package struct ShardStatistics: Equatable, Sendable {
     package var queueBytes = 0
     /// Slots of the arena that are in use, by connections that are open or closing.
     package var slotsInUse = 0
+    /// Sessions that wait for their clients.
+    package var sessionsWaiting = 0
+    /// Bytes of the messages that sessions keep until they are confirmed; one that several keep counts several times.
+    package var heldBytes = 0
     package var residentBytes = 0
     package var cpuNanoseconds: UInt64 = 0
     /// Bytes of the shard's memory that hold frames, identities and unfinished messages.

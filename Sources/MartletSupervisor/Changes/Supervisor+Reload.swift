@@ -51,7 +51,7 @@ extension Supervisor {
     /// Calls `onEnd` with the reason it failed, or nil on success.
     func renew(_ onEnd: @escaping (String?) -> Void) {
         if let refusal = refusal(toBegin: .renew) { return onEnd(refusal) }
-        if hasFixedMemory { return roll(onEnd) }
+        if hasCurrentMemory { return roll(onEnd) }
         scale(to: workers.count, isForced: true) { problem in
             // A process that stops, or leaves its workers to the next one, begins nothing more.
             guard let problem, self.refusal(toBegin: .renew) == nil else { return onEnd(problem) }
@@ -61,12 +61,13 @@ extension Supervisor {
         }
     }
 
-    /// False if some memory has a size that any worker can change, which would end all processes that have it mapped.
+    /// False if some memory is as previous versions made it: no next worker can go on in it, but only copy from it.
     ///
-    /// The first versions of the supervisor made such memory.
-    var hasFixedMemory: Bool {
+    /// Either its layout is older, or its size can be changed by any worker, which would end all processes that have it
+    /// mapped.
+    var hasCurrentMemory: Bool {
         SharedMemory.isFixed(board.memory.number)
-            && workers.allSatisfy { $0.arena < 0 || SharedMemory.isFixed($0.arena) }
+            && workers.allSatisfy { $0.arena < 0 || (SharedMemory.isFixed($0.arena) && $0.hasCurrentLayout) }
     }
 
     /// Replaces every worker, one after another; calls `onEnd` with the reason it ended early, or nil on success.

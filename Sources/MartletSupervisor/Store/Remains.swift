@@ -30,7 +30,9 @@ final class Remains {
                 let bytes = DescriptorStore.state(in: memory)
             else { throw WireError.truncated }
             let state = try StoreState(bytes)
-            guard state.arenaVersion == ArenaLayout.version else { throw WireError.wrongVersion }
+            guard [ArenaLayout.version, ArenaLayout.previousVersion].contains(state.arenaVersion) else {
+                throw WireError.wrongVersion
+            }
             (self.memory, self.state) = (memory, state)
         } catch {
             problem("\(error)")

@@ -130,7 +130,7 @@ extension Supervisor {
             return scale(to: count, isForced: true) { self.renewed($0) }
         }
         if state.isPlanned || state.workerProgram != workerProgram.identity || state.configuration != contractDigest
-            || !hasFixedMemory
+            || !hasCurrentMemory
         {
             return renew { self.renewed($0) }
         }

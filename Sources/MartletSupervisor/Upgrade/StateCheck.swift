@@ -39,7 +39,7 @@ enum StateCheck {
         if let key = state.startOnly.firstObstacle(to: StartOnly(configuration)) {
             throw UpgradeProblem("\(key) cannot be changed while the service is running: restart the service")
         }
-        guard state.arenaVersion == ArenaLayout.version else {
+        guard [ArenaLayout.version, ArenaLayout.previousVersion].contains(state.arenaVersion) else {
             throw UpgradeProblem("the memory of the running workers has a different layout: restart the service")
         }
         do throws(WireError) {

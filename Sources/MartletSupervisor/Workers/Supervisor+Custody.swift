@@ -22,7 +22,10 @@ extension Supervisor {
         if !isStopping { worker.ledger[.unplannedRestarts] += 1 }
         // The pause begins where the last one that served has ended.
         if worker.custody.hasServed { worker.pauseBegan() }
-        let leaves = !isStopping && worker.process?.keeper != nil && worker.process?.isWithoutKeeper == false
+        // Nobody can go on in memory with an older layout.
+        let leaves =
+            !isStopping && worker.process?.keeper != nil && worker.process?.isWithoutKeeper == false
+            && worker.hasCurrentLayout
         let actions = worker.custody.heard(
             .ended(leaves: leaves, restartsSoon: unsafe worker.lifecycle.restartsSoon(after: loop.now))
         )

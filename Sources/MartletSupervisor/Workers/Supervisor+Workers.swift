@@ -60,7 +60,7 @@ extension Supervisor {
                     + "(ulimit -n, LimitNOFILE=)"
             )
         }
-        let arena = ArenaLayout(connections: configuration.limits.connections).byteCount
+        let arena = ArenaLayout(configuration.limits).byteCount
         let largest = CurrentProcess.raiseFileSizeLimit()
         guard largest >= arena else {
             throw .tooSmallFiles(

@@ -101,7 +101,7 @@ extension WorkerProcess {
     }
 
     private func makeArena(_ configuration: Configuration) throws(SystemCallError) {
-        let layout = ArenaLayout(connections: configuration.limits.connections)
+        let layout = ArenaLayout(configuration.limits)
         let memory = try SharedMemory.fixed(name: "martlet-arena-\(shard)", byteCount: layout.byteCount)
         try Self.write(
             ArenaHeader(layout: layout, shard: UInt16(shard), generation: generation).bytes,
@@ -109,6 +109,12 @@ extension WorkerProcess {
         )
         if arena >= 0 { closeDescriptor(arena) }
         arena = memory.release()
+    }
+
+    /// True unless the shard's memory was laid out by a version with another layout.
+    var hasCurrentLayout: Bool {
+        guard arena >= 0, let mapping = try? MemoryMapping(of: arena) else { return true }
+        return ArenaHeader.isCurrent(unsafe Array(mapping.bytes.prefix(16)))
     }
 
     private static func write(_ header: [UInt8], to arena: Int32) throws(SystemCallError) {

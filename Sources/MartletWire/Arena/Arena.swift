@@ -9,12 +9,6 @@ internal import Synchronization
 /// arena lives on one thread; its memory stays mapped for as long as it lives.
 @safe
 package final class Arena {
-    /// A frame in a queue.
-    package struct QueueEntry: Equatable, Sendable {
-        package let frame: UInt32
-        package let byteCount: UInt32
-    }
-
     /// The bytes before a frame in its chunk, which say how many queues hold it, and its length.
     static let frameHead = 8
 
@@ -22,6 +16,8 @@ package final class Arena {
     let memory: UnsafeMutableRawBufferPointer
     let base: UnsafeMutableRawPointer
     let chunks: UnsafeMutableRawPointer
+    /// What a chunk's name is multiplied by, as a power of two.
+    private let unitShift: Int
     var allocator: ChunkAllocator
     var generations: [UInt32] = []
     var vacant: [Int32] = []
@@ -47,6 +43,7 @@ package final class Arena {
     ) throws(ArenaError) {
         guard let base = memory.baseAddress, memory.count >= layout.byteCount else { throw .wrongSize }
         self.layout = layout
+        unitShift = layout.chunkUnit.trailingZeroBitCount
         unsafe self.memory = memory
         unsafe self.base = base
         unsafe chunks = base + layout.chunksOffset
@@ -59,15 +56,22 @@ package final class Arena {
 
     /// Takes over the memory that another worker has left; nothing is changed before ``recover(_:)``.
     ///
-    /// Nothing in the memory is trusted: the header is checked here, and every slot later.
+    /// Nothing in the memory is trusted: the header is checked here, and every slot later. With `isSource`, connections
+    /// are only copied from it (``ArenaImport``), and it may have the layout of the version before.
     @unsafe
     package init(
         adopting memory: UnsafeMutableRawBufferPointer,
+        isSource: Bool = false,
         discard: @escaping (_ offset: Int, _ count: Int) -> Void
     ) throws(ArenaError) {
         guard let base = memory.baseAddress else { throw .wrongSize }
-        let header = try ArenaHeader(unsafe Array(memory.prefix(4096)), memorySize: memory.count)
+        let header = try ArenaHeader(
+            unsafe Array(memory.prefix(4096)),
+            memorySize: memory.count,
+            isSource: isSource
+        )
         layout = header.layout
+        unitShift = layout.chunkUnit.trailingZeroBitCount
         unsafe self.memory = memory
         unsafe self.base = base
         unsafe chunks = base + layout.chunksOffset
@@ -117,10 +121,7 @@ package final class Arena {
     package func vacate(_ index: Int) {
         let slot = slot(index)
         slot.state = .vacant
-        while let entry = first(of: slot) {
-            pop(slot)
-            release(entry.frame)
-        }
+        releaseQueue(of: slot)
         if slot.queueStore.chunk != 0 { free(slot.queueStore.chunk) }
         let receiveChunk = slot.received.chunk
         if receiveChunk != 0, receiveChunk != ArenaSlot.ReceiveBuffer.landing { free(receiveChunk) }
@@ -159,6 +160,10 @@ package final class Arena {
         }
     }
 
+    /// Returns how far a chunk is from the first one, in bytes.
+    @inline(__always)
+    func place(of chunk: UInt32) -> Int { Int(chunk) << unitShift }
+
     package func capacity(of chunk: UInt32) -> Int { allocator.capacity(of: chunk) }
 
     /// Bytes of all chunks in use.
@@ -167,7 +172,7 @@ package final class Arena {
     /// Returns a chunk's memory, which is valid until the chunk is freed.
     @unsafe
     package func bytes(of chunk: UInt32, count: Int) -> UnsafeMutableRawBufferPointer {
-        let offset = Int(chunk) * ArenaLayout.chunkUnit
+        let offset = place(of: chunk)
         precondition(offset + count <= layout.pageCount * ArenaLayout.pageSize, "a chunk outside of the arena")
         return unsafe UnsafeMutableRawBufferPointer(start: chunks + offset, count: count)
     }
@@ -206,7 +211,7 @@ package final class Arena {
     /// Returns nil when there is no memory.
     package func makeFrame(_ byteCount: Int) -> UInt32? {
         guard let chunk = allocator.allocate(Self.frameHead + byteCount) else { return nil }
-        let head = unsafe chunks + Int(chunk) * ArenaLayout.chunkUnit
+        let head = unsafe chunks + place(of: chunk)
         unsafe head.storeBytes(of: 1, as: UInt32.self)
         unsafe head.storeBytes(of: UInt32(byteCount), toByteOffset: 4, as: UInt32.self)
         return chunk
@@ -215,98 +220,20 @@ package final class Arena {
     /// Returns a frame's bytes.
     @unsafe
     package func frameBytes(_ frame: UInt32) -> UnsafeMutableRawBufferPointer {
-        let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
+        let head = unsafe chunks + place(of: frame)
         let count = Int(unsafe head.load(fromByteOffset: 4, as: UInt32.self))
         return unsafe UnsafeMutableRawBufferPointer(start: head + Self.frameHead, count: count)
     }
 
     package func retain(_ frame: UInt32) {
-        let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
+        let head = unsafe chunks + place(of: frame)
         unsafe head.storeBytes(of: head.load(as: UInt32.self) + 1, as: UInt32.self)
     }
 
     package func release(_ frame: UInt32) {
-        let head = unsafe chunks + Int(frame) * ArenaLayout.chunkUnit
+        let head = unsafe chunks + place(of: frame)
         let holds = unsafe head.load(as: UInt32.self) - 1
         unsafe head.storeBytes(of: holds, as: UInt32.self)
         if holds == 0 { free(frame) }
-    }
-
-    // MARK: Queues
-
-    /// Returns how many frames are in a slot's queue.
-    package func queueCount(of slot: ArenaSlot) -> Int { Int(slot.queueTail &- slot.queueHead) }
-
-    /// Appends a frame, which the queue holds from now on; false when there is no memory.
-    package func append(_ frame: UInt32, byteCount: UInt32, to slot: ArenaSlot) -> Bool {
-        let capacity = slot.queueStore.capacity
-        if slot.queueTail &- slot.queueHead == capacity, !growQueue(of: slot) { return false }
-        retain(frame)
-        unsafe entryAddress(slot, slot.queueTail)
-            .storeBytes(of: UInt64(byteCount) << 32 | UInt64(frame), as: UInt64.self)
-        // The frame and its entry must be complete before the queue holds them.
-        atomicMemoryFence(ordering: .releasing)
-        slot.queueTail &+= 1
-        slot.queuedBytes += UInt64(byteCount)
-        return true
-    }
-
-    package func first(of slot: ArenaSlot) -> QueueEntry? {
-        slot.queueHead == slot.queueTail ? nil : entry(0, of: slot)
-    }
-
-    /// Returns the entry that is `index` places after the first.
-    package func entry(_ index: Int, of slot: ArenaSlot) -> QueueEntry {
-        let word = unsafe entryAddress(slot, slot.queueHead &+ UInt32(index)).load(as: UInt64.self)
-        return QueueEntry(frame: UInt32(truncatingIfNeeded: word), byteCount: UInt32(word >> 32))
-    }
-
-    /// Removes the first entry, and leaves the queue's hold on its frame to the caller.
-    package func pop(_ slot: ArenaSlot) {
-        let byteCount = entry(0, of: slot).byteCount
-        slot.queuedBytes -= UInt64(byteCount)
-        let head = slot.head
-        slot.head = .init(entries: head.entries &+ 1, position: head.position &+ byteCount)
-        freeEmptyQueue(slot)
-    }
-
-    /// Removes all entries from the queue except the first `kept`; the caller releases their frames.
-    package func truncate(_ slot: ArenaSlot, keeping kept: Int) -> [QueueEntry] {
-        let removed = (kept..<max(kept, queueCount(of: slot))).map { entry($0, of: slot) }
-        slot.queueTail = slot.queueTail &- UInt32(removed.count)
-        slot.queuedBytes -= removed.reduce(0) { $0 + UInt64($1.byteCount) }
-        freeEmptyQueue(slot)
-        return removed
-    }
-
-    private func freeEmptyQueue(_ slot: ArenaSlot) {
-        let chunk = slot.queueStore.chunk
-        guard chunk != 0, slot.queueHead == slot.queueTail else { return }
-        slot.queueStore = .inSlot
-        free(chunk)
-    }
-
-    /// Moves a queue into a new chunk with twice the room.
-    private func growQueue(of slot: ArenaSlot) -> Bool {
-        let old = slot.queueStore
-        let capacity = old.capacity * 2
-        guard let chunk = allocator.allocate(Int(capacity) * 8) else { return false }
-        let target = unsafe bytes(of: chunk, count: Int(capacity) * 8)
-        for index in 0..<queueCount(of: slot) {
-            let number = slot.queueHead &+ UInt32(index)
-            let word = unsafe entryAddress(slot, number).load(as: UInt64.self)
-            unsafe target.storeBytes(of: word, toByteOffset: Int(number & (capacity - 1)) * 8, as: UInt64.self)
-        }
-        atomicMemoryFence(ordering: .releasing)
-        slot.queueStore = .init(chunk: chunk, capacity: capacity)
-        if old.chunk != 0 { free(old.chunk) }
-        return true
-    }
-
-    private func entryAddress(_ slot: ArenaSlot, _ number: UInt32) -> UnsafeMutableRawPointer {
-        let store = slot.queueStore
-        let offset = Int(number & (store.capacity - 1)) * 8
-        if store.chunk == 0 { return unsafe slot.inlineQueue + offset }
-        return unsafe chunks + Int(store.chunk) * ArenaLayout.chunkUnit + offset
     }
 }

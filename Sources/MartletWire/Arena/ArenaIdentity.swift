@@ -6,12 +6,15 @@ internal import Synchronization
 /// Who a connection is, as its slot remembers it.
 package struct ArenaIdentity: Equatable, Sendable {
     package var connection: String
+    /// The tokens by which its session can be resumed; nil: it is no session.
+    package var session: SessionTokens?
     package var bearer: Bearer
     /// Every room that the connection has joined itself.
     package var rooms: [Room]
 
-    package init(connection: String, bearer: Bearer, rooms: [Room] = []) {
+    package init(connection: String, session: SessionTokens? = nil, bearer: Bearer, rooms: [Room] = []) {
         self.connection = connection
+        self.session = session
         self.bearer = bearer
         self.rooms = rooms
     }
@@ -19,15 +22,18 @@ package struct ArenaIdentity: Equatable, Sendable {
     fileprivate var bytes: [UInt8] {
         var writer = ByteWriter(capacity: 384)
         writer.put(connection)
+        writer.put(session)
         writer.put(bearer)
         writer.put(UInt32(rooms.count))
         for room in rooms { writer.put(room) }
         return writer.bytes
     }
 
-    fileprivate init(_ bytes: [UInt8]) throws(WireError) {
+    /// Reads an identity; the version before knew no sessions (`isPrevious`).
+    fileprivate init(_ bytes: [UInt8], isPrevious: Bool) throws(WireError) {
         var reader = ByteReader(bytes)
         connection = try reader.text(limit: 256)
+        session = isPrevious ? nil : try reader.sessionTokens()
         bearer = try reader.bearer()
         var rooms: [Room] = []
         for _ in 0..<(try reader.count(ofAtLeast: 5)) { rooms.append(try reader.room()) }
@@ -70,6 +76,7 @@ extension Arena {
     package func bearer(of slot: ArenaSlot) throws(WireError) -> Bearer {
         var reader = ByteReader(ownIdentity(of: slot))
         _ = try reader.text(limit: 256)
+        _ = try reader.sessionTokens()
         return try reader.bearer()
     }
 
@@ -125,6 +132,7 @@ extension Arena {
     private func rooms(in identity: [UInt8]) throws(WireError) -> (place: Int, count: UInt32) {
         var reader = ByteReader(identity)
         _ = try reader.text(limit: 256)
+        _ = try reader.sessionTokens()
         _ = try reader.bearer()
         return (reader.position, try reader.integer())
     }
@@ -145,9 +153,9 @@ extension Arena {
         let all = unsafe Array(self.bytes(of: chunk, count: 8 + count))
         let bytes = Array(all[8...])
         let expected = all[4..<8].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        guard Self.checksum(slot, bytes) == expected, let identity = try? ArenaIdentity(bytes) else {
-            throw .damagedSlot(index)
-        }
+        guard Self.checksum(slot, bytes) == expected,
+            let identity = try? ArenaIdentity(bytes, isPrevious: layout.isPrevious)
+        else { throw .damagedSlot(index) }
         return identity
     }
 
@@ -161,7 +169,7 @@ extension Arena {
 
     /// Returns true if a piece that begins at this chunk lies within the arena.
     func isInside(_ chunk: UInt32, count: Int) -> Bool {
-        Int(chunk) * ArenaLayout.chunkUnit + count <= layout.pageCount * ArenaLayout.pageSize
+        place(of: chunk) + count <= layout.pageCount * ArenaLayout.pageSize
     }
 
     private static func checksum(_ slot: ArenaSlot, _ identity: [UInt8]) -> UInt32 {

@@ -52,19 +52,19 @@ package final class ArenaImport {
     /// `place` gives the place where our board counts the address.
     package func copy(_ index: Int, _ positions: StreamPositions, place: (Int) -> Int) throws(ArenaError) -> Int? {
         let from = unsafe source.slot(index, copiedTo: snapshot)
-        let identity = try source.identity(of: from, index)
         try source.checkReceived(from, index, positions)
-        var queue = try source.checkedQueue(of: from, index, positions)[...]
         guard positions.written == from.sentPosition, positions.read == from.received.position,
-            from.state != .vacant, ShardMap.userSlot(of: identity.bearer.user) == Int(from.userSlot),
-            isOurs(Int(from.userSlot)), isWithinLimits(from, queue)
+            from.state == .open || from.state == .closing
         else { throw .damagedSlot(index) }
-        let headPosition = dropSent(&queue, from, positions)
+        let identity = try checkedIdentity(of: from, index)
+        var queue = try source.checkedQueue(of: from, index, positions)
+        guard isWithinLimits(from, queue) else { throw .damagedSlot(index) }
+        let headPosition = passSent(&queue, from, positions)
         guard let number = target.claimSlot() else { return nil }
         let slot = target.slot(number)
         copyNumbers(from, slot)
-        slot.head = .init(entries: 0, position: headPosition)
-        guard target.setIdentity(identity, of: slot), copyReceived(from, slot), copyQueue(queue, slot) else {
+        guard target.setIdentity(identity, of: slot), copyReceived(from, slot), copyQueue(queue, slot, at: headPosition)
+        else {
             target.vacate(number)
             return nil
         }
@@ -73,32 +73,74 @@ package final class ArenaImport {
         return number
     }
 
+    /// Copies a session that has no socket, or whose socket is over, so that it waits in our arena; nil if there is no
+    /// memory.
+    ///
+    /// Throws if the source slot is no session, or is inconsistent. `now` is when a session begins to wait that has not
+    /// waited yet.
+    package func copySession(_ index: Int, now: UInt64) throws(ArenaError) -> Int? {
+        let from = unsafe source.slot(index, copiedTo: snapshot)
+        let isWaiting = from.state == .waiting
+        let identity = try checkedIdentity(of: from, index)
+        let queue = try source.checkedQueue(of: from, index, nil)
+        guard isWaiting || from.state == .open, from.flags.contains(.session), identity.session != nil,
+            !source.layout.isPrevious, isWithinLimits(from, queue)
+        else { throw .damagedSlot(index) }
+        guard let number = target.claimSlot() else { return nil }
+        let slot = target.slot(number)
+        copyNumbers(from, slot)
+        guard target.setIdentity(identity, of: slot),
+            copyQueue(.init(entries: queue.entries.filter(\.isCounted), kept: 0), slot, at: 0)
+        else {
+            target.vacate(number)
+            return nil
+        }
+        slot.waitingSince = isWaiting ? min(from.waitingSince, now) : now
+        slot.state = .waiting
+        return number
+    }
+
+    /// Returns the identity of a connection whose user is ours.
+    private func checkedIdentity(of from: ArenaSlot, _ index: Int) throws(ArenaError) -> ArenaIdentity {
+        let identity = try source.identity(of: from, index)
+        guard ShardMap.userSlot(of: identity.bearer.user) == Int(from.userSlot), isOurs(Int(from.userSlot)) else {
+            throw .damagedSlot(index)
+        }
+        return identity
+    }
+
     /// Releases the copies of frames: from now on only queues hold them.
     package func finish() {
         for frame in frames.values { target.release(frame.copy) }
         frames = [:]
     }
 
-    private func isWithinLimits(_ from: ArenaSlot, _ queue: ArraySlice<Arena.QueueEntry>) -> Bool {
+    private func isWithinLimits(_ from: ArenaSlot, _ queue: Arena.CheckedQueue) -> Bool {
         if from.flags.contains(.echo) { return limits.allowsEchoes }
         let received = from.received
-        let queued = queue.reduce(0) { $0 + Int($1.byteCount) }
+        let queued = queue.entries.reduce(0) { $0 + Int($1.byteCount) }
         return Int(received.length) - Int(received.handled) <= limits.received && queued <= limits.queued
     }
 
-    /// Drops the frames that were completely sent, whether or not that was recorded.
+    /// Passes over the frames that were completely sent, whether or not that was recorded; only messages are kept.
     ///
-    /// Returns the position at which the first remaining frame begins.
-    private func dropSent(
-        _ queue: inout ArraySlice<Arena.QueueEntry>,
+    /// Returns the position at which the first frame begins that was not.
+    private func passSent(
+        _ queue: inout Arena.CheckedQueue,
         _ from: ArenaSlot,
         _ positions: StreamPositions
     ) -> UInt32 {
         var position = from.head.position
-        while let first = queue.first, UInt32(truncatingIfNeeded: positions.written) &- position >= first.byteCount {
-            position = position &+ first.byteCount
-            queue.removeFirst()
+        var sent = queue.kept
+        while sent < queue.entries.count,
+            UInt32(truncatingIfNeeded: positions.written) &- position >= queue.entries[sent].byteCount
+        {
+            position = position &+ queue.entries[sent].byteCount
+            sent += 1
         }
+        let isSession = from.flags.contains(.session) && !source.layout.isPrevious
+        let kept = isSession ? queue.entries[..<sent].filter(\.isCounted) : []
+        queue = .init(entries: kept + queue.entries[sent...], kept: kept.count)
         return position
     }
 
@@ -106,7 +148,12 @@ package final class ArenaImport {
         slot.cookie = from.cookie
         slot.connectedAt = from.connectedAt
         slot.userSlot = from.userSlot
-        slot.flags = from.flags.intersection(.known)
+        slot.flags = from.flags.intersection(source.layout.isPrevious ? .knownBefore : .known)
+        if slot.flags.contains(.session) {
+            slot.kept = .init(entries: 0, messages: from.kept.messages)
+            slot.messagesReceived = from.messagesReceived
+            slot.resumes = from.resumes
+        }
         slot.attempts = from.attempts
         slot.sentPosition = from.sentPosition
         slot.expiresAt = from.expiresAt
@@ -142,12 +189,18 @@ package final class ArenaImport {
         return true
     }
 
-    private func copyQueue(_ queue: ArraySlice<Arena.QueueEntry>, _ slot: ArenaSlot) -> Bool {
-        for entry in queue {
-            guard let frame = copied(entry), target.append(frame, byteCount: entry.byteCount, to: slot) else {
-                return false
-            }
+    /// Copies a queue; the first frame that was not sent begins at this position.
+    private func copyQueue(_ queue: Arena.CheckedQueue, _ slot: ArenaSlot, at position: UInt32) -> Bool {
+        slot.head = .init(entries: 0, position: position)
+        for entry in queue.entries {
+            guard let frame = copied(entry),
+                target.append(frame, byteCount: entry.byteCount, isCounted: entry.isCounted, to: slot)
+            else { return false }
         }
+        let kept = queue.entries[..<queue.kept].reduce(0) { $0 + UInt64($1.byteCount) }
+        slot.head = .init(entries: UInt32(queue.kept), position: position)
+        slot.keptBytes = UInt32(clamping: kept)
+        slot.queuedBytes -= kept
         return true
     }
 

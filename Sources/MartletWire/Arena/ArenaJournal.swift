@@ -9,7 +9,7 @@ internal import Synchronization
 /// requests of other processes have their answer (``remember(_:)``).
 @safe
 package struct ArenaJournal {
-    private enum Field {
+    enum Field {
         // The header's own bytes come before these.
         static let begun = 64
         static let done = 72
@@ -33,6 +33,11 @@ package struct ArenaJournal {
         static let receivingSlot = 168
         static let furtherTwins = 172  // a count, and seven frames
         static let furtherTwinsOf = 208  // the delivery that they belong to
+        static let handlingReceived = 216
+        static let moveFrom = 220
+        static let moveTo = 224
+        // For events, rooms' logs and bans, which are not there yet: a successor claims what they refer to.
+        static let furtherTables = 232  // six words
     }
 
     /// A client's message that was being handled.
@@ -44,6 +49,8 @@ package struct ArenaJournal {
         package let queueTail: UInt32
         package let state: UInt32
         package let flags: UInt32
+        /// The value of ``ArenaSlot/messagesReceived`` before the message.
+        package let messagesReceived: UInt32
     }
 
     /// A batch that another process asked for, while its publishes are carried out.
@@ -190,6 +197,7 @@ package struct ArenaJournal {
         store(slot.queueTail, Field.handlingTail)
         store(slot.state.rawValue, Field.handlingState)
         store(slot.flags.rawValue, Field.handlingFlags)
+        store(slot.messagesReceived, Field.handlingReceived)
         atomicMemoryFence(ordering: .releasing)
         store(UInt32(index + 1), Field.handlingSlot)
     }
@@ -207,7 +215,8 @@ package struct ArenaJournal {
             handled: load(Field.handlingStart),
             queueTail: load(Field.handlingTail),
             state: load(Field.handlingState),
-            flags: load(Field.handlingFlags)
+            flags: load(Field.handlingFlags),
+            messagesReceived: load(Field.handlingReceived)
         )
     }
 
@@ -232,6 +241,7 @@ package struct ArenaJournal {
         switch table {
         case .bindings: Field.bindings
         case .answers: Field.answers
+        case .further(let number): Field.furtherTables + 8 * number
         }
     }
 
@@ -362,11 +372,11 @@ package struct ArenaJournal {
         }
     }
 
-    private func load<Value: BitwiseCopyable>(_ offset: Int) -> Value {
+    func load<Value: BitwiseCopyable>(_ offset: Int) -> Value {
         unsafe base.load(fromByteOffset: offset, as: Value.self)
     }
 
-    private func store<Value: BitwiseCopyable>(_ value: Value, _ offset: Int) {
+    func store<Value: BitwiseCopyable>(_ value: Value, _ offset: Int) {
         unsafe base.storeBytes(of: value, toByteOffset: offset, as: Value.self)
     }
 }

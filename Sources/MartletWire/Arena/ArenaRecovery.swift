@@ -15,6 +15,10 @@ extension Arena {
         package internal(set) var unrecorded = 0
         /// How many connections an unfinished delivery had already reached.
         package internal(set) var undone = 0
+        /// Sessions that wait without a socket.
+        package internal(set) var waiting: [Int] = []
+        /// The slot of a connection whose session has moved to another slot; it is one of ``slots``.
+        package internal(set) var superseded: Int?
     }
 
     /// A slot that holds a connection, and the cookie of the socket that it belongs to.
@@ -28,81 +32,24 @@ extension Arena {
         let used = min(Int(journal.slotsUsed), layout.slotCount)
         return (0..<used).compactMap { index in
             let slot = slot(index)
-            return slot.state == .vacant ? nil : Occupied(slot: index, cookie: slot.cookie)
+            return slot.state == .vacant || slot.state == .waiting ? nil : Occupied(slot: index, cookie: slot.cookie)
         }
     }
 
-    /// Throws if a slot is inconsistent, in itself or with the kernel's positions; changes nothing.
-    package func check(_ index: Int, _ positions: StreamPositions) throws(ArenaError) {
-        let slot = slot(index)
-        _ = try identity(of: slot, index)
-        try checkReceived(slot, index, positions)
-        _ = try checkedQueue(of: slot, index, positions)
-    }
-
-    /// Returns true if no frame to a slot's client is partly sent or waits to be sent.
-    package func isQuiet(_ index: Int, _ positions: StreamPositions) -> Bool {
-        let slot = slot(index)
-        return slot.state == .open && slot.queueHead == slot.queueTail && slot.sentPosition == positions.written
-    }
-
-    /// Returns the entries of a slot's queue; throws unless all are frames in the arena and they fit the positions.
-    func checkedQueue(
-        of slot: ArenaSlot,
-        _ index: Int,
-        _ positions: StreamPositions
-    ) throws(ArenaError) -> [QueueEntry] {
-        let store = slot.queueStore
-        let count = queueCount(of: slot)
-        guard store.capacity >= UInt32(ArenaSlot.inlineQueueCapacity), store.capacity <= 1 << 24,
-            store.capacity & (store.capacity - 1) == 0, count <= Int(store.capacity),
-            store.chunk == 0
-                ? store == .inSlot : isInside(store.chunk, count: Int(store.capacity) * 8)
-        else { throw .damagedSlot(index) }
-        let sent = UInt64(UInt32(truncatingIfNeeded: positions.written) &- slot.head.position)
-        var total: UInt64 = 0
-        let entries = (0..<count).map { entry($0, of: slot) }
-        for entry in entries {
-            guard isFrame(entry.frame, entry.byteCount) else { throw .damagedSlot(index) }
-            total += UInt64(entry.byteCount)
-        }
-        guard sent <= total, sent <= positions.written else { throw .damagedSlot(index) }
-        return entries
-    }
-
-    private func isFrame(_ frame: UInt32, _ byteCount: UInt32) -> Bool {
-        guard frame > 0, byteCount > 0, isInside(frame, count: Self.frameHead) else { return false }
-        let length = unsafe bytes(of: frame, count: Self.frameHead).load(fromByteOffset: 4, as: UInt32.self)
-        return length == byteCount && isInside(frame, count: Self.frameHead + Int(byteCount))
-    }
-
-    func checkReceived(
-        _ slot: ArenaSlot,
-        _ index: Int,
-        _ positions: StreamPositions
-    ) throws(ArenaError) {
-        let buffer = slot.received
-        guard positions.read >= buffer.position, buffer.handled <= buffer.length else { throw .damagedSlot(index) }
-        let extra = positions.read - buffer.position
-        // Only a worker that ended between a receive and its record leaves more bytes than were recorded.
-        guard extra == 0 || journal.receiving == index else { throw .damagedSlot(index) }
-        let fits: Bool =
-            switch buffer.chunk {
-            case 0: buffer.length == 0 && extra <= UInt64(ArenaLayout.landingSize)
-            case ArenaSlot.ReceiveBuffer.landing: extra == 0 && buffer.length <= ArenaLayout.landingSize
-            default:
-                buffer.length <= buffer.capacity && extra <= UInt64(buffer.capacity - buffer.length)
-                    && isInside(buffer.chunk, count: Int(buffer.capacity))
-            }
-        guard fits else { throw .damagedSlot(index) }
+    /// The slots of sessions that wait without a socket.
+    package var waitingSlots: [Int] {
+        (0..<min(Int(journal.slotsUsed), layout.slotCount)).filter { slot($0).state == .waiting }
     }
 
     /// Goes on with these slots, each with the positions of its socket; all other slots are vacant afterwards.
-    package func recover(_ positions: [Int: StreamPositions]) -> Recovery {
+    ///
+    /// A session without a socket waits; from `now` on (monotonic nanoseconds) if it had one before.
+    package func recover(_ positions: [Int: StreamPositions], now: UInt64 = 0) -> Recovery {
         var recovery = Recovery()
         generations = (0..<min(Int(journal.slotsUsed), layout.slotCount)).map { slot($0).generation }
         recovery.interrupted = undoHandling()
         recovery.undone = undoDelivery()
+        let moved = finishMove()
         var survey = ChunkSurvey(pageCount: layout.pageCount)
         claimShared(&survey)
         var holds: [UInt32: UInt32] = [:]
@@ -110,6 +57,17 @@ extension Arena {
         for index in generations.indices {
             let slot = slot(index)
             guard slot.state != .vacant else { continue }
+            if slot.state == .waiting
+                || (positions[index] == nil && slot.state == .open && slot.flags.contains(.session))
+            {
+                if takeWaiting(index, slot, now: now, &survey, holds: &holds) {
+                    recovery.waiting.append(index)
+                } else {
+                    recovery.refused.append(index)
+                    slot.state = .vacant
+                }
+                continue
+            }
             guard let position = positions[index],
                 take(index, position, &survey, holds: &holds, landed: &landed, &recovery)
             else {
@@ -118,6 +76,7 @@ extension Arena {
                 continue
             }
             recovery.slots.append(index)
+            if moved == index { recovery.superseded = index }
         }
         for (frame, count) in holds {
             unsafe bytes(of: frame, count: Self.frameHead).storeBytes(of: count, as: UInt32.self)
@@ -125,7 +84,7 @@ extension Arena {
         unsafe allocator = ChunkAllocator(base: chunks, continuing: survey)
         // This must happen before any of the pages is used again.
         discardIdlePages()
-        slotsInUse = recovery.slots.count
+        slotsInUse = recovery.slots.count + recovery.waiting.count
         highestSlots = generations.count
         vacant = generations.indices.reversed().filter { slot($0).state == .vacant }.map(Int32.init)
         if let landed, !rescueLanding(landed) {
@@ -157,6 +116,41 @@ extension Arena {
         slot.sentPosition = position.written
         return takeReceived(index, slot, read: position.read, &survey, landed: &landed)
             && takeQueue(slot, &survey, &holds)
+    }
+
+    /// Goes on with a session that has no socket; false if that is not possible.
+    private func takeWaiting(
+        _ index: Int,
+        _ slot: ArenaSlot,
+        now: UInt64,
+        _ survey: inout ChunkSurvey,
+        holds: inout [UInt32: UInt32]
+    ) -> Bool {
+        guard (try? checkSession(index)) != nil, let length = try? recordLength(slot.identity, slot: index),
+            survey.claim(slot.identity, 8 + Int(length))
+        else { return false }
+        if slot.state != .waiting {
+            slot.waitingSince = now
+            slot.state = .waiting
+        }
+        slot.addressPlace = -1
+        slot.received = .init(position: 0)
+        slot.head = .init(entries: slot.kept.entries, position: 0)
+        return claimQueue(slot, &survey, &holds)
+    }
+
+    /// Ends the move of a session to another slot, if the new slot was complete; returns the slot that lost it.
+    private func finishMove() -> Int? {
+        defer { journal.endMove() }
+        guard let (from, to) = journal.move, generations.indices.contains(from), generations.indices.contains(to),
+            from != to, slot(to).state == .open || slot(to).state == .waiting, slot(from).state != .vacant
+        else { return nil }
+        if slot(from).state == .waiting {
+            slot(from).state = .vacant
+            return nil
+        }
+        slot(from).flags.remove(.session)
+        return from
     }
 
     private func takeReceived(
@@ -194,26 +188,39 @@ extension Arena {
             let head = slot.head
             slot.head = .init(entries: head.entries &+ 1, position: head.position &+ first.byteCount)
         }
-        let count = queueCount(of: slot)
+        return claimQueue(slot, &survey, &holds)
+    }
+
+    /// Claims what a queue holds; frames that are no messages leave it where they were sent, or cannot be.
+    private func claimQueue(_ slot: ArenaSlot, _ survey: inout ChunkSurvey, _ holds: inout [UInt32: UInt32]) -> Bool {
+        let isWaiting = slot.state == .waiting
+        let count = entryCount(of: slot)
         if count == 0 { slot.queueStore = .inSlot }
         let store = slot.queueStore
         if store.chunk != 0, !survey.claim(store.chunk, Int(store.capacity) * 8) { return false }
-        var queued: UInt64 = 0
-        for position in 0..<count {
-            let entry = entry(position, of: slot)
+        let kept = count - queueCount(of: slot)
+        var (keptBytes, queuedBytes): (UInt64, UInt64) = (0, 0)
+        for place in 0..<count {
+            let number = slot.queueStart &+ UInt32(place)
+            let entry = entry(numbered: number, of: slot)
+            if !entry.isCounted, isWaiting || place < kept {
+                unsafe entryAddress(slot, number).storeBytes(of: QueueEntry.gap.word, as: UInt64.self)
+                continue
+            }
             if holds[entry.frame] == nil, !survey.claim(entry.frame, Self.frameHead + Int(entry.byteCount)) {
                 return false
             }
             holds[entry.frame, default: 0] += 1
-            queued += UInt64(entry.byteCount)
+            if place < kept { keptBytes += UInt64(entry.byteCount) } else { queuedBytes += UInt64(entry.byteCount) }
         }
-        slot.queuedBytes = queued
+        slot.keptBytes = UInt32(clamping: keptBytes)
+        slot.queuedBytes = queuedBytes
         return true
     }
 
     /// Claims the chunks that do not belong to a connection: tables, and answers in the ring.
     private func claimShared(_ survey: inout ChunkSurvey) {
-        for kind in ArenaTable.Kind.allCases {
+        for kind in ArenaTable.Kind.all {
             let word = journal[kind]
             let (chunk, capacity) = (UInt32(truncatingIfNeeded: word), Int(word >> 32))
             guard chunk != 0 else { continue }
@@ -288,13 +295,18 @@ extension Arena {
         guard let handling = journal.handling, handling.slot < generations.count else { return nil }
         let slot = slot(handling.slot)
         let state = ArenaSlot.State(rawValue: handling.state)
-        guard slot.state != .vacant, let state, slot.received.handled == handling.handled else { return nil }
+        let flags = ArenaSlot.Flags(rawValue: handling.flags)
+        // A session that has left this slot has left it for good.
+        guard slot.state != .vacant, let state, slot.received.handled == handling.handled,
+            flags.contains(.session) == slot.flags.contains(.session)
+        else { return nil }
+        slot.messagesReceived = handling.messagesReceived
         // Only this message's own answers were appended since then. A queue that was cut in the meantime belongs to a
         // connection that was closed, and remains closed.
         if slot.queueTail &- handling.queueTail <= 64 {
             slot.queueTail = handling.queueTail
             slot.state = state
-            slot.flags = ArenaSlot.Flags(rawValue: handling.flags)
+            slot.flags = flags
             if state == .open { slot.closeCode = 0 }
         }
         if slot.attempts < .max { slot.attempts += 1 }

@@ -14,6 +14,8 @@ package struct ArenaSlot {
         case open = 1
         /// A close frame is queued or was sent; no further messages are sent.
         case closing = 2
+        /// A session waits for its client: there is no socket.
+        case waiting = 3
 
         // The one that the compiler makes calls through the protocol.
         @inlinable package static func == (left: State, right: State) -> Bool { left.rawValue == right.rawValue }
@@ -45,7 +47,13 @@ package struct ArenaSlot {
         package static let addressPlace = 184
         package static let closeCode = 188
         package static let userSlot = 190
-        package static let inlineQueue = 192
+        package static let inlineQueue = 192  // four entries of 8 bytes
+        package static let kept = 224
+        package static let messagesReceived = 232
+        package static let resumes = 236
+        package static let waitingSince = 240
+        package static let keptBytes = 248
+        // 252: four bytes for the events of a client, which are not there yet.
     }
 
     /// How many entries of the queue fit into the slot itself.
@@ -80,25 +88,6 @@ package struct ArenaSlot {
         }
     }
 
-    package struct QueueHead: Equatable, Sendable {
-        package var entries: UInt32
-        package var position: UInt32
-
-        package init(entries: UInt32, position: UInt32) {
-            self.entries = entries
-            self.position = position
-        }
-    }
-
-    package struct QueueStore: Equatable, Sendable {
-        package static let inSlot = QueueStore(chunk: 0, capacity: UInt32(ArenaSlot.inlineQueueCapacity))
-
-        /// The chunk that holds the queue if it has outgrown the slot; 0: it is in the slot.
-        package var chunk: UInt32
-        /// How many entries fit: a power of two.
-        package var capacity: UInt32
-    }
-
     /// Bits of ``flags``; looked at for every frame, so other targets get to see how.
     package struct Flags: OptionSet, Sendable {
         package let rawValue: UInt32
@@ -115,10 +104,16 @@ package struct ArenaSlot {
         @inlinable package static var expiryAnnounced: Flags { Flags(rawValue: 16) }
         /// permessage-deflate was agreed on.
         @inlinable package static var deflates: Flags { Flags(rawValue: 32) }
+        /// The connection is a session, which outlives its socket.
+        @inlinable package static var session: Flags { Flags(rawValue: 0x200) }
+        /// A message of the client was handled on this socket: so it has the session's newest token.
+        @inlinable package static var tokenArrived: Flags { Flags(rawValue: 0x400) }
         /// All bits that are used: those above, and the three bits of ``ArenaSlot/deflateWindow``.
-        package static let known = Flags(rawValue: 0x1FF)
+        package static let known = Flags(rawValue: 0x7FF)
+        /// Those of the version before.
+        static let knownBefore = Flags(rawValue: 0x1FF)
         static let windowShift: UInt32 = 6
-        static let window = Flags(rawValue: 7 << windowShift)
+        package static let window = Flags(rawValue: 7 << windowShift)
 
         @inlinable package func contains(_ other: Flags) -> Bool { rawValue & other.rawValue == other.rawValue }
     }
@@ -239,6 +234,9 @@ package struct ArenaSlot {
 
     package var queueHead: UInt32 { head.entries }
 
+    /// The number of the first entry that the queue holds, whether it was sent or not.
+    package var queueStart: UInt32 { flags.contains(.session) ? kept.entries : head.entries }
+
     /// How many entries were ever appended; the queue holds those from head to tail.
     package var queueTail: UInt32 {
         get { load(Field.queueTail) }
@@ -344,12 +342,12 @@ package struct ArenaSlot {
     }
 
     @inline(__always)
-    private func load<Value: BitwiseCopyable>(_ offset: Int) -> Value {
+    func load<Value: BitwiseCopyable>(_ offset: Int) -> Value {
         unsafe base.load(fromByteOffset: offset, as: Value.self)
     }
 
     @inline(__always)
-    private func store<Value: BitwiseCopyable>(_ value: Value, _ offset: Int) {
+    func store<Value: BitwiseCopyable>(_ value: Value, _ offset: Int) {
         unsafe base.storeBytes(of: value, toByteOffset: offset, as: Value.self)
     }
 }

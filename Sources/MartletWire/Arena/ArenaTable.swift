@@ -7,9 +7,13 @@ internal import Synchronization
 /// The table is a chunk of references, one for each record; one store adds or removes a record. To grow, the table
 /// copies the references, and one store puts the copy in force. A table lives on the arena's thread.
 package final class ArenaTable {
-    package enum Kind: Sendable, CaseIterable {
+    package enum Kind: Sendable {
         case bindings
         case answers
+        /// One of six for later versions with this layout, whose records are kept, though nothing here knows them.
+        case further(Int)
+
+        static let all: [Kind] = [.bindings, .answers] + (0..<6).map(Kind.further)
     }
 
     /// The place of a record.

@@ -2,14 +2,14 @@
 
 /// Gives out pieces of an arena's chunk region.
 ///
-/// The region is divided into pages of 256 KiB. A page holds chunks of one size (128 bytes, doubling up to 128 KiB)
-/// while any of them is in use; larger pieces are runs of whole pages. Only this process knows which chunks are free: a
+/// The region is divided into pages of 256 KiB. A page holds chunks of one size (64 bytes to 128 KiB, in four steps to the
+/// double) while any of them is in use; larger pieces are runs of whole pages. Only this process knows which chunks are free: a
 /// successor finds out what is in use by reading the slots. Free chunks are linked through their own first bytes.
 @safe
 package struct ChunkAllocator {
     fileprivate enum PageUse: Equatable {
         case free
-        /// Chunks of `128 << size` bytes.
+        /// Chunks of one of the sizes (``ChunkAllocator/bytes(ofSize:)``).
         case chunks(size: Int)
         /// The first page of a piece that consists of several.
         case run(pages: Int)
@@ -27,7 +27,8 @@ package struct ChunkAllocator {
         var isDirty = false
     }
 
-    fileprivate static let sizeCount = 11  // 128 bytes to 128 KiB
+    fileprivate static let sizeCount = 45  // 64 bytes to 128 KiB
+    private static let smallest = 64
 
     private let base: UnsafeMutableRawPointer
     /// The pages that were ever used; more are added, up to `pageCount`.
@@ -54,7 +55,7 @@ package struct ChunkAllocator {
         self.pageCount = pageCount
         pages = [Page()]
         withRoom = Array(repeating: [], count: Self.sizeCount)
-        // The first unit of the region is never given out, so that 0 can mean "no chunk".
+        // The first chunk of the region is never given out, so that 0 can mean "no chunk".
         pages[0].use = .chunks(size: 0)
         pages[0].used = 1
         pages[0].fresh = 1
@@ -63,7 +64,7 @@ package struct ChunkAllocator {
 
     /// Allocates a piece of at least that many bytes; nil when none is left.
     ///
-    /// Returns the piece's distance from the region's start, in units of 128 bytes.
+    /// Returns the piece's distance from the region's start, in units of 16 bytes.
     package mutating func allocate(_ byteCount: Int) -> UInt32? {
         let size = Self.size(for: byteCount)
         return size < Self.sizeCount ? allocateChunk(size) : allocateRun(byteCount)
@@ -72,7 +73,7 @@ package struct ChunkAllocator {
     /// Returns how many bytes the piece really has.
     package func capacity(of reference: UInt32) -> Int {
         switch pages[page(of: reference)].use {
-        case .chunks(let size): ArenaLayout.chunkUnit << size
+        case .chunks(let size): Self.bytes(ofSize: size)
         case .run(let count): count * ArenaLayout.pageSize
         case .free, .insideRun: 0
         }
@@ -91,9 +92,17 @@ package struct ChunkAllocator {
 
     /// Returns the size class of a piece with so many bytes; ``sizeCount`` means that it is a run of pages.
     fileprivate static func size(for byteCount: Int) -> Int {
-        var size = 0
-        while size < sizeCount, ArenaLayout.chunkUnit << size < byteCount { size += 1 }
-        return size
+        if byteCount <= smallest { return 0 }
+        if byteCount > ArenaLayout.pageSize / 2 { return sizeCount }
+        // The two bits after the first one say which quarter of the way to the next power of two it is in.
+        let last = byteCount - 1
+        let power = Int.bitWidth - 1 - last.leadingZeroBitCount
+        return 4 * (power - 7) + last >> (power - 2) + 1
+    }
+
+    /// Returns how many bytes the chunks of a size class have.
+    fileprivate static func bytes(ofSize size: Int) -> Int {
+        size == 0 ? smallest : (5 + (size - 1) % 4) << (4 + (size - 1) / 4)
     }
 
     /// Takes the list of pages to give back.
@@ -107,7 +116,7 @@ package struct ChunkAllocator {
     }
 
     private mutating func allocateChunk(_ size: Int) -> UInt32? {
-        let byteCount = ArenaLayout.chunkUnit << size
+        let byteCount = Self.bytes(ofSize: size)
         let perPage = ArenaLayout.pageSize / byteCount
         while let page = withRoom[size].last {
             if case .chunks(size) = pages[page].use, pages[page].used < perPage {
@@ -144,7 +153,7 @@ package struct ChunkAllocator {
     }
 
     private mutating func freeChunk(_ reference: UInt32, _ page: Int, _ size: Int) {
-        let byteCount = ArenaLayout.chunkUnit << size
+        let byteCount = Self.bytes(ofSize: size)
         let address = Int(reference) * ArenaLayout.chunkUnit
         let wasFull = pages[page].used == ArenaLayout.pageSize / byteCount
         unsafe base.storeBytes(of: pages[page].firstFree, toByteOffset: address, as: Int32.self)
@@ -225,8 +234,8 @@ extension ChunkAllocator {
             case .free: adoptFree(index)
             }
         }
-        // The first unit is never given out.
-        bytesInUse -= ArenaLayout.chunkUnit
+        // The first chunk is never given out.
+        bytesInUse -= Self.smallest
     }
 
     private mutating func adoptFree(_ index: Int) {
@@ -240,7 +249,7 @@ extension ChunkAllocator {
     }
 
     private mutating func continuePage(_ index: Int, _ size: Int, _ marks: [Bool]) {
-        let byteCount = ArenaLayout.chunkUnit << size
+        let byteCount = Self.bytes(ofSize: size)
         pages[index].fresh = (marks.lastIndex(of: true) ?? -1) + 1
         for chunk in (0..<pages[index].fresh).reversed() {
             if marks[chunk] {
@@ -268,7 +277,7 @@ struct ChunkSurvey {
         uses = Array(repeating: .free, count: pageCount)
         marks = Array(repeating: [], count: pageCount)
         uses[0] = .chunks(size: 0)
-        marks[0] = Array(repeating: false, count: ArenaLayout.pageSize / ArenaLayout.chunkUnit)
+        marks[0] = Array(repeating: false, count: ArenaLayout.pageSize / ChunkAllocator.bytes(ofSize: 0))
         marks[0][0] = true
     }
 
@@ -279,9 +288,10 @@ struct ChunkSurvey {
         guard reference > 0, byteCount > 0, page < uses.count else { return false }
         let size = ChunkAllocator.size(for: byteCount)
         if size == ChunkAllocator.sizeCount { return claimRun(page, address, byteCount) }
-        let chunkSize = ArenaLayout.chunkUnit << size
-        let index = (address - page * ArenaLayout.pageSize) / chunkSize
-        guard address % chunkSize == 0 else { return false }
+        let chunkSize = ChunkAllocator.bytes(ofSize: size)
+        let offset = address - page * ArenaLayout.pageSize
+        let index = offset / chunkSize
+        guard offset % chunkSize == 0, index < ArenaLayout.pageSize / chunkSize else { return false }
         if uses[page] == .free {
             uses[page] = .chunks(size: size)
             marks[page] = Array(repeating: false, count: ArenaLayout.pageSize / chunkSize)

@@ -46,7 +46,7 @@ package struct BirthContract: Record, Equatable, Sendable {
     /// The identity that a supervisor of this build expects of its workers.
     package static let identity =
         "martlet-worker \(Martlet.version) contract \(version) arena \(ArenaLayout.version)"
-    package static let version: UInt8 = 9
+    package static let version: UInt8 = 10
 
     package var shard: UInt16 = 0
     package var generation: UInt32 = 0

@@ -13,6 +13,10 @@ extension BirthContract {
         package var trustedProxies: [String] = []
         package var compression: Bool = false
         package var compressionMinBytes: UInt32 = 0
+        /// How long a session waits for its client, in nanoseconds; 0: there are no sessions.
+        package var resumeWindow: UInt64 = 0
+        package var resumeMessages: UInt32 = 0
+        package var resumeBytes: UInt32 = 0
 
         init() {}
 
@@ -25,6 +29,9 @@ extension BirthContract {
             trustedProxies = client.trustedProxies
             compression = client.compression
             compressionMinBytes = UInt32(client.compressionMinBytes)
+            resumeWindow = client.resumeWindow.nanoseconds
+            resumeMessages = UInt32(client.resumeMessages)
+            resumeBytes = UInt32(client.resumeBytes)
         }
 
         package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
@@ -36,6 +43,9 @@ extension BirthContract {
             try coder.code(&trustedProxies)
             try coder.code(&compression)
             try coder.code(&compressionMinBytes)
+            try coder.code(&resumeWindow)
+            try coder.code(&resumeMessages)
+            try coder.code(&resumeBytes)
         }
     }
 
@@ -82,6 +92,8 @@ extension BirthContract {
         package var httpConnections: UInt32 = 0
         package var bodyBytes: UInt64 = 0
         package var partialMessageBytes: UInt64 = 0
+        package var waitingSessions: UInt32 = 0
+        package var sessionBytes: UInt64 = 0
 
         init() {}
 
@@ -97,6 +109,8 @@ extension BirthContract {
             httpConnections = UInt32(clamping: limits.httpConnections)
             bodyBytes = UInt64(limits.bodyBytes)
             partialMessageBytes = UInt64(limits.partialMessageBytes)
+            waitingSessions = UInt32(limits.waitingSessions)
+            sessionBytes = UInt64(limits.sessionBytes)
         }
 
         package mutating func code<Coder: FieldCoder>(_ coder: inout Coder) throws(Coder.Problem) {
@@ -111,6 +125,8 @@ extension BirthContract {
             try coder.code(&httpConnections)
             try coder.code(&bodyBytes)
             try coder.code(&partialMessageBytes)
+            try coder.code(&waitingSessions)
+            try coder.code(&sessionBytes)
         }
     }
 

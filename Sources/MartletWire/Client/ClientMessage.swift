@@ -4,8 +4,10 @@ package import MartletCore
 
 /// What a client may send, as JSON text.
 package enum ClientMessage: Equatable, Sendable {
-    /// `{"type":"ping"}`
-    case ping
+    /// `{"type":"ping"}`, in a session with `"received":N`, which confirms as `ack` does.
+    case ping(received: UInt32?)
+    /// `{"type":"ack","received":N}`: the client of a session has received so many messages.
+    case ack(UInt32)
     /// `{"type":"join_thread","thread_id":"T"}`, or the same with `job`.
     case join(Room)
     case leave(Room)
@@ -26,7 +28,10 @@ package enum ClientMessage: Equatable, Sendable {
             return
         }
         switch JSONMembers.text(of: "type", in: text) {
-        case "ping": self = .ping
+        case "ping": self = .ping(received: Self.count("received", text))
+        case "ack":
+            let count = Self.count("received", text)
+            self = count.map(ClientMessage.ack) ?? .incomplete("received must be a whole number from 0 to 4294967295")
         case "join_thread": self = Self.room(.thread, "thread_id", text, ClientMessage.join)
         case "leave_thread": self = Self.room(.thread, "thread_id", text, ClientMessage.leave)
         case "join_job": self = Self.room(.job, "job_id", text, ClientMessage.join)
@@ -37,6 +42,16 @@ package enum ClientMessage: Equatable, Sendable {
             self = token.map(ClientMessage.authenticate) ?? .incomplete("token must be a string of at most 8192 bytes")
         case let type: self = .unsupported(type: type)
         }
+    }
+
+    private static func count(_ member: StaticString, _ text: Span<UInt8>) -> UInt32? {
+        guard let slice = JSONMembers.slice(of: member, in: text), (1...10).contains(slice.count) else { return nil }
+        var number: UInt64 = 0
+        for index in slice {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[index]) else { return nil }
+            number = number * 10 + UInt64(text[index] - UInt8(ascii: "0"))
+        }
+        return UInt32(exactly: number)
     }
 
     private static func room(

@@ -4,6 +4,15 @@ package import MartletCore
 
 /// Makes the frames that a server sends, which are neither masked nor fragmented.
 package enum FrameEncoder {
+    /// The bit in a frame's first byte that says that its payload is compressed (RFC 7692, section 6).
+    package static let compressedBit: UInt8 = 0x40
+
+    /// Returns how many bytes come before the payload of a frame of ours, which is not masked.
+    @unsafe
+    package static func headLength(of frame: UnsafeRawBufferPointer) -> Int {
+        unsafe frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10
+    }
+
     /// Returns how many bytes the head before a payload of this length has.
     package static func headLength(payloadLength: Int) -> Int {
         payloadLength < 126 ? 2 : payloadLength < 65536 ? 4 : 10
@@ -34,7 +43,12 @@ package enum FrameEncoder {
 
     /// Makes a whole close frame, as it is sent.
     package static func closeFrame(_ reason: CloseReason) -> [UInt8] {
-        let payload = closePayload(code: reason.code, reason: reason.advice)
+        closeFrame(code: reason.code, reason: reason.advice)
+    }
+
+    /// Makes a whole close frame, as it is sent.
+    package static func closeFrame(code: UInt16, reason: String) -> [UInt8] {
+        let payload = closePayload(code: code, reason: reason)
         return [0x80 | Opcode.close.rawValue, UInt8(payload.count)] + payload
     }
 

@@ -4,11 +4,36 @@ package import MartletCore
 
 /// The messages that the server itself sends to clients.
 package enum ServerMessage {
+    /// What the first message says about a session.
+    package struct Session: Sendable {
+        /// What came of the wish to resume one.
+        package enum Outcome: Equatable, Sendable {
+            case new
+            /// So many messages follow, and so many of the client's were handled.
+            case resumed(replay: Int, received: UInt32)
+            case refused(ResumeProblem)
+        }
+
+        /// Nil: the server has no sessions.
+        package let token: SessionToken?
+        package let windowMilliseconds: Int
+        package let outcome: Outcome
+
+        package init(token: SessionToken?, windowMilliseconds: Int, outcome: Outcome) {
+            self.token = token
+            self.windowMilliseconds = windowMilliseconds
+            self.outcome = outcome
+        }
+    }
+
     /// Makes the first message of every connection; the thread and the job are those that it asked for and is in.
+    ///
+    /// `session` is for clients that have asked for one.
     package static func connectionEstablished(
         connection: String,
         bearer: Bearer,
         heartbeatMilliseconds: Int,
+        session: Session? = nil,
         now: Int64
     ) -> [UInt8] {
         var json = JSONWriter()
@@ -19,16 +44,38 @@ package enum ServerMessage {
         json.member("heartbeat_interval_ms", heartbeatMilliseconds)
         if let thread = bearer.thread { json.member("thread_id", thread) }
         if let job = bearer.job { json.member("job_id", job) }
+        if let session { write(session, to: &json) }
         json.member("timestamp", Timestamp.text(unixMilliseconds: now))
         json.endObject()
         return json.bytes
     }
 
-    package static func pong(now: Int64) -> [UInt8] {
+    private static func write(_ session: Session, to json: inout JSONWriter) {
+        if let token = session.token {
+            json.member("session", token.text)
+            json.member("resume_window_ms", session.windowMilliseconds)
+        }
+        switch session.outcome {
+        case .new: return
+        case .resumed(let replay, let received):
+            json.key("resumed")
+            json.value(true)
+            json.member("replay", replay)
+            json.member("received", Int(received))
+        case .refused(let problem):
+            json.key("resumed")
+            json.value(false)
+            json.member("resume_error", problem.rawValue)
+        }
+    }
+
+    /// Makes the answer to a ping; in a session, `received` is how many of the client's messages were handled.
+    package static func pong(now: Int64, received: UInt32? = nil) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.member("type", "pong")
         json.member("timestamp", Timestamp.text(unixMilliseconds: now))
+        if let received { json.member("received", Int(received)) }
         json.endObject()
         return json.bytes
     }
@@ -64,23 +111,27 @@ package enum ServerMessage {
     }
 
     /// Makes the message about an error that leaves the connection open.
-    package static func error(code: String, message: String) -> [UInt8] {
+    ///
+    /// `number` says which message of a session's client it is about, counted from 1.
+    package static func error(code: String, message: String, number: UInt32? = nil) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.member("type", "error")
         json.member("code", code)
         json.member("message", message)
+        if let number { json.member("number", Int(number)) }
         json.endObject()
         return json.bytes
     }
 
     /// Makes the message that the previous message exceeded the rate and was not handled.
-    package static func rateLimited(waitMilliseconds: Int) -> [UInt8] {
+    package static func rateLimited(waitMilliseconds: Int, number: UInt32? = nil) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.member("type", "error")
         json.member("code", "rate_limited")
         json.member("message", "too many messages: this one was not handled; slow down to avoid a close with 4429")
+        if let number { json.member("number", Int(number)) }
         json.member("retry_after_ms", waitMilliseconds)
         json.endObject()
         return json.bytes

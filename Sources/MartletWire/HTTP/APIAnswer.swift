@@ -47,6 +47,7 @@ package enum APIAnswer {
                 problem.members = [
                     .init(name: "matched", value: partial.matched),
                     .init(name: "delivered", value: partial.delivered),
+                    .init(name: "held", value: partial.held),
                     .init(name: "failed", value: partial.failed),
                 ]
             }
@@ -195,6 +196,7 @@ package enum APIAnswer {
         json.member("received", counters[.messagesReceived])
         json.member("failed", counters[.messagesFailed])
         json.member("dropped", counters[.messagesDropped])
+        json.member("held", counters[.messagesHeld])
         json.endObject()
         json.key("bytes")
         json.beginObject()
@@ -228,6 +230,8 @@ package enum APIAnswer {
         text.append(decimal: delivery.matched)
         text.append(",\"delivered\":")
         text.append(decimal: delivery.delivered)
+        text.append(",\"held\":")
+        text.append(decimal: delivery.held)
         text.append(",\"failed\":")
         text.append(decimal: delivery.failed)
         text.append("}")
@@ -257,6 +261,16 @@ package enum APIAnswer {
         if let metadata = connection.metadata { json.value(json: metadata) } else { json.null() }
         json.key("round_trip_ms")
         if let roundTrip = connection.roundTrip { json.thousandths(roundTrip) } else { json.null() }
+        json.key("session")
+        if let session = connection.session {
+            json.beginObject()
+            json.member("waiting_since", session.waitingSince.map { Timestamp.text(unixMilliseconds: $0) })
+            json.member("resumes", session.resumes)
+            json.member("unconfirmed_messages", session.unconfirmed)
+            json.endObject()
+        } else {
+            json.null()
+        }
         json.member("queue_messages", connection.queuedMessages)
         json.member("queue_bytes", connection.queuedBytes)
         json.endObject()
@@ -278,6 +292,8 @@ package enum APIAnswer {
         json.member("messages_dropped", shard.counters[.messagesDropped])
         json.member("queue_bytes", shard.queueBytes)
         json.member("slots_in_use", shard.slotsInUse)
+        json.member("sessions_waiting", shard.sessionsWaiting)
+        json.member("held_bytes", shard.heldBytes)
         json.member("rss_bytes", shard.residentBytes)
         json.key("cpu_seconds")
         json.seconds(nanoseconds: shard.cpuNanoseconds)

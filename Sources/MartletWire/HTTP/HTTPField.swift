@@ -6,6 +6,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
     case contentLength, contentType, contentEncoding, transferEncoding
     case userAgent, forwardedFor, idempotencyKey
     case webSocketKey, webSocketVersion, webSocketProtocol, webSocketExtensions
+    case martletResume
 
     /// The field's name, in lower case.
     package var name: StaticString {
@@ -27,6 +28,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
         case .webSocketVersion: "sec-websocket-version"
         case .webSocketProtocol: "sec-websocket-protocol"
         case .webSocketExtensions: "sec-websocket-extensions"
+        case .martletResume: "martlet-resume"
         }
     }
 
@@ -43,6 +45,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
         case 10: self = .connection
         case 12: self = .contentType
         case 13: self = .authorization
+        case 14 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "m"): self = .martletResume
         case 14: self = .contentLength
         case 15 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "x"): self = .forwardedFor
         case 15: self = .idempotencyKey

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import MartletCore
+
 /// A refusal: a status, a stable code for programs, and a sentence for people (RFC 9457).
 package struct HTTPProblem: Error, Equatable, Sendable {
     package let status: Int
@@ -58,6 +60,19 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         problem.members = [.init(name: "limit", value: limit)]
         problem.closes = true
         return problem
+    }
+
+    /// The code of the close frame by which a client learns of this that was let in only to be told; nil: it is not let
+    /// in, because it is no client that could be told, or there would be too many of them.
+    package var closeCode: UInt16? {
+        switch (status, limit) {
+        case (_, .handshakes): nil
+        case (401, _): CloseReason.tokenExpired.code
+        case (403, _): CloseReason.forbidden.code
+        case (429, _): CloseReason.tooManyMessages.code
+        case (503, _): CloseReason.tryAgainLater.code
+        default: nil
+        }
     }
 
     /// Returns the same problem with one more header field.

@@ -20,6 +20,7 @@ package enum MetricsText {
         counters(node, &metrics)
         closes(node, &metrics)
         refusals(node, &metrics)
+        sessions(node, &metrics)
         answers(node, &metrics)
         metrics.counter(
             "martlet_switchboard_refused_total",
@@ -48,6 +49,11 @@ package enum MetricsText {
             ("martlet_http_connections", "Open HTTP connections.", { "\($0.httpConnections)" }),
             ("martlet_queue_bytes", "Bytes that wait for slow readers.", { "\($0.queueBytes)" }),
             ("martlet_arena_bytes", "Bytes of the shard's memory that are in use.", { "\($0.arenaBytes)" }),
+            ("martlet_sessions_waiting", "Sessions that wait for their clients.", { "\($0.sessionsWaiting)" }),
+            (
+                "martlet_session_held_bytes", "Bytes of messages that sessions keep until they are confirmed.",
+                { "\($0.heldBytes)" }
+            ),
             ("martlet_slots_in_use", "Slots of the shard's memory in use.", { "\($0.slotsInUse)" }),
             ("martlet_resident_memory_bytes", "Resident memory of the worker.", { "\($0.residentBytes)" }),
         ]
@@ -120,6 +126,10 @@ package enum MetricsText {
     private static let names: [(Counter, String, String)] = [
         (.messagesSent, "martlet_messages_delivered_total", "Messages that a connection's queue accepted."),
         (.messagesReceived, "martlet_messages_received_total", "Messages from clients."),
+        (.messagesHeld, "martlet_messages_held_total", "Messages that a session without a connection has taken."),
+        (.sessionsResumed, "martlet_sessions_resumed_total", "Sessions that went on over a new connection."),
+        (.sessionsExpired, "martlet_sessions_expired_total", "Sessions whose client did not come back in time."),
+        (.sessionsEvicted, "martlet_sessions_evicted_total", "Waiting sessions that ended to make room for others."),
         (.messagesFailed, "martlet_messages_failed_total", "Messages that a connection could not accept."),
         (.messagesDropped, "martlet_messages_dropped_total", "Messages that were lost when their connection ended."),
         (.bytesSent, "martlet_bytes_delivered_total", "Payload bytes of delivered messages."),
@@ -186,6 +196,20 @@ package enum MetricsText {
             "martlet_handshakes_refused_total",
             "Upgrades that were refused, by reason.",
             reasons.map { ([("reason", $1)], counters[$0]) }
+        )
+    }
+
+    private static let resumeProblems: [(Counter, String)] = [
+        (.resumesExpired, "expired"), (.resumesOverflowed, "overflow"), (.resumesUnknown, "unknown"),
+        (.resumesForbidden, "forbidden"), (.resumesAhead, "ahead"),
+    ]
+
+    private static func sessions(_ node: NodeStatistics, _ metrics: inout Metrics) {
+        let counters = node.counters
+        metrics.counter(
+            "martlet_resume_refused_total",
+            "Sessions that could not be resumed, by reason.",
+            resumeProblems.map { ([("reason", $1)], counters[$0]) }
         )
     }
 

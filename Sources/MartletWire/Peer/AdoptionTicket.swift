@@ -29,12 +29,16 @@ package struct AdoptionTicket: Equatable, Sendable {
     package var subprotocol: String?
     /// The agreement on permessage-deflate; nil: there is none.
     package var deflate: DeflateExtension?
+    /// The session that the client asks for; nil: none.
+    package var resume: ResumeOffer?
     /// How many bytes of the client's stream were read so far, including `leftover`.
     package var bytesRead: UInt64
     /// What the client has already sent after its head.
     package var leftover: [UInt8]
 
-    private static let version: UInt8 = 2
+    /// The version of tickets with a session; without one, the form of the version before says the same.
+    private static let version: UInt8 = 3
+    private static let versionWithoutSession: UInt8 = 2
     /// The most that a WebSocket client may send after a head that is not answered yet.
     package static let largestLeftover = 16384
 
@@ -60,7 +64,7 @@ package struct AdoptionTicket: Equatable, Sendable {
 
     package var bytes: [UInt8] {
         var writer = ByteWriter()
-        writer.put(Self.version)
+        writer.put(resume == nil ? Self.versionWithoutSession : Self.version)
         writer.put(destination)
         writer.put(source)
         writer.put(isReturned)
@@ -73,12 +77,14 @@ package struct AdoptionTicket: Equatable, Sendable {
         writer.put(deflate.map { UInt8($0.askedWindow ?? 1) } ?? 0)
         writer.put(bytesRead)
         writer.put(leftover)
+        if let resume { writer.put(resume) }
         return writer.bytes
     }
 
     package init(_ bytes: [UInt8]) throws(WireError) {
         var reader = ByteReader(bytes)
-        guard try reader.integer(UInt8.self) == Self.version else { throw .wrongVersion }
+        let version = try reader.integer(UInt8.self)
+        guard version == Self.version || version == Self.versionWithoutSession else { throw .wrongVersion }
         destination = try reader.integer()
         source = try reader.integer()
         isReturned = try reader.flag()
@@ -97,7 +103,32 @@ package struct AdoptionTicket: Equatable, Sendable {
         }
         bytesRead = try reader.integer()
         leftover = try reader.raw(limit: Self.largestLeftover)
+        if version == Self.version { resume = try reader.resumeOffer() }
         try reader.finish()
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func put(_ offer: ResumeOffer) {
+        guard case .resume(let token, let received) = offer else { return put(UInt8(0)) }
+        put(UInt8(token.secret == nil ? 1 : 2))
+        put(token.connection.text)
+        put(received)
+        guard let secret = token.secret else { return }
+        put(secret.high)
+        put(secret.low)
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func resumeOffer() throws(WireError) -> ResumeOffer {
+        let kind = try integer(UInt8.self)
+        if kind == 0 { return .new }
+        guard kind <= 2 else { throw .unknownValue }
+        let id = ConnectionID(try text(limit: 64))
+        let received = try integer(UInt32.self)
+        let secret = kind == 2 ? SessionTokens.Secret(high: try integer(), low: try integer()) : nil
+        return .resume(SessionToken(connection: id, secret: secret), received: received)
     }
 }
 

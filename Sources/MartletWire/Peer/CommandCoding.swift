@@ -15,6 +15,8 @@ package enum CommandCoding {
         case connections, closed, shard, node, shardUnavailable, overloaded, messageTooLarge, unknownConnection
         case malformed, bound, token, claims, tokenRefused, batch, keyReused, tooManyRooms, cannotSign, poisonous
         case left
+        // Since there are sessions.
+        case heldReceipt, heldUnavailable, sessions
     }
 
     /// The bit that is set in the first byte of a request with a key.
@@ -132,12 +134,19 @@ package enum CommandCoding {
     private static func encode(_ reply: CommandReply, to writer: inout ByteWriter) {
         switch reply {
         case .receipt(let delivery):
-            writer.put(ReplyTag.receipt.rawValue)
+            writer.put(delivery.held == 0 ? ReplyTag.receipt.rawValue : ReplyTag.heldReceipt.rawValue)
             writer.put(delivery)
+            if delivery.held > 0 { writer.put(UInt32(clamping: delivery.held)) }
         case .connections(let list):
-            writer.put(ReplyTag.connections.rawValue)
+            let hasSessions = list.contains { $0.session != nil }
+            writer.put(hasSessions ? ReplyTag.sessions.rawValue : ReplyTag.connections.rawValue)
             writer.put(UInt32(list.count))
             for connection in list { writer.put(connection) }
+            for (number, connection) in list.enumerated() where hasSessions {
+                guard let session = connection.session else { continue }
+                writer.put(UInt32(number))
+                writer.put(session)
+            }
         case .closed(let count):
             writer.put(ReplyTag.closed.rawValue)
             writer.put(UInt32(clamping: count))
@@ -173,9 +182,11 @@ package enum CommandCoding {
     private static func encode(_ failure: CommandFailure, to writer: inout ByteWriter) {
         switch failure {
         case .shardUnavailable(let partial):
-            writer.put(ReplyTag.shardUnavailable.rawValue)
+            let held = partial?.held ?? 0
+            writer.put(held == 0 ? ReplyTag.shardUnavailable.rawValue : ReplyTag.heldUnavailable.rawValue)
             writer.put(partial != nil)
             if let partial { writer.put(partial) }
+            if held > 0 { writer.put(UInt32(clamping: held)) }
         case .overloaded: writer.put(ReplyTag.overloaded.rawValue)
         case .messageTooLarge: writer.put(ReplyTag.messageTooLarge.rawValue)
         case .unknownConnection: writer.put(ReplyTag.unknownConnection.rawValue)
@@ -189,8 +200,26 @@ package enum CommandCoding {
 
     /// Returns a reply that previous versions do not know in a form that they know; nil if they know the reply itself.
     package static func olderForm(_ bytes: [UInt8], in range: Range<Int>) -> [UInt8]? {
-        guard !range.isEmpty, bytes[range.lowerBound] == ReplyTag.left.rawValue else { return nil }
-        return encode(.bound(true))
+        guard !range.isEmpty, bytes[range.lowerBound] >= ReplyTag.left.rawValue,
+            let reply = try? decodeReply(bytes, in: range)
+        else { return nil }
+        switch reply {
+        case .left: return encode(.bound(true))
+        case .receipt(let delivery): return encode(.receipt(delivery.withoutHeld))
+        case .connections(let list):
+            return encode(
+                .connections(
+                    list.map { connection in
+                        var older = connection
+                        older.session = nil
+                        return older
+                    }
+                )
+            )
+        case .failed(.shardUnavailable(let partial)):
+            return encode(.failed(.shardUnavailable(partial: partial?.withoutHeld)))
+        default: return nil
+        }
     }
 
     package static func decodeReply(_ bytes: [UInt8], in range: Range<Int>) throws(WireError) -> CommandReply {
@@ -204,9 +233,17 @@ package enum CommandCoding {
         guard let tag = ReplyTag(rawValue: try reader.integer()) else { throw .unknownValue }
         switch tag {
         case .receipt: return .receipt(try reader.delivery())
-        case .connections:
+        case .heldReceipt: return .receipt(try reader.deliveryWithHeld())
+        case .heldUnavailable:
+            return .failed(.shardUnavailable(partial: try reader.flag() ? try reader.deliveryWithHeld() : nil))
+        case .connections, .sessions:
             var list: [ConnectionSummary] = []
             for _ in 0..<(try reader.count(ofAtLeast: 23)) { list.append(try reader.connectionSummary()) }
+            while tag == .sessions, reader.remaining > 0 {
+                let number = Int(try reader.integer(UInt32.self))
+                guard list.indices.contains(number) else { throw .unknownValue }
+                list[number].session = try reader.session()
+            }
             return .connections(list)
         case .closed: return .closed(Int(try reader.integer(UInt32.self)))
         case .bound: return .bound(try reader.flag())
@@ -236,5 +273,20 @@ package enum CommandCoding {
         case .poisonous: return .failed(.poisonous)
         case .malformed: return .failed(.malformed)
         }
+    }
+}
+
+extension Delivery {
+    /// The receipt as versions before sessions know it: what is held has not failed, and was not delivered.
+    fileprivate var withoutHeld: Delivery {
+        Delivery(matched: matched - min(held, matched), delivered: delivered, failed: failed)
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func deliveryWithHeld() throws(WireError) -> Delivery {
+        var delivery = try delivery()
+        delivery.held = Int(try integer(UInt32.self))
+        return delivery
     }
 }

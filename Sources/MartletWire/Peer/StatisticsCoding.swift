@@ -38,7 +38,8 @@ extension ByteWriter {
         put([
             statistics.connections, statistics.users, statistics.threads, statistics.jobs, statistics.queueBytes,
             statistics.slotsInUse, statistics.residentBytes, statistics.restarts, statistics.httpConnections,
-            statistics.openDescriptors, statistics.descriptorLimit, statistics.arenaBytes,
+            statistics.openDescriptors, statistics.descriptorLimit, statistics.arenaBytes, statistics.sessionsWaiting,
+            statistics.heldBytes,
         ])
         put(statistics.counters)
         put(statistics.cpuNanoseconds)
@@ -134,6 +135,7 @@ extension ByteReader {
             (statistics.openDescriptors, statistics.descriptorLimit) = (gauges[9], gauges[10])
             statistics.arenaBytes = gauges[11]
         }
+        if gauges.count > 13 { (statistics.sessionsWaiting, statistics.heldBytes) = (gauges[12], gauges[13]) }
         statistics.counters = try counters()
         statistics.cpuNanoseconds = try integer()
         statistics.lastEnd = try optionalText()

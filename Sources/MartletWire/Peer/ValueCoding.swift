@@ -5,6 +5,7 @@ package import MartletCore
 // The coding of the values that commands and replies consist of.
 
 extension ByteWriter {
+    /// Writes a receipt without ``Delivery/held``, as versions before sessions know it.
     mutating func put(_ delivery: Delivery) {
         put(UInt32(clamping: delivery.matched))
         put(UInt32(clamping: delivery.delivered))
@@ -56,6 +57,12 @@ extension ByteWriter {
         put(UInt32(clamping: connection.queuedMessages))
         put(UInt32(clamping: connection.queuedBytes))
         put(optional: connection.roundTrip.map(Int64.init))
+    }
+
+    mutating func put(_ session: ConnectionSummary.Session) {
+        put(optional: session.waitingSince)
+        put(UInt32(clamping: session.resumes))
+        put(UInt32(clamping: session.unconfirmed))
     }
 }
 
@@ -119,6 +126,14 @@ extension ByteReader {
         connection.queuedBytes = Int(try integer(UInt32.self))
         connection.roundTrip = try optionalInteger().map(Int.init)
         return connection
+    }
+
+    mutating func session() throws(WireError) -> ConnectionSummary.Session {
+        ConnectionSummary.Session(
+            waitingSince: try optionalInteger(),
+            resumes: Int(try integer(UInt32.self)),
+            unconfirmed: Int(try integer(UInt32.self))
+        )
     }
 }
 

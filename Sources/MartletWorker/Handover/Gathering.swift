@@ -28,11 +28,13 @@ final class Gathering {
     private let sourceBoard: NodeBoard
     private let sourceBoardMemory: SharedMapping
     /// Sockets by slot, for which nothing was copied yet.
-    private var waiting: [(source: Arena, sockets: [Int: Int32])] = []
+    private var uncopied: [(source: Arena, sockets: [Int: Int32])] = []
     /// What was copied, or why that failed.
     private(set) var outcome = Adoption()
     /// The connections that were taken: slots of our arena, and their sockets.
     private(set) var taken: [(slot: Int, descriptor: Int32)] = []
+    /// The slots of our arena with sessions that wait for their clients.
+    private(set) var waiting: [Int] = []
     /// Our users that were bound to threads.
     private(set) var bindings: [(user: String, thread: String)] = []
     /// How many of our connections were over before they could be taken.
@@ -58,7 +60,7 @@ final class Gathering {
             let (arena, estate) = contract.source(number)
             let memory = SharedMapping(try MemoryMapping(of: arena))
             return Source(
-                arena: unsafe try Arena(adopting: memory.mapping.bytes) { _, _ in },
+                arena: unsafe try Arena(adopting: memory.mapping.bytes, isSource: true) { _, _ in },
                 estate: KeeperChannel(owning: estate),
                 memory: memory
             )
@@ -72,7 +74,7 @@ final class Gathering {
             guard sources.indices.contains(number) else { throw TakeOverProblem("there is no such worker") }
             let sockets = try collect(sources[number])
             found.kept = sockets.count
-            waiting.append((sources[number].arena, sockets))
+            uncopied.append((sources[number].arena, sockets))
         } catch {
             found.problem = "\(error)"
         }
@@ -81,7 +83,7 @@ final class Gathering {
 
     /// Copies the slots of the sockets that were taken, and what is remembered about our users.
     func copy(into record: ShardRecord) {
-        while let (source, sockets) = waiting.popLast() {
+        while let (source, sockets) = uncopied.popLast() {
             do {
                 try take(sockets, from: source)
                 bindings += try record.gather(from: source, isFirst: shard == 0) { map.shard(ofUserSlot: $0) == shard }
@@ -103,7 +105,7 @@ final class Gathering {
         guard slots.count <= room else {
             throw TakeOverProblem("\(slots.count) sockets, but room for only \(room) descriptors")
         }
-        let sum = waiting.reduce(slots.count) { $0 + $1.sockets.count }
+        let sum = uncopied.reduce(slots.count) { $0 + $1.sockets.count }
         guard sum <= most else { throw TakeOverProblem("\(sum) connections, but a worker may have only \(most)") }
         CurrentProcess.reserveDescriptors(limit - room + slots.count)
         let keeper = KeeperReader(estate: source.estate)
@@ -133,6 +135,7 @@ final class Gathering {
             guard let stream = KernelStream(of: descriptor), !stream.isOver else {
                 over += 1
                 closeDescriptor(descriptor)
+                try takeSession(slot, copies)
                 continue
             }
             let positions = StreamPositions(written: stream.written, read: stream.read)
@@ -148,6 +151,21 @@ final class Gathering {
             _ = board.openConnection(shard: shard, limit: .max)
             taken.append((copy, descriptor))
         }
+        for slot in source.waitingSlots where map.shard(ofUserSlot: Int(source.slot(slot).userSlot)) == shard {
+            try takeSession(slot, copies)
+        }
+    }
+
+    /// Takes a session without a socket; one that is inconsistent has ended.
+    private func takeSession(_ slot: Int, _ copies: ArenaImport) throws {
+        let copy: Int?
+        do throws(ArenaError) {
+            copy = try copies.copySession(slot, now: Clock.monotonicNanoseconds())
+        } catch {
+            return
+        }
+        guard let copy else { throw TakeOverProblem("the shared memory is full") }
+        waiting.append(copy)
     }
 
     /// Returns the place where our board counts an address that the previous board counted.

@@ -17,14 +17,24 @@ extension Shard {
         on manager: isolated WebSocketManager
     ) -> Adoption {
         self.gatekeeper = gatekeeper
-        let recovery = sockets.arena.recover(inheritance.sockets.mapValues(\.positions))
+        let recovery = unsafe sockets.arena.recover(
+            inheritance.sockets.mapValues(\.positions),
+            now: sockets.loop.now
+        )
         var places: [Int: Int] = [:]
         for (number, index) in recovery.slots.enumerated() {
             guard let descriptor = inheritance.sockets[index]?.descriptor else { continue }
+            if index == recovery.superseded {
+                // Its session has moved to another slot, and its client must not stay here.
+                sockets.restore(descriptor, slot: index)
+                close(index, .serviceRestart)
+                continue
+            }
             restore(index, descriptor, share: Self.share(number, of: recovery.slots.count), manager)
             let place = Int(sockets.arena.slot(index).addressPlace)
             if place >= 0 { places[place, default: 0] += 1 }
         }
+        restoreWaiting(recovery.waiting, manager)
         board.restore(shard: number, connections: recovery.slots.count, places: places)
         let bindings = unsafe record.restore(now: sockets.loop.now)
         closeRefused(recovery, inheritance)
@@ -46,6 +56,7 @@ extension Shard {
         for (number, (index, descriptor)) in gathering.taken.enumerated() {
             restore(index, descriptor, share: Self.share(number, of: gathering.taken.count), manager)
         }
+        restoreWaiting(gathering.waiting, manager)
         for _ in 0..<gathering.over { tally.counters.closed(with: CloseLabel.abnormal) }
         for (descriptor, isQuiet) in gathering.refused { sendAway(descriptor, isQuiet: isQuiet) }
         goOn(with: gathering.taken.map(\.slot), gathering.bindings, interrupted: nil, on: manager)
@@ -82,20 +93,9 @@ extension Shard {
     ) {
         guard let identity = try? sockets.arena.identity(ofSlot: index) else { return }
         let slot = sockets.arena.slot(index)
-        let id = ConnectionID(identity.connection)
         sockets.restore(descriptor, slot: index)
-        guard sockets.isOpen(index), !slot.flags.contains(.echo) else { return }
-        manager.add(
-            WebSocketConnection(
-                id: id,
-                user: identity.bearer.user,
-                handle: index,
-                connectedAt: slot.connectedAt,
-                thread: identity.bearer.thread,
-                metadata: identity.bearer.metadata
-            )
-        )
-        for room in identity.rooms { _ = manager.join(room, connection: id) }
+        guard sockets.isOpen(index) || sockets.isSession(index), !slot.flags.contains(.echo) else { return }
+        add(identity, index, manager)
         // Times in the future are not valid, and neither are expiry times that no token can have.
         let now = unsafe sockets.loop.now
         if slot.pingSentAt > now { slot.pingSentAt = 0 }
@@ -103,6 +103,32 @@ extension Shard {
         slot.expiresAt = min(max(slot.expiresAt, 0), Gatekeeper.latestExpiry)
         watchHealth(of: index, share: share)
         if slot.pingSentAt != 0 { expectPong(of: index, sentAt: slot.pingSentAt) }
+    }
+
+    /// Goes on with the sessions that wait for their clients.
+    private func restoreWaiting(_ slots: [Int], _ manager: isolated WebSocketManager) {
+        // Those that have waited longest end first.
+        let oldestFirst = slots.sorted { sockets.arena.slot($0).waitingSince < sockets.arena.slot($1).waitingSince }
+        for index in oldestFirst {
+            guard let identity = try? sockets.arena.identity(ofSlot: index) else { continue }
+            sockets.restoreWaiting(index)
+            add(identity, index, manager)
+        }
+    }
+
+    private func add(_ identity: ArenaIdentity, _ index: Int, _ manager: isolated WebSocketManager) {
+        let id = ConnectionID(identity.connection)
+        manager.add(
+            WebSocketConnection(
+                id: id,
+                user: identity.bearer.user,
+                handle: index,
+                connectedAt: sockets.arena.slot(index).connectedAt,
+                thread: identity.bearer.thread,
+                metadata: identity.bearer.metadata
+            )
+        )
+        for room in identity.rooms { _ = manager.join(room, connection: id) }
     }
 
     /// Closes sockets whose slots are inconsistent, and those without a slot.
@@ -141,7 +167,9 @@ extension Shard {
     private func closePoisoned(_ index: Int) {
         let slot = sockets.arena.slot(index)
         guard slot.attempts >= (contract.isUnstable ? 1 : Self.mostAttempts), slot.state != .vacant else { return }
-        close(index, .internalError)
+        // Its session ends with it: a client that comes back would send the message again.
+        let reason = CloseReason.internalError
+        sockets.close(index, code: reason.code, reason: reason.advice)
         sockets.discardReceived(index)
         tally.counters[.connectionsPoisoned] += 1
     }

@@ -55,7 +55,7 @@ extension Worker {
             guard let passed = packet.descriptor, (try? post.send(packet.bytes, descriptor: passed)) == nil else {
                 continue
             }
-            refuseUnavailable(passed)
+            refuse(passed, try? AdoptionTicket(packet.bytes), APIAnswer.problem(.shardUnavailable(partial: nil)))
         }
     }
 }

@@ -23,6 +23,8 @@ enum Fault {
         case message, delivery
         /// When pings are queued, and not written yet.
         case pinged
+        /// When a session has two slots, the new one and the old one.
+        case resumed
     }
 
     /// Fails here, if a test wants that.

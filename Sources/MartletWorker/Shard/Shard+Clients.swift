@@ -4,123 +4,9 @@ internal import MartletCore
 internal import MartletLinux
 internal import MartletWire
 
-// Clients: how they connect, what they send, how they leave.
+// Clients: what they send, and how they leave.
 
 extension Shard {
-    /// Makes a socket a connection of ours: it is counted, registered and greeted, and its messages are handled.
-    ///
-    /// Throws if there is no room for it; then the caller keeps the socket.
-    func adopt(
-        _ descriptor: Int32,
-        _ ticket: AdoptionTicket,
-        _ gatekeeper: Gatekeeper,
-        on manager: isolated WebSocketManager
-    ) throws(HTTPProblem) {
-        self.gatekeeper = gatekeeper
-        // An echo has other limits, and another worker may send any ticket.
-        if ticket.service == .echo, !contract.isDevelopment { throw .notFound }
-        let place = try countIn(ticket, manager)
-        let now = Clock.unixMilliseconds()
-        let bearer = ticket.bearer
-        let id = ConnectionID(userSlot: ShardMap.userSlot(of: bearer.user), random: randoms.next())
-        let isClient = ticket.service == .messages
-        let greeting = isClient ? greeting(id, bearer, now) : nil
-        let slot: Int
-        do throws(SocketTable.Refusal) {
-            slot = try sockets.adopt(descriptor, ticket, id: id, place: place, greeting: greeting, now: now)
-        } catch {
-            countOut(place)
-            switch error {
-            case .full: throw Self.full
-            case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: do not send any")
-            }
-        }
-        if isClient { register(slot, id, bearer, now: now, manager) }
-        if !ticket.leftover.isEmpty {
-            sockets.readReceived(
-                slot,
-                { self.judge($0, byteCount: $1, from: slot, on: manager) },
-                { self.received($0, $1, from: slot, on: manager) }
-            )
-            settle(slot, on: manager)
-        }
-    }
-
-    private static let full = HTTPProblem(503, at: .connections, "the server has reached its limit of connections")
-        .with("Retry-After", "5")
-
-    /// Counts a connection against the limits of the node, the address and the user.
-    ///
-    /// Returns the place where its address is counted.
-    private func countIn(
-        _ ticket: AdoptionTicket,
-        _ manager: isolated WebSocketManager
-    ) throws(HTTPProblem) -> Int? {
-        guard sockets.count < mostSockets,
-            board.openConnection(shard: number, limit: Int(contract.limits.connections))
-        else { throw Self.full }
-        var place: Int?
-        if ticket.address != 0 {
-            let limit = Int(contract.limits.connectionsPerAddress)
-            place = board.openAddress(ticket.address, shard: number, limit: limit)
-            if place == nil {
-                board.closeConnection(shard: number)
-                throw HTTPProblem(
-                    429,
-                    at: .connectionsOfAddress,
-                    "this address already has \(limit) connections, which is the limit"
-                ).with("Retry-After", "5")
-            }
-        }
-        if ticket.service == .messages, !manager.admit(user: ticket.bearer.user) {
-            countOut(place)
-            throw HTTPProblem(
-                429,
-                at: .connectionsOfUser,
-                "this user already has \(contract.limits.connectionsPerUser) connections, which is the limit"
-            ).with("Retry-After", "5")
-        }
-        return place
-    }
-
-    private func countOut(_ place: Int?) {
-        board.closeConnection(shard: number)
-        if let place { board.closeAddress(at: place, shard: number) }
-    }
-
-    private func register(
-        _ slot: Int,
-        _ id: ConnectionID,
-        _ bearer: Bearer,
-        now: Int64,
-        _ manager: isolated WebSocketManager
-    ) {
-        tally.counters[.connectionsOpened] += 1
-        let connection = WebSocketConnection(
-            id: id,
-            user: bearer.user,
-            handle: slot,
-            connectedAt: now,
-            thread: bearer.thread,
-            metadata: bearer.metadata
-        )
-        manager.add(connection)
-        let rooms = bearer.rooms
-        for room in rooms { _ = manager.join(room, connection: id) }
-        if !rooms.isEmpty { keepRooms(slot, manager) }
-        if !rooms.isEmpty { joined(slot, on: manager) }
-        watchHealth(of: slot)
-    }
-
-    private func greeting(_ id: ConnectionID, _ bearer: Bearer, _ now: Int64) -> [UInt8] {
-        ServerMessage.connectionEstablished(
-            connection: id.text,
-            bearer: bearer,
-            heartbeatMilliseconds: Int(contract.timing.heartbeatInterval / 1_000_000),
-            now: now
-        )
-    }
-
     /// Handles an event of a connection's socket.
     ///
     /// `isLate` means that the turn has no time left for it.
@@ -154,36 +40,49 @@ extension Shard {
         }
     }
 
-    /// Removes a connection that has begun to close from the manager, because it takes no further messages.
+    /// Removes a connection that has begun to close from the manager, because it takes no further messages; a session
+    /// goes on taking them.
     func settle(_ slot: Int, on manager: isolated WebSocketManager) {
-        if !sockets.isOpen(slot) { manager.remove(sockets.id(slot)) }
+        followMoves(on: manager)
+        if !sockets.isOpen(slot), !sockets.isSession(slot) { manager.remove(sockets.id(slot), handle: slot) }
     }
 
-    /// Frees the connections that are over, at the end of the turn.
+    /// Frees the connections that are over, at the end of the turn; a session waits instead, if it has not ended.
     func release(on manager: isolated WebSocketManager) {
         for index in sockets.takeRefused() { settle(index, on: manager) }
+        sockets.boundSessions()
         while true {
             let gone = sockets.takeGone()
             if gone.isEmpty { return }
-            for index in gone {
-                let slot = sockets.arena.slot(index)
-                let id = sockets.id(index)
-                // Otherwise messages for its user would go to whoever gets the slot next.
-                precondition(!id.text.isEmpty || slot.flags.contains(.echo), "the identity of a connection is damaged")
-                manager.remove(id)
-                if !slot.flags.contains(.echo) {
-                    tally.counters.closed(with: slot.closeCode == 0 ? CloseLabel.abnormal : slot.closeCode)
-                }
-                countOut(slot.addressPlace >= 0 ? Int(slot.addressPlace) : nil)
-                sockets.release(index)
-            }
+            for index in gone { release(index, on: manager) }
+        }
+    }
+
+    private func release(_ index: Int, on manager: isolated WebSocketManager) {
+        let slot = sockets.arena.slot(index)
+        let id = sockets.id(index)
+        // Otherwise messages for its user would go to whoever gets the slot next.
+        precondition(!id.text.isEmpty || slot.flags.contains(.echo), "the identity of a connection is damaged")
+        if slot.state == .waiting {
+            manager.remove(id, handle: index)
+            return sockets.forget(index)
+        }
+        if !slot.flags.contains(.echo) {
+            tally.counters.closed(with: slot.closeCode == 0 ? CloseLabel.abnormal : slot.closeCode)
+        }
+        countOut(slot.addressPlace >= 0 ? Int(slot.addressPlace) : nil)
+        if slot.flags.contains(.session) {
+            sockets.beginWaiting(index)
+        } else {
+            manager.remove(id, handle: index)
+            sockets.release(index)
         }
     }
 
     // MARK: Messages of clients
 
     /// Decides whether a client's message is handled, before anything is done for it.
-    private func judge(
+    func judge(
         _ opcode: Opcode,
         byteCount: Int,
         from slot: Int,
@@ -215,7 +114,10 @@ extension Shard {
         charge(slot, payload.count)
         Fault.at(.message, payload)
         switch ClientMessage(payload) {
-        case .ping: sockets.queue(.text, ServerMessage.pong(now: Clock.unixMilliseconds()).span, to: slot)
+        case .ping(let received):
+            if let received { confirm(received, slot) }
+            say(ServerMessage.pong(now: Clock.unixMilliseconds(), received: number(of: slot)), to: slot)
+        case .ack(let received): confirm(received, slot)
         case .join(let room): join(room, slot, manager)
         case .leave(let room): leave(room, slot, manager)
         case .authenticate(let token): authenticate(token, slot, manager)
@@ -227,13 +129,12 @@ extension Shard {
 
     func say(_ message: [UInt8], to slot: Int) { sockets.queue(.text, message.span, to: slot) }
 
+    /// Tells a client what was wrong with the message that is being handled.
     func complain(_ code: String, _ message: String, to slot: Int) {
-        say(ServerMessage.error(code: code, message: message), to: slot)
+        say(ServerMessage.error(code: code, message: message, number: number(of: slot)), to: slot)
     }
 
-    func close(_ slot: Int, _ reason: CloseReason) {
-        sockets.close(slot, code: reason.code, reason: reason.advice)
-    }
+    func close(_ slot: Int, _ reason: CloseReason) { sockets.close(slot, reason) }
 
     /// Returns false if the client exceeds its rate; then it has been told, if `isTold`, or its connection is closing.
     private func isWithinRate(_ index: Int, isTold: Bool) -> Bool {
@@ -245,7 +146,8 @@ extension Shard {
         slot.strikes = strikes
         switch verdict {
         case .pass: return true
-        case .refuse(let wait): if isTold { say(ServerMessage.rateLimited(waitMilliseconds: wait), to: index) }
+        case .refuse(let wait):
+            if isTold { say(ServerMessage.rateLimited(waitMilliseconds: wait, number: number(of: index)), to: index) }
         case .close: close(index, .tooManyMessages)
         }
         tally.counters[.messagesRateLimited] += 1
@@ -308,7 +210,7 @@ extension Shard {
     }
 
     /// Records in the slot which rooms its connection is in, for a successor.
-    private func keepRooms(_ index: Int, _ manager: isolated WebSocketManager) {
+    func keepRooms(_ index: Int, _ manager: isolated WebSocketManager) {
         guard var identity = try? sockets.arena.identity(ofSlot: index) else { return close(index, .internalError) }
         identity.rooms = manager.ownRooms(of: sockets.id(index))
         if !sockets.arena.setIdentity(identity, of: sockets.arena.slot(index)) { close(index, .tryAgainLater) }

@@ -100,7 +100,7 @@ extension Shard {
             watchExpiry(of: index)
             let slot = sockets.arena.slot(index)
             // A ping that was not answered yet has its own deadline.
-            guard slot.pingSentAt == 0, sockets.send(frame, to: index) == nil else { continue }
+            guard slot.pingSentAt == 0, sockets.send(frame, to: index) == .queued else { continue }
             slot.pingSentAt = now
             tally.counters[.pingsSent] += 1
             pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)

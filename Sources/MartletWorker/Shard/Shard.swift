@@ -221,6 +221,7 @@ final class Shard {
         summary.queuedMessages = sockets.arena.queueCount(of: slot)
         summary.queuedBytes = sockets.queuedBytes(connection.handle)
         summary.roundTrip = slot.roundTrip == 0 ? nil : Int(slot.roundTrip)
+        summary.session = session(of: slot)
         return summary
     }
 
@@ -231,7 +232,9 @@ final class Shard {
         statistics.shard = number
         statistics.pid = CurrentProcess.pid
         statistics.state = .serving
-        statistics.connections = known.connections
+        statistics.connections = known.connections - sockets.waitingCount
+        statistics.sessionsWaiting = sockets.waitingCount
+        statistics.heldBytes = sockets.sessionBytes
         statistics.users = known.users
         statistics.threads = known.threads
         statistics.jobs = known.jobs

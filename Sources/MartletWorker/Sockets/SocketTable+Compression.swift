@@ -29,7 +29,7 @@ extension SocketTable {
         guard let opcode = unsafe Opcode(rawValue: bytes[0] & 0x0F), !opcode.isControl, let deflate else {
             return frame
         }
-        let headLength = unsafe bytes[1] < 126 ? 2 : bytes[1] == 126 ? 4 : 10
+        let headLength = unsafe FrameEncoder.headLength(of: bytes)
         let payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[headLength...])
         guard payload.count >= limits.compressionMinBytes else { return frame }
         let target = unsafe UnsafeMutableRawBufferPointer(

@@ -12,6 +12,8 @@ extension SocketTable {
         /// How many fragments have come since some last counted as a message.
         var fragments: UInt16 = 0
         private var bits: UInt8 = 0
+        /// The second in which a session's client last confirmed messages for nothing, modulo 256.
+        var acknowledged: UInt8 = 0
 
         init() {}
 

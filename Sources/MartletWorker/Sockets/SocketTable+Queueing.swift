@@ -27,9 +27,9 @@ extension SocketTable {
         }
         defer { release(frame) }
         switch send(frame, to: handle) {
-        case nil, .closed: break
-        case .queueFull: close(handle, code: CloseReason.tooSlow.code, reason: CloseReason.tooSlow.advice)
-        default: close(handle, code: CloseReason.internalError.code, reason: CloseReason.internalError.advice)
+        case .queued, .held, .failed(.closed): break
+        case .failed(.queueFull): close(handle, .tooSlow)
+        case .failed: close(handle, .internalError)
         }
     }
 
@@ -65,8 +65,10 @@ extension SocketTable {
         return queue(frame, byteCount: UInt32(bytes.count), to: handle)
     }
 
-    private func queue(_ frame: UInt32, byteCount: UInt32, to handle: Int) -> Bool {
-        guard arena.append(frame, byteCount: byteCount, to: arena.slot(handle)) else { return false }
+    func queue(_ frame: UInt32, byteCount: UInt32, isCounted: Bool = false, to handle: Int) -> Bool {
+        guard arena.append(frame, byteCount: byteCount, isCounted: isCounted, to: arena.slot(handle)) else {
+            return false
+        }
         queuedBytes += Int(byteCount)
         markDirty(handle)
         return true

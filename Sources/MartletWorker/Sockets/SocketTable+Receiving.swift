@@ -231,6 +231,10 @@ extension SocketTable {
         switch event {
         case .needsMore: return false
         case .message(let opcode, let byteCount):
+            if opcode == .text, slot.state == .open, slot.flags.contains(.session) {
+                slot.messagesReceived &+= 1
+                slot.flags.insert(.tokenArrived)
+            }
             guard slot.state == .open, judge(opcode, byteCount) else {
                 reader.skipMessage()
                 return false
@@ -291,6 +295,7 @@ extension SocketTable {
         if slot.closeCode == 0 { slot.closeCode = code ?? CloseLabel.noCode }
         slot.flags.insert(.closeReceived)
         if slot.state == .open {
+            if CloseReason.leavesSession(fromClient: code) { letSessionWait(index) } else { endSession(index, slot) }
             let payload = code.map { FrameEncoder.closePayload(code: $0, reason: "") } ?? []
             beginClosing(index, slot, payload: payload)
         } else if arena.queueCount(of: slot) == 0 {
@@ -303,6 +308,7 @@ extension SocketTable {
         slot.flags.insert(.discards)
         if slot.closeCode == 0 { slot.closeCode = reason.code }
         if slot.state == .open {
+            if reason.leavesSession { letSessionWait(index) } else { endSession(index, slot) }
             beginClosing(
                 index,
                 slot,

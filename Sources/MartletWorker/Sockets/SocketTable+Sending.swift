@@ -60,8 +60,7 @@ extension SocketTable {
         var entry = first
         while slot.sentPosition - slot.headPosition >= UInt64(entry.byteCount) {
             queuedBytes -= Int(entry.byteCount)
-            arena.pop(slot)
-            arena.release(entry.frame)
+            if arena.didSendFirst(of: slot) { didKeep(Int(entry.byteCount), slot) }
             guard let next = arena.first(of: slot) else { return }
             entry = next
         }

@@ -19,6 +19,14 @@ final class SocketTable: Transport {
         var compressionMinBytes = Int.max
         /// How long a peer may take to answer our close frame, in nanoseconds.
         var closeTimeout: UInt64 = 5_000_000_000
+        /// How long a session waits for its client, in nanoseconds; 0: there are no sessions.
+        var resumeWindow: UInt64 = 0
+        /// The most messages, and bytes of messages, that a session keeps.
+        var resumeMessages = 1024
+        var resumeBytes = 262_144
+        /// The most sessions that wait, and the most bytes that all sessions keep.
+        var waitingSessions = 20000
+        var sessionBytes = Int.max
         /// The largest message on `/echo`, for conformance suites, which send up to 16 MiB.
         static let echoMessageBytes = 16 * 1024 * 1024
         static let echoQueueBytes = 256 * 1024 * 1024
@@ -51,6 +59,15 @@ final class SocketTable: Transport {
     var lastPartial: UInt32 = 0
     /// Connections that had to go to make room for others.
     var refused: [Int] = []
+    /// Sessions that wait for their clients, in the order in which they began, and how many of them there are.
+    var waits = DeadlineQueue()
+    var waitingCount = 0
+    /// How many bytes the messages have that sessions keep: those that were sent, and all of those that wait.
+    var sessionBytes = 0
+    /// Connections whose sessions have moved to another slot, where the manager must look for them.
+    var moves: [(from: Int, to: Int)] = []
+    /// The last sessions that ended because they could not take a message.
+    var lostSessions: [ConnectionID] = []
     let tally: Tally
     /// Whether the message that was handled last took much more time than its bytes say.
     var hasDear = false
@@ -73,14 +90,17 @@ final class SocketTable: Transport {
     }
 
     /// How many sockets have a slot, including those that are closing.
-    var count: Int { isAbandoned ? 0 : arena.slotsInUse }
+    var count: Int { isAbandoned ? 0 : arena.slotsInUse - waitingCount }
     private var isAbandoned = false
 
     /// Returns the id of the connection that has a slot.
     ///
     /// It is empty for a slot that no connection of ours has.
     func id(_ index: Int) -> ConnectionID {
-        ConnectionID(locals[index].descriptor < 0 ? "" : arena.connectionID(of: arena.slot(index)))
+        let slot = arena.slot(index)
+        return ConnectionID(
+            locals[index].descriptor < 0 && slot.state != .waiting ? "" : arena.connectionID(of: slot)
+        )
     }
 
     /// Returns true if an event belongs to the connection that has the slot now.
@@ -91,64 +111,6 @@ final class SocketTable: Transport {
 
     // MARK: Coming and going
 
-    /// Makes an accepted socket a connection, and returns its slot; this is the only way to add one.
-    ///
-    /// The 101 answer is the first frame in its queue, and the `greeting` comes next. The connection is open, for a
-    /// successor too, once all of this is there. `place` is where its address is counted. If this throws, the caller
-    /// keeps the descriptor.
-    func adopt(
-        _ descriptor: Int32,
-        _ ticket: AdoptionTicket,
-        id: ConnectionID,
-        place: Int? = nil,
-        greeting: [UInt8]? = nil,
-        now: Int64
-    ) throws(Refusal) -> Int {
-        // HTTP requests may have been answered on it before: our stream begins where the kernel says.
-        let kernelStream = KernelStream(of: descriptor, havingRead: ticket.bytesRead)
-        guard let stream = kernelStream, stream.read == ticket.bytesRead else { throw .miscounted }
-        guard let index = arena.claimSlot() else { throw .full }
-        let slot = arena.slot(index)
-        slot.cookie = StreamSocket.cookie(descriptor)
-        slot.connectedAt = now
-        slot.userSlot = UInt16(ShardMap.userSlot(of: ticket.bearer.user))
-        slot.received = .init(position: ticket.bytesRead)
-        slot.sentPosition = stream.written
-        slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: stream.written))
-        if ticket.service == .echo { slot.flags.insert(.echo) }
-        if let deflate = ticket.deflate {
-            slot.flags.insert(.deflates)
-            slot.deflateWindow = deflate.window
-        }
-        slot.expiresAt = ticket.bearer.expiresAt
-        slot.lastReceived = unsafe loop.now
-        slot.addressPlace = Int32(place ?? -1)
-        let rooms = ticket.service == .messages ? ticket.bearer.rooms : []
-        let identity = ArenaIdentity(connection: id.text, bearer: ticket.bearer, rooms: rooms)
-        let accepted = Handshake.Accepted(
-            acceptValue: ticket.acceptValue,
-            subprotocol: ticket.subprotocol,
-            deflate: ticket.deflate
-        )
-        var answer: [UInt8] = []
-        Handshake.write(accepted, to: &answer)
-        guard arena.setIdentity(identity, of: slot), keepLeftover(ticket.leftover, slot), watch(descriptor, index, slot)
-        else {
-            arena.vacate(index)
-            throw .full
-        }
-        while locals.count <= index { locals.append(Local()) }
-        locals[index] = Local(descriptor: descriptor, generation: slot.generation)
-        guard queue(raw: answer, to: index), greeting.map({ queue(first: $0, to: index) }) ?? true else {
-            locals[index] = Local()
-            loop.deregister(descriptor)
-            arena.vacate(index)
-            throw .full
-        }
-        slot.state = .open
-        return index
-    }
-
     /// Adds a connection that another worker served, with its slot as that worker left it.
     ///
     /// If the socket cannot be watched, it counts as gone.
@@ -158,6 +120,7 @@ final class SocketTable: Transport {
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation)
         queuedBytes += Int(slot.queuedBytes)
+        sessionBytes += Int(slot.keptBytes)
         partialBytes += Self.counted(Int(slot.received.capacity))
         if Self.counted(Int(slot.received.capacity)) > 0 { beginPartial(index) }
         guard watch(descriptor, index, slot) else { return markGone(index) }
@@ -187,30 +150,18 @@ final class SocketTable: Transport {
         dirty = []
         gone = []
         later = LaterQueue()
+        waits = DeadlineQueue()
         isAbandoned = true
     }
 
-    private func keepLeftover(_ bytes: [UInt8], _ slot: ArenaSlot) -> Bool {
-        if bytes.isEmpty { return true }
-        let made = unsafe arena.makeReceiveChunk(bytes.count, filled: bytes.count) { unsafe $0.copyBytes(from: bytes) }
-        guard let made else { return false }
-        slot.received = .init(
-            chunk: made.chunk,
-            capacity: made.capacity,
-            length: UInt32(bytes.count),
-            position: slot.received.position
-        )
-        return true
-    }
-
-    private func watch(_ descriptor: Int32, _ index: Int, _ slot: ArenaSlot) -> Bool {
+    func watch(_ descriptor: Int32, _ index: Int, _ slot: ArenaSlot) -> Bool {
         let token = EventToken(.socket, index: index, generation: slot.generation)
         return (try? loop.register(descriptor, token: token.rawValue, interest: .readable)) != nil
     }
 
     /// Marks a socket as over; its slot is released at the end of the turn.
     func markGone(_ slot: Int) {
-        guard !locals[slot].isGone else { return }
+        guard locals.indices.contains(slot), !locals[slot].isGone else { return }
         locals[slot].isGone = true
         gone.append(slot)
     }
@@ -226,6 +177,7 @@ final class SocketTable: Transport {
     func release(_ index: Int) {
         let slot = arena.slot(index)
         queuedBytes -= Int(slot.queuedBytes)
+        sessionBytes -= Int(slot.keptBytes)
         partialBytes -= Self.counted(Int(slot.received.capacity))
         endPartial(index)
         if slot.state == .open { tally.counters[.messagesDropped] += arena.queueCount(of: slot) }
@@ -239,7 +191,7 @@ final class SocketTable: Transport {
 
     /// Gives back the memory that a large wave of connections needed, once all are gone; true if there was any.
     func shrinkWhenEmpty() -> Bool {
-        guard !isAbandoned, count == 0, locals.count > 1024 else { return false }
+        guard !isAbandoned, count == 0, waitingCount == 0, locals.count > 1024 else { return false }
         locals = []
         dirty = []
         closing = DeadlineQueue()
@@ -276,24 +228,37 @@ final class SocketTable: Transport {
         arena.release(frame.reference)
     }
 
-    func send(_ plain: PreparedFrame, to handle: Int) -> SendFailure? {
+    func send(_ plain: PreparedFrame, to handle: Int) -> SendOutcome {
         let slot = arena.slot(handle)
+        let isSession = slot.flags.contains(.session)
+        guard slot.state == .open, !locals[handle].isGone else {
+            return isSession && slot.state != .closing ? hold(plain, slot, handle) : .failed(.closed)
+        }
         let frame = slot.flags.contains(.deflates) ? compressed(plain, window: slot.deflateWindow) : plain
-        guard slot.state == .open, !locals[handle].isGone else { return .closed }
         let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
         // Small frames take more memory than their bytes, and the limit is one of memory.
         let held = Int(slot.queuedBytes) + Self.entryCost * (arena.queueCount(of: slot) + 1)
         // One message always fits, so that no connection is closed because of a single one.
-        if arena.queueCount(of: slot) > 0, held + Int(frame.byteCount) > limit { return .queueFull }
-        guard arena.append(frame.reference, byteCount: frame.byteCount, to: slot) else { return .outOfMemory }
+        if arena.queueCount(of: slot) > 0, held + Int(frame.byteCount) > limit {
+            return .failed(.queueFull)
+        }
+        let isCounted = isSession && isText(frame)
+        guard arena.append(frame.reference, byteCount: frame.byteCount, isCounted: isCounted, to: slot) else {
+            return .failed(.outOfMemory)
+        }
         queuedBytes += Int(frame.byteCount)
         markDirty(handle)
         Fault.at(.delivery)
-        return nil
+        return .queued
     }
 
+    /// Closes a connection, and ends its session.
     func close(_ handle: Int, code: UInt16, reason: String) {
         let slot = arena.slot(handle)
+        if code == CloseReason.tooSlow.code || code == CloseReason.internalError.code, isSession(handle) {
+            noteLost(handle)
+        }
+        endSession(handle, slot)
         guard slot.state == .open, !locals[handle].isGone else { return }
         // A queue that has overflowed will not drain: drop what can still be dropped, so that the client learns why.
         if code == CloseReason.tooSlow.code { dropQueue(of: slot) }

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// Sessions: a connection that outlives its socket, and keeps what its client has not confirmed.
+
+extension SocketTable {
+    /// Returns true if a slot has a session, whether there is a socket or not.
+    func isSession(_ index: Int) -> Bool { arena.slot(index).flags.contains(.session) }
+
+    /// Returns true if a session waits for its client.
+    func isWaiting(_ index: Int) -> Bool { arena.slot(index).state == .waiting }
+
+    /// Returns true if a session has ended while it waited, in this turn.
+    func hasEnded(_ index: Int) -> Bool { isWaiting(index) && locals[index].isGone }
+
+    func isText(_ frame: PreparedFrame) -> Bool {
+        unsafe arena.frameBytes(frame.reference)[0] & 0x0F == Opcode.text.rawValue
+    }
+
+    /// Makes a new slot that of a session, before anything is queued.
+    func beginSession(_ slot: ArenaSlot, _ resuming: Resumption?) {
+        slot.flags.insert(.session)
+        guard let resuming else { return }
+        let old = arena.slot(resuming.slot)
+        slot.kept = .init(entries: 0, messages: resuming.received)
+        slot.messagesReceived = old.messagesReceived
+        slot.resumes = old.resumes &+ 1
+    }
+
+    /// Queues the messages that a client has not received, after its greeting; false if there is no memory.
+    func replay(_ resuming: Resumption, to index: Int) -> Bool {
+        let slot = arena.slot(index)
+        let old = arena.slot(resuming.slot)
+        let isSame = slot.flags.contains(.deflates) && slot.deflateWindow >= old.deflateWindow
+        for entry in resuming.messages {
+            let first = unsafe arena.frameBytes(entry.frame)[0]
+            if isSame || first & FrameEncoder.compressedBit == 0 {
+                guard queue(entry.frame, byteCount: entry.byteCount, isCounted: true, to: index) else { return false }
+                continue
+            }
+            // It is compressed in a way that this client has not agreed to.
+            guard let plain = expanded(entry) else { return false }
+            defer { arena.release(plain.reference) }
+            guard queue(plain.reference, byteCount: plain.byteCount, isCounted: true, to: index) else { return false }
+        }
+        return true
+    }
+
+    /// Makes a plain frame of a compressed one; nil if there is no memory.
+    private func expanded(_ entry: Arena.QueueEntry) -> PreparedFrame? {
+        let bytes = unsafe UnsafeRawBufferPointer(arena.frameBytes(entry.frame))
+        let head = unsafe FrameEncoder.headLength(of: bytes)
+        let payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[head...])
+        guard let deflate, let text = unsafe try? deflate.expand(payload, maximum: Limits.echoMessageBytes) else {
+            return nil
+        }
+        return try? prepare(.text, unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(text)))
+    }
+
+    /// Takes a session, which another slot has by now, from the slot that had it; its socket is closed.
+    func giveUp(_ index: Int) {
+        if isWaiting(index) { return forget(index) }
+        close(index, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
+    }
+
+    /// How many sessions are remembered because they could not take a message.
+    private static let mostLost = 256
+
+    /// Remembers that a session ends because it could not take a message, so that its client is told so.
+    func noteLost(_ index: Int) {
+        if lostSessions.count == Self.mostLost { lostSessions.removeFirst() }
+        lostSessions.append(id(index))
+    }
+
+    /// Ends the session of a slot; a socket goes on without it.
+    func endSession(_ index: Int, _ slot: ArenaSlot) {
+        guard slot.flags.contains(.session) else { return }
+        if slot.state == .waiting { return markGone(index) }
+        sessionBytes -= arena.endSession(of: slot)
+    }
+
+    /// Frees the slot of a waiting session.
+    func forget(_ index: Int) {
+        let slot = arena.slot(index)
+        sessionBytes -= Int(slot.queuedBytes)
+        waitingCount -= 1
+        locals[index] = Local()
+        arena.vacate(index)
+    }
+
+    // MARK: Waiting
+
+    /// Lets a session wait whose socket is over; the slot stays.
+    func beginWaiting(_ index: Int) {
+        let slot = arena.slot(index)
+        queuedBytes -= Int(slot.queuedBytes)
+        sessionBytes -= Int(slot.keptBytes)
+        partialBytes -= Self.counted(Int(slot.received.capacity))
+        endPartial(index)
+        let descriptor = locals[index].descriptor
+        loop.deregister(descriptor)
+        locals[index] = Local(descriptor: -1, generation: slot.generation)
+        unsafe arena.beginWaiting(slot, since: loop.now)
+        slot.addressPlace = -1
+        // The slot comes first: a successor closes a socket without a slot.
+        closeDescriptor(descriptor)
+        noteWaiting(index, slot)
+    }
+
+    /// Goes on with a session that another worker let wait.
+    func restoreWaiting(_ index: Int) {
+        let slot = arena.slot(index)
+        while locals.count <= index { locals.append(Local()) }
+        locals[index] = Local(descriptor: -1, generation: slot.generation)
+        slot.waitingSince = unsafe min(slot.waitingSince, loop.now)
+        noteWaiting(index, slot)
+    }
+
+    private func noteWaiting(_ index: Int, _ slot: ArenaSlot) {
+        waitingCount += 1
+        sessionBytes += Int(slot.queuedBytes)
+        waits.append(index, slot.generation, deadline: slot.waitingSince + limits.resumeWindow)
+        bound(slot)
+        if waitingCount > limits.waitingSessions { endOldestWaiting() }
+    }
+
+    /// Lets the session of a socket that begins to close wait in a slot of its own; the socket goes on without it.
+    ///
+    /// If there is no slot, or no memory, the session ends.
+    func letSessionWait(_ index: Int) {
+        let slot = arena.slot(index)
+        guard slot.flags.contains(.session), limits.resumeWindow > 0, let new = copySession(index, slot) else {
+            return endSession(index, slot)
+        }
+        let copy = arena.slot(new)
+        arena.journal.beginMove(from: index, to: new)
+        unsafe copy.waitingSince = loop.now
+        copy.state = .waiting
+        endSession(index, slot)
+        arena.journal.endMove()
+        while locals.count <= new { locals.append(Local()) }
+        locals[new] = Local(descriptor: -1, generation: copy.generation)
+        noteWaiting(new, copy)
+        moves.append((index, new))
+    }
+
+    /// Copies a session into a slot of its own, which is vacant until its state is set; nil if there is no memory.
+    private func copySession(_ index: Int, _ slot: ArenaSlot) -> Int? {
+        guard let identity = try? arena.identity(ofSlot: index), let new = arena.claimSlot() else { return nil }
+        let copy = arena.slot(new)
+        copy.connectedAt = slot.connectedAt
+        copy.userSlot = slot.userSlot
+        copy.flags = slot.flags.intersection([.session, .tokenArrived, .deflates, .window])
+        copy.expiresAt = slot.expiresAt
+        copy.lastReceived = slot.lastReceived
+        copy.rateState = slot.rateState
+        copy.strikes = slot.strikes
+        copy.kept = .init(entries: 0, messages: slot.kept.messages)
+        copy.messagesReceived = slot.messagesReceived
+        copy.resumes = slot.resumes
+        let messages = arena.messages(after: slot.kept.messages, of: slot)?.entries ?? []
+        let isCopied =
+            arena.setIdentity(identity, of: copy)
+            && messages.allSatisfy { arena.append($0.frame, byteCount: $0.byteCount, isCounted: true, to: copy) }
+        if isCopied { return new }
+        arena.vacate(new)
+        return nil
+    }
+
+    /// Holds a message for a session without a socket.
+    func hold(_ frame: PreparedFrame, _ slot: ArenaSlot, _ index: Int) -> SendOutcome {
+        if slot.state == .waiting, locals[index].isGone { return .failed(.closed) }
+        // What is no message is of no use to the next socket.
+        guard isText(frame) else { return .failed(.closed) }
+        guard Int(frame.byteCount) <= limits.resumeBytes else { return .failed(.queueFull) }
+        guard arena.append(frame.reference, byteCount: frame.byteCount, isCounted: true, to: slot) else {
+            return .failed(.outOfMemory)
+        }
+        if slot.state == .waiting {
+            sessionBytes += Int(frame.byteCount)
+            bound(slot)
+        } else {
+            queuedBytes += Int(frame.byteCount)
+        }
+        Fault.at(.delivery)
+        return .held
+    }
+
+    /// Drops the oldest messages of a session until it keeps no more than it may.
+    func bound(_ slot: ArenaSlot) {
+        sessionBytes -= arena.dropKept(of: slot, entries: limits.resumeMessages, bytes: limits.resumeBytes)
+    }
+
+    /// Keeps a message that was sent, within the bounds of the session and of all sessions.
+    func didKeep(_ byteCount: Int, _ slot: ArenaSlot) {
+        sessionBytes += byteCount
+        if sessionBytes > limits.sessionBytes, waitingCount == 0 {
+            // No session could make room but those of clients that are here, and do not confirm.
+            sessionBytes -= arena.dropKept(of: slot, entries: 0, bytes: 0)
+        } else {
+            bound(slot)
+        }
+    }
+
+    /// Drops what a client has confirmed; false if it counts more messages than it was sent.
+    func confirm(_ messages: UInt32, of slot: ArenaSlot) -> Bool {
+        guard let bytes = arena.confirm(messages, of: slot) else { return false }
+        sessionBytes -= bytes
+        return true
+    }
+
+    /// Closes a connection for a reason of the server's, after which its session may go on.
+    func close(_ index: Int, _ reason: CloseReason) {
+        if isOpen(index), reason.leavesSession { letSessionWait(index) }
+        close(index, code: reason.code, reason: reason.advice)
+    }
+
+    // MARK: Ends
+
+    /// Marks as gone the sessions whose clients did not come back in time, and those that are too many.
+    ///
+    /// Returns when to look again.
+    func sweepWaiting(now: UInt64) -> UInt64? {
+        while let (index, generation) = waits.popDue(now: now) {
+            guard isWaiting(index, generation) else { continue }
+            tally.counters[.sessionsExpired] += 1
+            markGone(index)
+        }
+        return waits.earliest
+    }
+
+    /// Ends waiting sessions, oldest first, until all sessions together keep no more than they may.
+    func boundSessions() {
+        var excess = sessionBytes - limits.sessionBytes
+        while excess > 0, let slot = endOldestWaiting() { excess -= Int(slot.queuedBytes) }
+    }
+
+    /// Ends the session that has waited longest, and returns its slot; nil if none waits.
+    @discardableResult
+    func endOldestWaiting() -> ArenaSlot? {
+        while let (index, generation) = waits.popDue(now: .max) {
+            guard isWaiting(index, generation), !locals[index].isGone else { continue }
+            tally.counters[.sessionsEvicted] += 1
+            markGone(index)
+            return arena.slot(index)
+        }
+        return nil
+    }
+
+    private func isWaiting(_ index: Int, _ generation: UInt32) -> Bool {
+        locals.indices.contains(index) && locals[index].generation == generation && isWaiting(index)
+    }
+
+    /// Takes the list of sessions that have moved to other slots.
+    func takeMoves() -> [(from: Int, to: Int)] {
+        if moves.isEmpty { return [] }
+        defer { moves = [] }
+        return moves
+    }
+}
