@@ -45,11 +45,13 @@ public final class TestServer: Sendable {
     public struct Receipt: Decodable, Equatable, Sendable {
         public let matched: Int
         public let delivered: Int
+        public let held: Int
         public let failed: Int
 
-        public init(matched: Int, delivered: Int, failed: Int = 0) {
+        public init(matched: Int, delivered: Int, held: Int = 0, failed: Int = 0) {
             self.matched = matched
             self.delivered = delivered
+            self.held = held
             self.failed = failed
         }
     }

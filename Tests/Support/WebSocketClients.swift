@@ -91,6 +91,8 @@ public final class WebSocketClients: Sendable {
     }
     public func ping(_ name: String) { tell(Command(op: "ping", name: name)) }
     public func close(_ name: String, code: Int = 1000) { tell(Command(op: "close", name: name, code: code)) }
+    /// Breaks a client's connection, as a network does: without a close frame.
+    public func breakConnection(_ name: String) { tell(Command(op: "break", name: name)) }
     /// Makes a client stop reading.
     public func pause(_ name: String) { tell(Command(op: "pause", name: name)) }
 

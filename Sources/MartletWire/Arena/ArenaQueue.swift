@@ -75,9 +75,9 @@ extension Arena {
         QueueEntry(word: unsafe entryAddress(slot, number).load(as: UInt64.self))
     }
 
-    /// Notes that the first entry was wholly sent. It leaves the queue, and its frame is released, unless it is kept.
+    /// Notes that the first entry was wholly sent, and returns true if it is kept.
     ///
-    /// Returns true if it is kept.
+    /// Otherwise it leaves the queue, and its frame is released.
     package func didSendFirst(of slot: ArenaSlot) -> Bool {
         let head = slot.head
         let entry = entry(0, of: slot)

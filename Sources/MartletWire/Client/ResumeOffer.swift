@@ -14,7 +14,9 @@ package enum ResumeOffer: Equatable, Sendable {
     /// What begins the subprotocol.
     package static let prefix = "resume."
 
-    /// Finds out what a request asks for; nil: no session. Throws if that makes no sense.
+    /// Finds out what a request asks for; nil: no session.
+    ///
+    /// Throws if it makes no sense.
     package init?(_ request: HTTPRequest) throws(HTTPProblem) {
         if request.has(.martletResume), let value = request[.martletResume] {
             guard let offer = Self(words: value.split(separator: " ", omittingEmptySubsequences: false)) else {

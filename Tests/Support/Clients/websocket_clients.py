@@ -2,7 +2,7 @@
 
 {"op":"open","name":N,"url":U,"protocols":[..],"headers":{..}}  -> {"ev":"open","name":N,"protocol":P} or {"ev":"refused","name":N,"status":S}
 {"op":"send","name":N,"text":T} or {"hex":H} or {"fragments":[T, ..]}, {"op":"ping","name":N} -> {"ev":"pong","name":N}
-{"op":"close","name":N,"code":C}, {"op":"pause","name":N} (reads no more)
+{"op":"close","name":N,"code":C}, {"op":"pause","name":N} (reads no more), {"op":"break","name":N} (resets the connection)
 Whatever arrives: {"ev":"message","name":N,"text":T} (or "hex"); at the end {"ev":"closed","name":N,"code":C,"reason":R}.
 """
 import asyncio, json, sys
@@ -49,6 +49,7 @@ async def perform(command):
             case "open": await open_one(name, command["url"], command.get("protocols"), command.get("headers"))
             case "close": await ws.close(command.get("code", 1000))
             case "pause": readers[name].cancel()
+            case "break": ws.transport.abort()
             case "ping":
                 await (await ws.ping())
                 tell(ev="pong", name=name)
