@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Support
+import Testing
+
+/// Sessions go on whatever happens to the processes of the service while their clients are away, or come back.
+@Suite(.serialized) struct SessionsSurviveEverythingTests {
+    private struct Report: Decodable {
+        let published: Int
+        let said: Int
+        let held: Int
+        let cuts: Int
+        let resumes: Int
+        let wrong: [String]
+    }
+
+    /// Runs sessions whose connections break all the time, while `disturb` does its work.
+    private func load(
+        _ client: String,
+        _ api: String,
+        sessions: Int,
+        cuts: Int,
+        _ disturb: () async throws -> Void
+    ) async throws -> Report {
+        let script = WebSocketClients.script("session_load.py")
+        let clients = try Subprocess(WebSocketClients.python, [script, client, api, "\(sessions)", "\(cuts)"])
+        try await clients.lines.wait("\(sessions) sessions", seconds: 60) { $0.contains { $0.text == "ready" } }
+        try await disturb()
+        clients.write("")
+        try await clients.lines.wait("a report", seconds: 120) { $0.contains { $0.text.hasPrefix("{") } }
+        let text = await clients.lines.events.last { $0.text.hasPrefix("{") }?.text ?? ""
+        return try TestServer.decode(Report.self, from: text)
+    }
+
+    @Test func `500 sessions lose nothing, whatever breaks: their sockets, workers, or the whole arrangement`()
+        async throws
+    {
+        try await TestServer.with { server in
+            let report = try await load(server.client, server.api, sessions: 500, cuts: 60) {
+                let orders = [
+                    ["restart", "--all"], ["kill"], ["scale", "3"], ["upgrade"], ["kill"], ["scale", "2"], ["reload"],
+                    ["kill"],
+                ]
+                for order in orders + orders + orders {
+                    if order == ["kill"] {
+                        let before = try await server.statistics().shards
+                        for shard in before { kill(shard.pid, SIGKILL) }
+                        try await server.waitForStatistics("the next workers") { now in
+                            now.shards.allSatisfy { $0.state == "serving" && $0.generation > before[0].generation }
+                        }
+                    } else {
+                        let run = try await server.control(order)
+                        #expect(run.code == 0, "\(order): \(run.error)")
+                    }
+                }
+            }
+            #expect(report.wrong == [], "\(report)")
+            #expect(report.resumes > 50 && report.held > 50 && report.said > 100, "\(report)")
+            // Only clients that ended while they were away have left something: a session, without a connection.
+            try await server.waitForStatistics("nobody") { now in
+                now.totalConnections == 0 && now.shards.allSatisfy { $0.slotsInUse == 0 }
+            }
+        }
+    }
+
+    @Test(arguments: ["exit", "kill", "trap"])
+    func `a worker that ends while a session has two slots leaves one of them`(_ action: String) async throws {
+        let faults = Faults()
+        try faults.plan("")
+        defer { faults.remove() }
+        try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
+            let clients = try WebSocketClients()
+            var greeting = try await clients.connect("0", server, user: "u", "new", "&thread_id=t")
+            for (round, isAlive) in [true, false, true, false].enumerated() {
+                try await server.publish(2 * round + 1...2 * round + 1, to: "u")
+                _ = try await clients.messages("\(round)", count: 1)
+                if !isAlive {
+                    clients.breakConnection("\(round)")
+                    try await server.waitForWaiting(1, of: "u")
+                }
+                let generation = try await server.statistics().shards[0].generation
+                try faults.plan("resumed \(action) \(generation + 1)")
+                #expect(try await server.control(["restart", "--all"]).code == 0)
+                try faults.plan("")
+                // The client learns nothing of this resume if its socket dies with it; it does not, and gets the answer.
+                greeting = try await clients.resume("\(round + 1)", server, user: "u", greeting, received: 2 * round)
+                #expect(greeting.resumed == true && greeting.replay == 1, "\(action) \(round): \(greeting)")
+                let answer = try await server.request("POST", "/v1/threads/t/messages", body: "\(2 * round + 2)")
+                #expect(try answer.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1))
+                let texts = try await clients.messages("\(round + 1)", count: 2)
+                #expect(texts == ["\(2 * round + 1)", "\(2 * round + 2)"])
+                #expect(
+                    try await server.statistics().shards[0].generation > generation + 1,
+                    "\(action): it has not ended"
+                )
+                if isAlive { #expect([1012, 4409].contains(try await clients.closeCode("\(round)"))) }
+            }
+            #expect(try await server.statistics().totalConnections == 1)
+        }
+    }
+
+    @Test func `sessions come through restarts of the whole service, and the supervisor's death`() async throws {
+        try await ServiceLab.with(arguments: "--dev --workers 2") { lab in
+            #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)
+            let (client, api) = ("127.0.0.1:\(lab.clientPort)", "127.0.0.1:\(lab.clientPort + 1)")
+            let serving = "until martletctl status; do sleep 0.05; done"
+            let kill = "kill -9 $(systemctl show --value -p MainPID martlet.service)"
+            let report = try await load(client, api, sessions: 100, cuts: 40) {
+                for order in ["systemctl restart martlet.service", kill, "systemctl restart martlet.service"] {
+                    let run = try await lab.shell("\(order); \(serving)")
+                    #expect(run.code == 0, "\(run.error)")
+                }
+            }
+            #expect(report.wrong == [], "\(report)")
+            #expect(report.resumes > 10 && report.held > 10, "\(report)")
+        }
+    }
+}
