@@ -75,7 +75,7 @@ let package = Package(
                 "MartletCore", "MartletWire", "MartletLinux", "MartletLogging", logging,
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
-            resources: [.embedInCode("Door/demo.html")],
+            resources: [.embedInCode("Door/demo.html"), .embedInCode("Door/martlet.js")],
             swiftSettings: strictSources
         ),
         .executableTarget(

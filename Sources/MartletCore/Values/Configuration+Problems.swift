@@ -13,7 +13,7 @@ extension Configuration {
         }
         require(client.path.hasPrefix("/"), "client.path", "must begin with /")
         require(
-            !["/healthz", "/echo", "/"].contains(client.path) && !client.path.contains("?"),
+            !["/healthz", "/echo", "/martlet.js", "/"].contains(client.path) && !client.path.contains("?"),
             "client.path",
             "is used by Martlet itself, or has a query"
         )

@@ -4,7 +4,7 @@
 package enum HTTPField: Int, CaseIterable, Sendable {
     case host, connection, upgrade, expect, origin, authorization
     case contentLength, contentType, contentEncoding, transferEncoding
-    case userAgent, forwardedFor, idempotencyKey
+    case userAgent, forwardedFor, idempotencyKey, ifNoneMatch
     case webSocketKey, webSocketVersion, webSocketProtocol, webSocketExtensions
     case martletResume
 
@@ -24,6 +24,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
         case .userAgent: "user-agent"
         case .forwardedFor: "x-forwarded-for"
         case .idempotencyKey: "idempotency-key"
+        case .ifNoneMatch: "if-none-match"
         case .webSocketKey: "sec-websocket-key"
         case .webSocketVersion: "sec-websocket-version"
         case .webSocketProtocol: "sec-websocket-protocol"
@@ -44,6 +45,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
         case 10 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "u"): self = .userAgent
         case 10: self = .connection
         case 12: self = .contentType
+        case 13 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "i"): self = .ifNoneMatch
         case 13: self = .authorization
         case 14 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "m"): self = .martletResume
         case 14: self = .contentLength

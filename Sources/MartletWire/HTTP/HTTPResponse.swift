@@ -14,7 +14,7 @@ package struct HTTPResponse: Equatable, Sendable {
 
     /// The media types of our answers, as whole lines.
     package enum ContentType: Sendable {
-        case json, problem, lines, text, html, metrics
+        case json, problem, lines, text, html, javascript, metrics
 
         fileprivate var line: StaticString {
             switch self {
@@ -23,10 +23,14 @@ package struct HTTPResponse: Equatable, Sendable {
             case .lines: "Content-Type: application/x-ndjson\r\n"
             case .text: "Content-Type: text/plain; charset=utf-8\r\n"
             case .html: "Content-Type: text/html; charset=utf-8\r\n"
+            case .javascript: "Content-Type: text/javascript; charset=utf-8\r\n"
             case .metrics: "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
             }
         }
     }
+
+    /// The status of an answer to a client that has the body already.
+    package static let notModified = 304
 
     package var status: Int
     package var contentType: ContentType?
@@ -70,7 +74,8 @@ package struct HTTPResponse: Equatable, Sendable {
         output.append("\r\n")
         output.append(connection.field)
         output.append("\r\n")
-        if !isHead { output.append(contentsOf: body) }
+        // The length is that of the body that the client has already (RFC 9110, 15.4.5).
+        if !isHead, status != Self.notModified { output.append(contentsOf: body) }
     }
 
     /// Writes the head of a response whose body follows in pieces: in chunks if the peer speaks HTTP/1.1.
@@ -119,6 +124,7 @@ package struct HTTPResponse: Equatable, Sendable {
         switch status {
         case 200: "OK"
         case 204: "No Content"
+        case 304: "Not Modified"
         case 400: "Bad Request"
         case 401: "Unauthorized"
         case 403: "Forbidden"

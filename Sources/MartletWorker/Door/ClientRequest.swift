@@ -29,6 +29,9 @@ enum ClientRequest {
         } else if request.hasPath("/healthz") {
             try Self.checkIsRead(request)
             self = .answer(APIAnswer.healthy)
+        } else if request.hasPath("/martlet.js") {
+            try Self.checkIsRead(request)
+            self = .answer(ClientLibrary.answer(to: request))
         } else if !isDevelopment {
             throw .notFound
         } else if request.hasPath("/echo") {
