@@ -12,12 +12,20 @@ enum Report {
             + "\(serving) of \(counted(shards.count, "shard")) \(shards.count == 1 ? "serves" : "serve") "
             + "\(counted(node["total_connections"]?.int ?? 0, "connection")) "
             + "of \(counted(node["unique_users"]?.int ?? 0, "user"))"
-        return summary + "\n" + self.shards(shards)
+        let waiting = sessionsWaiting(shards)
+        return summary + (waiting == 0 ? "" : "; \(counted(waiting, "session")) without one")
+            + "\n" + self.shards(shards)
+    }
+
+    /// How many sessions wait for their clients, on all shards.
+    static func sessionsWaiting(_ shards: [JSONValue]) -> Int {
+        shards.reduce(0) { $0 + ($1["sessions_waiting"]?.int ?? 0) }
     }
 
     static func statistics(_ node: JSONValue) -> String {
         var rows = [
             ["connections", text(node["total_connections"])],
+            ["sessions waiting", "\(sessionsWaiting(node["shards"]?.array ?? []))"],
             ["users", text(node["unique_users"])],
             ["threads", text(node["threads"])],
             ["jobs", text(node["jobs"])],
@@ -77,18 +85,28 @@ enum Report {
                 text(connection["connection_id"]), text(connection["shard"]), text(connection["connected_at"]),
                 text(connection["last_seen_at"]),
                 connection["round_trip_ms"]?.double.map { "\($0) ms" } ?? "-",
+                session(connection["session"]),
                 (connection["threads"]?.array ?? []).compactMap(\.string).joined(separator: " "),
                 size(connection["queue_bytes"]), text(connection["address"]), text(connection["user_agent"]),
             ]
         }
         let header = [
-            "CONNECTION", "SHARD", "CONNECTED", "LAST SEEN", "ROUND TRIP", "THREADS", "QUEUED", "ADDRESS", "USER AGENT",
+            "CONNECTION", "SHARD", "CONNECTED", "LAST SEEN", "ROUND TRIP", "SESSION", "THREADS", "QUEUED", "ADDRESS",
+            "USER AGENT",
         ]
         return table([header] + rows)
     }
 
+    /// Says whether a connection is a session, and whether that waits for its client.
+    private static func session(_ session: JSONValue?) -> String {
+        guard let resumes = session?["resumes"]?.int else { return "-" }
+        if session?["waiting_since"]?.string != nil { return "waiting" }
+        return resumes == 0 ? "yes" : "resumed \(resumes)x"
+    }
+
     static func receipt(_ receipt: JSONValue) -> String {
-        "matched \(text(receipt["matched"])), delivered \(text(receipt["delivered"])), failed \(text(receipt["failed"]))"
+        "matched \(text(receipt["matched"])), delivered \(text(receipt["delivered"])), "
+            + "held \(text(receipt["held"])), failed \(text(receipt["failed"]))"
     }
 
     /// Makes a table with columns as wide as their widest cell, and with all text made printable.

@@ -62,7 +62,8 @@ private struct Sample {
         let lines = [
             "Martlet \(Report.text(node["version"]))  up \(Report.uptime(node["uptime_seconds"]))  "
                 + "\(serving)/\(shards.count) shards serve",
-            "connections \(Report.text(node["total_connections"]))  users \(Report.text(node["unique_users"]))  "
+            "connections \(Report.text(node["total_connections"]))  sessions waiting "
+                + "\(Report.sessionsWaiting(shards))  users \(Report.text(node["unique_users"]))  "
                 + "threads \(Report.text(node["threads"]))  jobs \(Report.text(node["jobs"]))",
             "sent/s \(rate(node["messages"]?["sent"], before?.node["messages"]?["sent"], before))  "
                 + "received/s \(rate(node["messages"]?["received"], before?.node["messages"]?["received"], before))  "

@@ -24,7 +24,7 @@ import Testing
             #expect(try await server.control(["stats", "--shard", "7"]).code == 1)
             #expect(
                 try await server.control(["send", "--user", "用户1", "{\"x\":1}"]).output
-                    == "matched 1, delivered 1, failed 0\n"
+                    == "matched 1, delivered 1, held 0, failed 0\n"
             )
             #expect(try await server.control(["send", "--all", "-"], input: "[2]").code == 0)
             #expect(try await clients.messages("b", count: 2) == ["{\"x\":1}", "[2]"])

@@ -162,7 +162,7 @@ package final class Arena {
 
     /// Returns how far a chunk is from the first one, in bytes.
     @inline(__always)
-    func place(of chunk: UInt32) -> Int { Int(chunk) << unitShift }
+    func place(of chunk: UInt32) -> Int { Int(chunk) &<< unitShift }
 
     package func capacity(of chunk: UInt32) -> Int { allocator.capacity(of: chunk) }
 

@@ -26,9 +26,10 @@ extension Arena {
             self.isCounted = isCounted
         }
 
+        @inline(__always)
         init(word: UInt64) {
             frame = UInt32(truncatingIfNeeded: word)
-            byteCount = UInt32(word >> 32) & 0x7FFF_FFFF
+            byteCount = UInt32(truncatingIfNeeded: word >> 32) & 0x7FFF_FFFF
             isCounted = word & Self.counted != 0
         }
 
@@ -48,14 +49,14 @@ extension Arena {
         isCounted: Bool = false,
         to slot: ArenaSlot
     ) -> Bool {
-        let capacity = slot.queueStore.capacity
-        if slot.queueTail &- slot.queueStart == capacity, !growQueue(of: slot) { return false }
+        let tail = slot.queueTail
+        if tail &- slot.queueStart == slot.queueStore.capacity, !growQueue(of: slot) { return false }
         retain(frame)
         let entry = QueueEntry(frame: frame, byteCount: byteCount, isCounted: isCounted)
-        unsafe entryAddress(slot, slot.queueTail).storeBytes(of: entry.word, as: UInt64.self)
+        unsafe entryAddress(slot, tail).storeBytes(of: entry.word, as: UInt64.self)
         // The frame and its entry must be complete before the queue holds them.
         atomicMemoryFence(ordering: .releasing)
-        slot.queueTail &+= 1
+        slot.queueTail = tail &+ 1
         slot.queuedBytes += UInt64(byteCount)
         return true
     }
@@ -71,6 +72,7 @@ extension Arena {
     }
 
     /// Returns the entry with this number: entries are numbered in the order in which they were appended.
+    @inline(__always)
     package func entry(numbered number: UInt32, of slot: ArenaSlot) -> QueueEntry {
         QueueEntry(word: unsafe entryAddress(slot, number).load(as: UInt64.self))
     }
@@ -80,8 +82,8 @@ extension Arena {
     /// Otherwise it leaves the queue, and its frame is released.
     package func didSendFirst(of slot: ArenaSlot) -> Bool {
         let head = slot.head
-        let entry = entry(0, of: slot)
-        slot.queuedBytes -= UInt64(entry.byteCount)
+        let entry = entry(numbered: head.entries, of: slot)
+        slot.queuedBytes &-= UInt64(entry.byteCount)
         slot.head = .init(entries: head.entries &+ 1, position: head.position &+ entry.byteCount)
         if slot.flags.contains(.session) {
             if entry.isCounted {
@@ -144,6 +146,7 @@ extension Arena {
         return true
     }
 
+    @inline(__always)
     func entryAddress(_ slot: ArenaSlot, _ number: UInt32) -> UnsafeMutableRawPointer {
         let store = slot.queueStore
         let offset = Int(number & (store.capacity - 1)) * 8

@@ -12,7 +12,7 @@ package enum ResumeOffer: Equatable, Sendable {
     case resume(SessionToken, received: UInt32)
 
     /// What begins the subprotocol.
-    package static let prefix = "resume."
+    private static let prefix: StaticString = "resume."
 
     /// Finds out what a request asks for; nil: no session.
     ///
@@ -25,12 +25,15 @@ package enum ResumeOffer: Equatable, Sendable {
             self = offer
             return
         }
-        guard request.has(.webSocketProtocol),
-            let text = request.tokens(of: .webSocketProtocol).first(where: { $0.hasPrefix(Self.prefix) })
+        guard request.mayOffer(Self.prefix),
+            let text = request.tokens(of: .webSocketProtocol).first(where: { $0.hasPrefix("\(Self.prefix)") })
         else { return nil }
         guard
             let offer = Self(
-                words: text.dropFirst(Self.prefix.count).split(separator: ".", omittingEmptySubsequences: false)
+                words: text.dropFirst(Self.prefix.utf8CodeUnitCount).split(
+                    separator: ".",
+                    omittingEmptySubsequences: false
+                )
             )
         else {
             throw .badRequest("the subprotocol must be resume.new or resume.TOKEN.N, N being the messages received")
@@ -48,5 +51,16 @@ package enum ResumeOffer: Equatable, Sendable {
             let received = UInt32(words[1])
         else { return nil }
         self = .resume(token, received: received)
+    }
+}
+
+extension HTTPRequest {
+    /// Returns false if no subprotocol begins with this text: then it is not worth taking them apart.
+    fileprivate func mayOffer(_ text: StaticString) -> Bool {
+        withValue(of: .webSocketProtocol) { value in
+            (0..<value.count).contains {
+                value[$0] == UInt8(ascii: "r") && value.begins(with: text, at: $0..<value.count)
+            }
+        } ?? has(.webSocketProtocol)
     }
 }

@@ -230,19 +230,21 @@ final class SocketTable: Transport {
 
     func send(_ plain: PreparedFrame, to handle: Int) -> SendOutcome {
         let slot = arena.slot(handle)
-        let isSession = slot.flags.contains(.session)
+        let flags = slot.flags
         guard slot.state == .open, !locals[handle].isGone else {
-            return isSession && slot.state != .closing ? hold(plain, slot, handle) : .failed(.closed)
+            let holds = flags.contains(.session) && slot.state != .closing
+            return holds ? hold(plain, slot, handle) : .failed(.closed)
         }
-        let frame = slot.flags.contains(.deflates) ? compressed(plain, window: slot.deflateWindow) : plain
-        let limit = slot.flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
-        // Small frames take more memory than their bytes, and the limit is one of memory.
-        let held = Int(slot.queuedBytes) + Self.entryCost * (arena.queueCount(of: slot) + 1)
+        let frame = flags.contains(.deflates) ? compressed(plain, window: slot.deflateWindow) : plain
+        let count = arena.queueCount(of: slot)
         // One message always fits, so that no connection is closed because of a single one.
-        if arena.queueCount(of: slot) > 0, held + Int(frame.byteCount) > limit {
-            return .failed(.queueFull)
+        if count > 0 {
+            let limit = flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
+            // Small frames take more memory than their bytes, and the limit is one of memory.
+            let held = Int(slot.queuedBytes) + Self.entryCost * (count + 1)
+            if held + Int(frame.byteCount) > limit { return .failed(.queueFull) }
         }
-        let isCounted = isSession && isText(frame)
+        let isCounted = flags.contains(.session) && isText(frame)
         guard arena.append(frame.reference, byteCount: frame.byteCount, isCounted: isCounted, to: slot) else {
             return .failed(.outOfMemory)
         }
