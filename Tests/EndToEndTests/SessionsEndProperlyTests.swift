@@ -228,9 +228,10 @@ import Testing
                 let answer = try await clients.attempt("malformed \(guess)", url, protocols: offers(guess, mine))
                 #expect(answer.status == 400 && answer.body?.contains("resume.TOKEN.N") == true, "\(guess): \(answer)")
             }
-            for (number, guess) in [String(session.dropLast()) + "A", id + "AAAAAAAAAAAAAAAAAAAAAA", id, "x"]
-                .enumerated()
-            {
+            for (number, guess) in [
+                id + String(session.dropFirst(15).reversed()), id + "AAAAAAAAAAAAAAAAAAAAAA", id, "x",
+            ]
+            .enumerated() {
                 let refused = try await connect("guess \(number)", guess + ".1", mine)
                 #expect(
                     refused.resumed == false && refused.resumeError == "unknown" && refused.connectionId != id,
@@ -251,9 +252,17 @@ import Testing
             greeting = try await connect("b", "new", mine)
             clients.send("b", "{\"type\":\"join_thread\",\"thread_id\":\"t\"}")
             _ = try await clients.messages("b", count: 1)
+            // A room that the backend has put the user into needs no token; another one does.
+            let bind = try await server.request("PUT", "/v1/threads/t/users/u", IdentityIsProvenTests.key)
+            #expect(bind.status == 200)
+            let bound = try await connect("bound", "\(try #require(greeting.session)).1", try await token(server, "u"))
+            #expect(bound.resumed == true)
+            let unbind = try await server.request("DELETE", "/v1/threads/t/users/u", IdentityIsProvenTests.key)
+            #expect(unbind.status == 200)
+            greeting = try await connect("c", "new", mine)
             let less = try await connect("less", "\(try #require(greeting.session)).1", try await token(server, "u"))
             #expect(less.resumed == false && less.resumeError == "forbidden")
-            #expect(try await clients.closeCode("b") == 4409)
+            #expect(try await clients.closeCode("c") == 4409)
         }
     }
 
@@ -286,6 +295,30 @@ import Testing
         }
     }
 
+    @Test func `what clients confirm wrongly costs others nothing`() async throws {
+        try await TestServer.with(workers: 1) { server in
+            let clients = try WebSocketClients()
+            let greeting = try await clients.connect("a", server, user: "u", "new")
+            for round in 1...20 {
+                // A pong of theirs is kept, one of WebSocket's leaves a gap, and the count is one too high.
+                clients.send("a", "{\"type\":\"ping\"}")
+                clients.ping("a")
+                clients.send("a", "{\"type\":\"ack\",\"received\":\(2 * round)}")
+                _ = try await clients.messages("a", count: 2 * round)
+            }
+            #expect(await clients.messages("a").count { $0.contains("\"code\":\"ahead\"") } == 20)
+            let again = try await clients.resume("b", server, user: "u", greeting, received: 0)
+            #expect(again.resumed == true && again.replay == 40)
+            _ = try await clients.messages("b", count: 40)
+            clients.send("b", "{\"type\":\"ack\",\"received\":40}")
+            clients.close("b")
+            _ = try await clients.closeCode("b")
+            try await server.waitForStatistics("nobody") { $0.uniqueUsers == 0 }
+            let metrics = try await server.request("GET", "/metrics").body
+            #expect(metrics.contains("martlet_session_held_bytes{shard=\"0\"} 0\n"), "\(metrics)")
+        }
+    }
+
     @Test func `what a session's client says wrong has its number, and confirming costs nothing of its rate`()
         async throws
     {
@@ -306,6 +339,13 @@ import Testing
                 #/"type":"pong",.*"received":13\}/#, #/"code":"rate_limited",.*"number":14,"retry_after_ms":\d+\}/#,
             ]
             for (text, pattern) in zip(texts, expected) { #expect(text.contains(pattern), "\(text)") }
+            // A ping of WebSocket's has no number: whoever sent it must not send the last message again.
+            clients.ping("a")
+            let refused = try await clients.messages("a", count: 325).last
+            #expect(
+                refused?.contains("rate_limited") == true && refused?.contains("number") == false,
+                "\(refused ?? "")"
+            )
         }
     }
 }

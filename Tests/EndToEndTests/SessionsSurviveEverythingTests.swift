@@ -100,6 +100,16 @@ import Testing
         }
     }
 
+    @Test func `a socket that ended while nobody looked leaves its session waiting, whatever the kernel says about it`()
+        async throws
+    {
+        try await TestServer.with { server in
+            let script = WebSocketClients.script("session_reset.py")
+            let run = try await Subprocess.run(WebSocketClients.python, [script, server.client, server.api])
+            #expect(run.code == 0, "\(run.output)\(run.error)")
+        }
+    }
+
     @Test func `sessions come through restarts of the whole service, and the supervisor's death`() async throws {
         try await ServiceLab.with(arguments: "--dev --workers 2") { lab in
             #expect(try await lab.run("systemctl", "start", "martlet.service").code == 0)

@@ -55,6 +55,8 @@ extension Supervisor {
         scale(to: workers.count, isForced: true) { problem in
             // A process that stops, or leaves its workers to the next one, begins nothing more.
             guard let problem, self.refusal(toBegin: .renew) == nil else { return onEnd(problem) }
+            // In memory with an older layout, only the workers that are there can go on.
+            if self.workers.contains(where: { !$0.hasCurrentLayout }) { return onEnd(problem) }
             // It is better to keep the old memory than old programs or an old configuration.
             self.log.error("Workers still use memory that they can resize", metadata: ["why": "\(problem)"])
             self.roll(onEnd)

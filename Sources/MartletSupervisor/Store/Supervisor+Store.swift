@@ -38,6 +38,7 @@ extension Supervisor {
             workerProgram: workerProgram.identity,
             configuration: contractDigest
         )
+        state.arenaVersion = arenaVersion
         state.isPlanned = hasLeft || isRenewalOwed || rolling != nil
         state.shards = workers.map(\.stored)
         return state

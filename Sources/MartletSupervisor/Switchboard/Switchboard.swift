@@ -234,8 +234,8 @@ final class Switchboard {
             guard pending.passed(key, from: worker.shard) else { return }
             var header = frame.header
             header.source = UInt16(worker.shard)
-            guard let asker = asker(key)?.process else { return }
-            if !asker.isOfThisProgram, let older = CommandCoding.olderForm(input, in: frame.payload) {
+            guard let asking = self.asker(key), let asker = asking.process else { return }
+            if !asking.knowsSessions, let older = CommandCoding.olderForm(input, in: frame.payload) {
                 header.payloadLength = older.count
                 asker.stream.append(header, older)
             } else {
@@ -286,11 +286,13 @@ final class Switchboard {
 
     private func deliver(_ answer: PendingRequests.Answer) {
         var reply = answer.reply
+        // A worker of a previous program does not know what was added since.
+        let isKnown =
+            answer.key.source == PeerAddress.supervisor || asker(answer.key)?.process?.isOfThisProgram == true
         if case .node(let node) = reply {
-            // A worker of a previous program does not know the supervisor's own statistics.
-            let isKnown =
-                answer.key.source == PeerAddress.supervisor || asker(answer.key)?.process?.isOfThisProgram == true
             reply = .node(completed(node, supervisor: isKnown ? supervisorStatistics : nil))
+        } else if !isKnown, asker(answer.key)?.knowsSessions == false {
+            reply = CommandCoding.olderForm(reply)
         }
         if answer.key.source == PeerAddress.supervisor {
             ownAskers.removeValue(forKey: answer.key.correlation)?(reply)

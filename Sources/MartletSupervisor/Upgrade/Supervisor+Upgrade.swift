@@ -121,6 +121,11 @@ extension Supervisor {
         return others + variables.map { "\($0.name)=\($0.value)" }
     }
 
+    /// The layout of the shards' memory: the older one, while any shard has that.
+    var arenaVersion: UInt32 {
+        workers.allSatisfy(\.hasCurrentLayout) ? ArenaLayout.version : ArenaLayout.previousVersion
+    }
+
     private func state(asker: Int32, previous: Int32) -> SupervisorState {
         var state = SupervisorState(
             path: path,
@@ -138,6 +143,7 @@ extension Supervisor {
             store: store
         )
         state.workers = workers.compactMap(\.saved)
+        state.arenaVersion = arenaVersion
         return state
     }
 }

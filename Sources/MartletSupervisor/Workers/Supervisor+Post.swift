@@ -55,11 +55,15 @@ extension Supervisor {
 
     /// Returns a ticket that a worker can read, even if it is a worker of the previous program.
     ///
-    /// Such a worker does not know about windows, so the ticket is sent without an agreement on compression.
+    /// Such a worker does not know about windows, so the ticket is sent without an agreement on compression; nor about
+    /// sessions.
     private func understood(_ bytes: [UInt8], by worker: WorkerProcess) -> [UInt8] {
         if worker.process?.isOfThisProgram == true { return bytes }
-        guard var ticket = try? AdoptionTicket(bytes), ticket.deflate?.askedWindow != nil else { return bytes }
-        ticket.deflate = nil
+        guard var ticket = try? AdoptionTicket(bytes), ticket.deflate?.askedWindow != nil || ticket.resume != nil else {
+            return bytes
+        }
+        if ticket.deflate?.askedWindow != nil { ticket.deflate = nil }
+        if !worker.knowsSessions { ticket.resume = nil }
         return ticket.bytes
     }
 

@@ -117,6 +117,9 @@ extension WorkerProcess {
         return ArenaHeader.isCurrent(unsafe Array(mapping.bytes.prefix(16)))
     }
 
+    /// False for a worker of a version before sessions, which came with the present layout.
+    var knowsSessions: Bool { process?.isOfThisProgram == true || hasCurrentLayout }
+
     private static func write(_ header: [UInt8], to arena: Int32) throws(SystemCallError) {
         let mapping = try MemoryMapping(of: arena)
         unsafe mapping.bytes.copyBytes(from: header)

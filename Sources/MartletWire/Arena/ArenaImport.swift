@@ -18,11 +18,11 @@ package final class ArenaImport {
         /// Whether echoes are allowed: they have other limits, and are for development.
         let allowsEchoes: Bool
 
-        package init(messageBytes: Int, queueBytes: Int, allowsEchoes: Bool) {
+        package init(messageBytes: Int, queueBytes: Int, resumeBytes: Int = 0, allowsEchoes: Bool) {
             // A message, the heads of its fragments (merged before they need more room than it), and what came after.
             received = 4 * messageBytes + 262_144
             // A full queue takes one more message, which may be as large. The limit may have been higher before.
-            queued = max(4 * queueBytes, 16_777_216)
+            queued = max(4 * queueBytes, 16_777_216) + 4 * resumeBytes
             self.allowsEchoes = allowsEchoes
         }
     }

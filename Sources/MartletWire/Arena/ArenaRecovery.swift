@@ -57,6 +57,8 @@ extension Arena {
         for index in generations.indices {
             let slot = slot(index)
             guard slot.state != .vacant else { continue }
+            // Its session has ended, or has another slot, as soon as a socket begins to close.
+            if slot.state == .closing { slot.flags.remove(.session) }
             if slot.state == .waiting
                 || (positions[index] == nil && slot.state == .open && slot.flags.contains(.session))
             {

@@ -11,15 +11,15 @@ extension Arena {
     private func dropOldest(of slot: ArenaSlot) -> QueueEntry? {
         let kept = slot.kept
         let entry = entry(numbered: kept.entries, of: slot)
-        let isSent = kept.entries != slot.queueHead
-        slot.kept = .init(entries: kept.entries &+ 1, messages: kept.messages &+ (entry.isCounted ? 1 : 0))
-        if isSent {
+        if kept.entries != slot.queueHead {
             if entry.isCounted { slot.keptBytes -= entry.byteCount }
         } else {
-            // Only a slot without a socket loses what was not sent.
+            // Only a slot without a socket loses what was not sent. What is kept never lies behind what was sent.
             slot.head.entries = kept.entries &+ 1
             slot.queuedBytes -= UInt64(entry.byteCount)
+            atomicMemoryFence(ordering: .releasing)
         }
+        slot.kept = .init(entries: kept.entries &+ 1, messages: kept.messages &+ (entry.isCounted ? 1 : 0))
         return entry.isCounted ? entry : nil
     }
 
@@ -47,7 +47,7 @@ extension Arena {
     package func confirm(_ messages: UInt32, of slot: ArenaSlot) -> Int? {
         let more = Int32(bitPattern: messages &- slot.kept.messages)
         if more <= 0 { return 0 }
-        guard Int(more) <= Int(slot.queueHead &- slot.kept.entries) else { return nil }
+        guard Int(more) <= sentMessages(of: slot, most: Int(more)) else { return nil }
         var dropped = 0
         while slot.kept.entries != slot.queueHead {
             let isCounted = entry(numbered: slot.kept.entries, of: slot).isCounted
@@ -57,7 +57,17 @@ extension Arena {
             release(entry.frame)
         }
         freeEmptyQueue(slot)
-        return slot.kept.messages == messages ? dropped : nil
+        return dropped
+    }
+
+    /// Counts the messages of a session that were sent and are kept, up to so many.
+    private func sentMessages(of slot: ArenaSlot, most: Int) -> Int {
+        var (count, number) = (0, slot.kept.entries)
+        while count < most, number != slot.queueHead {
+            if entry(numbered: number, of: slot).isCounted { count += 1 }
+            number &+= 1
+        }
+        return count
     }
 
     /// Returns the messages of a session that come after its client's count; nil if they are not all there.

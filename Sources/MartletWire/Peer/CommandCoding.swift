@@ -200,25 +200,29 @@ package enum CommandCoding {
 
     /// Returns a reply that previous versions do not know in a form that they know; nil if they know the reply itself.
     package static func olderForm(_ bytes: [UInt8], in range: Range<Int>) -> [UInt8]? {
-        guard !range.isEmpty, bytes[range.lowerBound] >= ReplyTag.left.rawValue,
+        guard !range.isEmpty,
+            bytes[range.lowerBound] >= ReplyTag.left.rawValue || bytes[range.lowerBound] == ReplyTag.batch.rawValue,
             let reply = try? decodeReply(bytes, in: range)
         else { return nil }
+        return encode(olderForm(reply))
+    }
+
+    /// Returns a reply as previous versions know it.
+    package static func olderForm(_ reply: CommandReply) -> CommandReply {
         switch reply {
-        case .left: return encode(.bound(true))
-        case .receipt(let delivery): return encode(.receipt(delivery.withoutHeld))
+        case .left: return .bound(true)
+        case .receipt(let delivery): return .receipt(delivery.withoutHeld)
         case .connections(let list):
-            return encode(
-                .connections(
-                    list.map { connection in
-                        var older = connection
-                        older.session = nil
-                        return older
-                    }
-                )
+            return .connections(
+                list.map { connection in
+                    var older = connection
+                    older.session = nil
+                    return older
+                }
             )
-        case .failed(.shardUnavailable(let partial)):
-            return encode(.failed(.shardUnavailable(partial: partial?.withoutHeld)))
-        default: return nil
+        case .failed(.shardUnavailable(let partial)): return .failed(.shardUnavailable(partial: partial?.withoutHeld))
+        case .batch(let replies): return .batch(replies.map(olderForm))
+        default: return reply
         }
     }
 

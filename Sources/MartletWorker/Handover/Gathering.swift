@@ -52,6 +52,7 @@ final class Gathering {
         limits = ArenaImport.Limits(
             messageBytes: Int(contract.client.maxMessageBytes),
             queueBytes: Int(contract.client.queueBytes),
+            resumeBytes: Int(contract.client.resumeBytes),
             allowsEchoes: contract.isDevelopment
         )
         sourceBoardMemory = SharedMapping(try MemoryMapping(of: BirthContract.Descriptor.sourceBoard))
@@ -135,7 +136,7 @@ final class Gathering {
             guard let stream = KernelStream(of: descriptor), !stream.isOver else {
                 over += 1
                 closeDescriptor(descriptor)
-                try takeSession(slot, copies)
+                takeSession(slot, copies)
                 continue
             }
             let positions = StreamPositions(written: stream.written, read: stream.read)
@@ -152,20 +153,14 @@ final class Gathering {
             taken.append((copy, descriptor))
         }
         for slot in source.waitingSlots where map.shard(ofUserSlot: Int(source.slot(slot).userSlot)) == shard {
-            try takeSession(slot, copies)
+            takeSession(slot, copies)
         }
     }
 
-    /// Takes a session without a socket; one that is inconsistent has ended.
-    private func takeSession(_ slot: Int, _ copies: ArenaImport) throws {
-        let copy: Int?
-        do throws(ArenaError) {
-            copy = try copies.copySession(slot, now: Clock.monotonicNanoseconds())
-        } catch {
-            return
-        }
-        guard let copy else { throw TakeOverProblem("the shared memory is full") }
-        waiting.append(copy)
+    /// Takes a session without a socket; one that is inconsistent, or has no room, has ended.
+    private func takeSession(_ slot: Int, _ copies: ArenaImport) {
+        let copy = try? copies.copySession(slot, now: Clock.monotonicNanoseconds())
+        if let copy = copy ?? nil { waiting.append(copy) }
     }
 
     /// Returns the place where our board counts an address that the previous board counted.

@@ -18,6 +18,8 @@ final class Inheritance {
     private(set) var over: Set<Int> = []
     /// Slots to whose clients nothing is on its way: everything that was written is recorded, and nothing waits.
     private(set) var quiet: Set<Int> = []
+    /// Sockets that were over, of sessions that go on without them.
+    private(set) var broken: [Int32] = []
     /// Sockets that belong to no slot: those of backends, and those of clients whose upgrade was not answered.
     private(set) var strangers: [Int32] = []
 
@@ -40,6 +42,14 @@ final class Inheritance {
                     let stream = KernelStream(of: descriptor)
                 else {
                     found.lost += 1
+                    continue
+                }
+                if stream.isOver, arena.slot(occupied.slot).state == .open,
+                    (try? arena.checkSession(occupied.slot)) != nil
+                {
+                    // Its session waits from now on; what the kernel still says about such a socket does not add up.
+                    broken.append(descriptor)
+                    found.kept += 1
                     continue
                 }
                 if stream.isOver { over.insert(occupied.slot) }

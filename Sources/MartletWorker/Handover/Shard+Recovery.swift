@@ -24,15 +24,15 @@ extension Shard {
         var places: [Int: Int] = [:]
         for (number, index) in recovery.slots.enumerated() {
             guard let descriptor = inheritance.sockets[index]?.descriptor else { continue }
+            let place = Int(sockets.arena.slot(index).addressPlace)
+            if place >= 0 { places[place, default: 0] += 1 }
             if index == recovery.superseded {
                 // Its session has moved to another slot, and its client must not stay here.
                 sockets.restore(descriptor, slot: index)
                 close(index, .serviceRestart)
-                continue
+            } else {
+                restore(index, descriptor, share: Self.share(number, of: recovery.slots.count), manager)
             }
-            restore(index, descriptor, share: Self.share(number, of: recovery.slots.count), manager)
-            let place = Int(sockets.arena.slot(index).addressPlace)
-            if place >= 0 { places[place, default: 0] += 1 }
         }
         restoreWaiting(recovery.waiting, manager)
         board.restore(shard: number, connections: recovery.slots.count, places: places)
@@ -145,6 +145,10 @@ extension Shard {
             }
         }
         for descriptor in inheritance.strangers { closeDescriptor(descriptor) }
+        for descriptor in inheritance.broken {
+            closeDescriptor(descriptor)
+            tally.counters.closed(with: CloseLabel.abnormal)
+        }
     }
 
     /// Closes a connection that could not be kept.

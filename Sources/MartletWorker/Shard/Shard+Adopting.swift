@@ -43,7 +43,7 @@ extension Shard {
             switch error {
             case .full:
                 // Whoever waits makes room for those who are here, from the next turn on.
-                sockets.endOldestWaiting()
+                sockets.endOldestWaiting(except: session?.resumption?.slot)
                 throw Self.full
             case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: do not send any")
             }

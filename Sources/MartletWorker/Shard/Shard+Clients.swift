@@ -49,6 +49,7 @@ extension Shard {
 
     /// Frees the connections that are over, at the end of the turn; a session waits instead, if it has not ended.
     func release(on manager: isolated WebSocketManager) {
+        followMoves(on: manager)
         for index in sockets.takeRefused() { settle(index, on: manager) }
         sockets.boundSessions()
         while true {
@@ -89,7 +90,10 @@ extension Shard {
         on manager: isolated WebSocketManager
     ) -> Bool {
         if sockets.arena.slot(slot).flags.contains(.echo) { return true }
-        guard isWithinRate(slot, isTold: opcode != .continuation && opcode != .pong) else { return false }
+        let number = opcode == .text ? number(of: slot) : nil
+        guard isWithinRate(slot, isTold: opcode != .continuation && opcode != .pong, number: number) else {
+            return false
+        }
         if opcode != .binary { return true }
         manager.received(byteCount: byteCount)
         close(slot, .unsupportedData)
@@ -136,8 +140,16 @@ extension Shard {
 
     func close(_ slot: Int, _ reason: CloseReason) { sockets.close(slot, reason) }
 
+    /// Closes a connection whose session must not go on, because something was lost that its client could not know.
+    func closeForGood(_ slot: Int, _ reason: CloseReason) {
+        sockets.noteLost(slot)
+        sockets.close(slot, code: reason.code, reason: reason.advice)
+    }
+
     /// Returns false if the client exceeds its rate; then it has been told, if `isTold`, or its connection is closing.
-    private func isWithinRate(_ index: Int, isTold: Bool) -> Bool {
+    ///
+    /// `number` is that of the message, if it is one of a session.
+    private func isWithinRate(_ index: Int, isTold: Bool, number: UInt32?) -> Bool {
         guard let messageLimit else { return true }
         let slot = sockets.arena.slot(index)
         var (state, strikes) = (slot.rateState, slot.strikes)
@@ -147,7 +159,7 @@ extension Shard {
         switch verdict {
         case .pass: return true
         case .refuse(let wait):
-            if isTold { say(ServerMessage.rateLimited(waitMilliseconds: wait, number: number(of: index)), to: index) }
+            if isTold { say(ServerMessage.rateLimited(waitMilliseconds: wait, number: number), to: index) }
         case .close: close(index, .tooManyMessages)
         }
         tally.counters[.messagesRateLimited] += 1
@@ -181,7 +193,7 @@ extension Shard {
         switch entry {
         case .joined, .alreadyThere:
             if entry == .joined, !sockets.arena.addRoom(room, to: sockets.arena.slot(slot)) {
-                return close(slot, .tryAgainLater)
+                return closeForGood(slot, .tryAgainLater)
             }
             joined(slot, on: manager)
             say(ServerMessage.room(room, isJoined: true), to: slot)
@@ -205,15 +217,17 @@ extension Shard {
 
     /// Tells a client that its connection has left a room.
     func tellOfLeaving(_ room: Room, _ slot: Int) {
-        if !sockets.arena.removeRoom(room, from: sockets.arena.slot(slot)) { return close(slot, .tryAgainLater) }
+        if !sockets.arena.removeRoom(room, from: sockets.arena.slot(slot)) { return closeForGood(slot, .tryAgainLater) }
         say(ServerMessage.room(room, isJoined: false), to: slot)
     }
 
     /// Records in the slot which rooms its connection is in, for a successor.
     func keepRooms(_ index: Int, _ manager: isolated WebSocketManager) {
-        guard var identity = try? sockets.arena.identity(ofSlot: index) else { return close(index, .internalError) }
+        guard var identity = try? sockets.arena.identity(ofSlot: index) else {
+            return closeForGood(index, .internalError)
+        }
         identity.rooms = manager.ownRooms(of: sockets.id(index))
-        if !sockets.arena.setIdentity(identity, of: sockets.arena.slot(index)) { close(index, .tryAgainLater) }
+        if !sockets.arena.setIdentity(identity, of: sockets.arena.slot(index)) { closeForGood(index, .tryAgainLater) }
     }
 
     /// Passes a message that we do not know to the handler, if one is installed.
@@ -247,7 +261,7 @@ extension Shard {
         identity.bearer.threads = bearer.threads
         identity.bearer.jobs = bearer.jobs
         identity.bearer.expiresAt = bearer.expiresAt
-        guard sockets.arena.setIdentity(identity, of: slot) else { return close(index, .tryAgainLater) }
+        guard sockets.arena.setIdentity(identity, of: slot) else { return closeForGood(index, .tryAgainLater) }
         slot.expiresAt = bearer.expiresAt
         slot.flags.remove(.expiryAnnounced)
         watchExpiry(of: index)

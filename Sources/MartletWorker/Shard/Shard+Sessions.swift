@@ -35,7 +35,11 @@ extension Shard {
         do throws(ResumeProblem) {
             let (slot, identity) = try find(token, of: ticket.bearer.user, manager)
             do throws(ResumeProblem) {
-                start.resumption = try resume(slot, identity, received: received, ticket.bearer, gatekeeper)
+                let isAllowed = { (room: Room) in
+                    gatekeeper.mayJoin(room, ticket.bearer)
+                        || (room.kind == .thread && manager.isBound(user: ticket.bearer.user, toThread: room.id))
+                }
+                start.resumption = try resume(slot, identity, received: received, isAllowed: isAllowed)
             } catch {
                 end(slot, token.connection, manager)
                 throw error
@@ -77,17 +81,16 @@ extension Shard {
         return (connection.handle, identity)
     }
 
-    /// Throws unless a session can go on for a client that has received so many messages, and has this new token.
+    /// Throws unless a session can go on for a client that has received so many messages, in the rooms that it may be in.
     private func resume(
         _ index: Int,
         _ identity: ArenaIdentity,
         received: UInt32,
-        _ bearer: Bearer,
-        _ gatekeeper: Gatekeeper
+        isAllowed: (Room) -> Bool
     ) throws(ResumeProblem) -> SocketTable.Resumption {
         // A client keeps a job whose id we generated, because no token can name it.
         let kept = identity.bearer.job.flatMap { JobName.isGenerated($0) ? Room.job($0) : nil }
-        guard identity.rooms.allSatisfy({ $0 == kept || gatekeeper.mayJoin($0, bearer) }) else { throw .forbidden }
+        guard identity.rooms.allSatisfy({ $0 == kept || isAllowed($0) }) else { throw .forbidden }
         guard let messages = sockets.arena.messages(after: received, of: sockets.arena.slot(index)) else {
             throw .overflow
         }

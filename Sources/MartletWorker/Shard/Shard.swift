@@ -232,7 +232,7 @@ final class Shard {
         statistics.shard = number
         statistics.pid = CurrentProcess.pid
         statistics.state = .serving
-        statistics.connections = known.connections - sockets.waitingCount
+        statistics.connections = max(0, known.connections - sockets.waitingCount)
         statistics.sessionsWaiting = sockets.waitingCount
         statistics.heldBytes = sockets.sessionBytes
         statistics.users = known.users

@@ -11,6 +11,11 @@ struct DeadlineQueue {
         entries.append((Int32(index), generation, deadline))
     }
 
+    /// Visits the entries, first to last, until `visit` returns false.
+    func forEach(_ visit: (_ index: Int, _ generation: UInt32) -> Bool) {
+        for entry in entries[start...] where !visit(Int(entry.index), entry.generation) { return }
+    }
+
     /// Removes and returns the first entry if it is due.
     ///
     /// The slot may have a new connection by now: the caller compares generations.

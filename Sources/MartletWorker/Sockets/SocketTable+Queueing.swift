@@ -22,6 +22,7 @@ extension SocketTable {
     /// Queues one frame for one socket; a socket that cannot take it is closed.
     func queue(_ opcode: Opcode, _ payload: Span<UInt8>, to handle: Int) {
         guard let frame = try? prepare(opcode, payload) else {
+            loseMessage(handle)
             markGone(handle)
             return
         }
@@ -29,14 +30,20 @@ extension SocketTable {
         switch send(frame, to: handle) {
         case .queued, .held, .failed(.closed): break
         case .failed(.queueFull): close(handle, .tooSlow)
-        case .failed: close(handle, .internalError)
+        case .failed:
+            loseMessage(handle)
+            close(handle, .internalError)
         }
     }
 
     /// Starts the closing handshake, with this payload, after everything that is queued.
+    ///
+    /// Its session, if it has one still, has ended.
     func beginClosing(_ handle: Int, _ slot: ArenaSlot, payload: [UInt8]) {
         slot.state = .closing
         slot.flags.insert(.closeQueued)
+        arena.journal.endMove()
+        endSession(handle, slot)
         unsafe closing.append(handle, locals[handle].generation, deadline: loop.now + limits.closeTimeout)
         guard let frame = try? prepare(.close, payload.span) else {
             markGone(handle)

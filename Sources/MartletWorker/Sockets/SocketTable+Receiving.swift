@@ -295,7 +295,7 @@ extension SocketTable {
         if slot.closeCode == 0 { slot.closeCode = code ?? CloseLabel.noCode }
         slot.flags.insert(.closeReceived)
         if slot.state == .open {
-            if CloseReason.leavesSession(fromClient: code) { letSessionWait(index) } else { endSession(index, slot) }
+            if CloseReason.leavesSession(fromClient: code) { letSessionWait(index) }
             let payload = code.map { FrameEncoder.closePayload(code: $0, reason: "") } ?? []
             beginClosing(index, slot, payload: payload)
         } else if arena.queueCount(of: slot) == 0 {
@@ -308,7 +308,7 @@ extension SocketTable {
         slot.flags.insert(.discards)
         if slot.closeCode == 0 { slot.closeCode = reason.code }
         if slot.state == .open {
-            if reason.leavesSession { letSessionWait(index) } else { endSession(index, slot) }
+            if reason.leavesSession { letSessionWait(index) }
             beginClosing(
                 index,
                 slot,

@@ -63,7 +63,20 @@ extension SocketTable {
     /// Takes a session, which another slot has by now, from the slot that had it; its socket is closed.
     func giveUp(_ index: Int) {
         if isWaiting(index) { return forget(index) }
+        let wasHeard = unsafe loop.now &- arena.slot(index).lastReceived < Self.recently
         close(index, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
+        // A client that takes its own session again and again must not have many sockets that are closing.
+        guard wasHeard, !locals[index].isGone else { return }
+        flush(index)
+        markGone(index)
+    }
+
+    /// How long ago something came from a socket that was in use just now, in nanoseconds.
+    private static let recently: UInt64 = 1_000_000_000
+
+    /// How many bytes more a session's queue may have, because a replay may lie in it.
+    func replayRoom(_ flags: ArenaSlot.Flags) -> Int {
+        flags.contains(.session) ? limits.resumeBytes + Self.entryCost * limits.resumeMessages : 0
     }
 
     /// How many sessions are remembered because they could not take a message.
@@ -71,8 +84,15 @@ extension SocketTable {
 
     /// Remembers that a session ends because it could not take a message, so that its client is told so.
     func noteLost(_ index: Int) {
+        guard isSession(index) else { return }
         if lostSessions.count == Self.mostLost { lostSessions.removeFirst() }
         lostSessions.append(id(index))
+    }
+
+    /// Ends the session of a connection that could not take a message.
+    func loseMessage(_ index: Int) {
+        noteLost(index)
+        endSession(index, arena.slot(index))
     }
 
     /// Ends the session of a slot; a socket goes on without it.
@@ -86,6 +106,7 @@ extension SocketTable {
     func forget(_ index: Int) {
         let slot = arena.slot(index)
         sessionBytes -= Int(slot.queuedBytes)
+        if locals[index].isGone { endingBytes -= Int(slot.queuedBytes) }
         waitingCount -= 1
         locals[index] = Local()
         arena.vacate(index)
@@ -139,8 +160,8 @@ extension SocketTable {
         arena.journal.beginMove(from: index, to: new)
         unsafe copy.waitingSince = loop.now
         copy.state = .waiting
+        // The move ends when the socket begins to close (``beginClosing(_:_:payload:)``).
         endSession(index, slot)
-        arena.journal.endMove()
         while locals.count <= new { locals.append(Local()) }
         locals[new] = Local(descriptor: -1, generation: copy.generation)
         noteWaiting(new, copy)
@@ -197,12 +218,11 @@ extension SocketTable {
     /// Keeps a message that was sent, within the bounds of the session and of all sessions.
     func didKeep(_ byteCount: Int, _ slot: ArenaSlot) {
         sessionBytes += byteCount
-        if sessionBytes > limits.sessionBytes, waitingCount == 0 {
-            // No session could make room but those of clients that are here, and do not confirm.
-            sessionBytes -= arena.dropKept(of: slot, entries: 0, bytes: 0)
-        } else {
-            bound(slot)
-        }
+        bound(slot)
+        guard sessionBytes > limits.sessionBytes else { return }
+        // Who is here and does not confirm keeps no more than a share of what all may have.
+        let share = limits.sessionBytes / max(1, count + waitingCount)
+        sessionBytes -= arena.dropKept(of: slot, entries: limits.resumeMessages, bytes: share)
     }
 
     /// Drops what a client has confirmed; false if it counts more messages than it was sent.
@@ -214,7 +234,11 @@ extension SocketTable {
 
     /// Closes a connection for a reason of the server's, after which its session may go on.
     func close(_ index: Int, _ reason: CloseReason) {
-        if isOpen(index), reason.leavesSession { letSessionWait(index) }
+        if reason.leavesSession {
+            // The session of a socket that is over already waits, or will at the end of the turn.
+            guard isOpen(index) else { return }
+            letSessionWait(index)
+        }
         close(index, code: reason.code, reason: reason.advice)
     }
 
@@ -225,7 +249,7 @@ extension SocketTable {
     /// Returns when to look again.
     func sweepWaiting(now: UInt64) -> UInt64? {
         while let (index, generation) = waits.popDue(now: now) {
-            guard isWaiting(index, generation) else { continue }
+            guard isWaiting(index, generation), !locals[index].isGone else { continue }
             tally.counters[.sessionsExpired] += 1
             markGone(index)
         }
@@ -234,20 +258,26 @@ extension SocketTable {
 
     /// Ends waiting sessions, oldest first, until all sessions together keep no more than they may.
     func boundSessions() {
-        var excess = sessionBytes - limits.sessionBytes
-        while excess > 0, let slot = endOldestWaiting() { excess -= Int(slot.queuedBytes) }
-    }
-
-    /// Ends the session that has waited longest, and returns its slot; nil if none waits.
-    @discardableResult
-    func endOldestWaiting() -> ArenaSlot? {
-        while let (index, generation) = waits.popDue(now: .max) {
-            guard isWaiting(index, generation), !locals[index].isGone else { continue }
+        guard sessionBytes - endingBytes > limits.sessionBytes else { return }
+        waits.forEach { index, generation in
+            // One that holds nothing makes no room.
+            guard isWaiting(index, generation), !locals[index].isGone, arena.slot(index).queuedBytes > 0 else {
+                return true
+            }
             tally.counters[.sessionsEvicted] += 1
             markGone(index)
-            return arena.slot(index)
+            return sessionBytes - endingBytes > limits.sessionBytes
         }
-        return nil
+    }
+
+    /// Ends the session that has waited longest, but not that of one slot.
+    func endOldestWaiting(except kept: Int? = nil) {
+        waits.forEach { index, generation in
+            guard isWaiting(index, generation), !locals[index].isGone, index != kept else { return true }
+            tally.counters[.sessionsEvicted] += 1
+            markGone(index)
+            return false
+        }
     }
 
     private func isWaiting(_ index: Int, _ generation: UInt32) -> Bool {

@@ -33,7 +33,7 @@ final class SocketTable: Transport {
     }
 
     /// The bytes that a queued frame takes besides its own: its entry in the queue, and the rounding of its chunk.
-    private static let entryCost = 136
+    static let entryCost = 136
 
     let loop: EventLoop
     let arena: Arena
@@ -64,6 +64,8 @@ final class SocketTable: Transport {
     var waitingCount = 0
     /// How many bytes the messages have that sessions keep: those that were sent, and all of those that wait.
     var sessionBytes = 0
+    /// How many of them belong to sessions that have ended while they waited, in this turn.
+    var endingBytes = 0
     /// Connections whose sessions have moved to another slot, where the manager must look for them.
     var moves: [(from: Int, to: Int)] = []
     /// The last sessions that ended because they could not take a message.
@@ -163,6 +165,7 @@ final class SocketTable: Transport {
     func markGone(_ slot: Int) {
         guard locals.indices.contains(slot), !locals[slot].isGone else { return }
         locals[slot].isGone = true
+        if isWaiting(slot) { endingBytes += Int(arena.slot(slot).queuedBytes) }
         gone.append(slot)
     }
 
@@ -239,7 +242,7 @@ final class SocketTable: Transport {
         let count = arena.queueCount(of: slot)
         // One message always fits, so that no connection is closed because of a single one.
         if count > 0 {
-            let limit = flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes
+            let limit = flags.contains(.echo) ? Limits.echoQueueBytes : limits.queueBytes + replayRoom(flags)
             // Small frames take more memory than their bytes, and the limit is one of memory.
             let held = Int(slot.queuedBytes) + Self.entryCost * (count + 1)
             if held + Int(frame.byteCount) > limit { return .failed(.queueFull) }
@@ -257,11 +260,8 @@ final class SocketTable: Transport {
     /// Closes a connection, and ends its session.
     func close(_ handle: Int, code: UInt16, reason: String) {
         let slot = arena.slot(handle)
-        if code == CloseReason.tooSlow.code || code == CloseReason.internalError.code, isSession(handle) {
-            noteLost(handle)
-        }
-        endSession(handle, slot)
-        guard slot.state == .open, !locals[handle].isGone else { return }
+        if code == CloseReason.tooSlow.code || code == CloseReason.internalError.code { noteLost(handle) }
+        guard slot.state == .open, !locals[handle].isGone else { return endSession(handle, slot) }
         // A queue that has overflowed will not drain: drop what can still be dropped, so that the client learns why.
         if code == CloseReason.tooSlow.code { dropQueue(of: slot) }
         slot.closeCode = code
