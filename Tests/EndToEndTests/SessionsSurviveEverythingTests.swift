@@ -64,15 +64,19 @@ import Testing
         }
     }
 
-    @Test(arguments: ["exit", "kill", "trap"])
-    func `a worker that ends while a session has two slots leaves one of them`(_ action: String) async throws {
+    @Test(arguments: ["resuming", "resumed", "moved"])
+    func `a worker that ends at any step of a resume leaves the session to one of two slots`(
+        _ step: String
+    ) async throws {
         let faults = Faults()
         try faults.plan("")
         defer { faults.remove() }
         try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
             let clients = try WebSocketClients()
             var greeting = try await clients.connect("0", server, user: "u", "new", "&thread_id=t")
-            for (round, isAlive) in [true, false, true, false].enumerated() {
+            for (round, (action, isAlive)) in [("kill", true), ("kill", false), ("trap", true), ("exit", false)]
+                .enumerated()
+            {
                 try await server.publish(2 * round + 1...2 * round + 1, to: "u")
                 _ = try await clients.messages("\(round)", count: 1)
                 if !isAlive {
@@ -80,23 +84,56 @@ import Testing
                     try await server.waitForWaiting(1, of: "u")
                 }
                 let generation = try await server.statistics().shards[0].generation
-                try faults.plan("resumed \(action) \(generation + 1)")
+                try faults.plan("\(step) \(action) \(generation + 1)")
                 #expect(try await server.control(["restart", "--all"]).code == 0)
                 try faults.plan("")
-                // The client learns nothing of this resume if its socket dies with it; it does not, and gets the answer.
+                // Until the new slot is open, the socket belongs to nothing: the client comes again with what it had.
+                if step == "resuming" {
+                    let offer = ["martlet", "resume.\(greeting.session ?? "").\(2 * round)"]
+                    let lost = try await clients.attempt("\(round) lost", server.webSocket("u"), protocols: offer)
+                    #expect(lost.ev == "refused")
+                }
                 greeting = try await clients.resume("\(round + 1)", server, user: "u", greeting, received: 2 * round)
-                #expect(greeting.resumed == true && greeting.replay == 1, "\(action) \(round): \(greeting)")
+                #expect(greeting.resumed == true && greeting.replay == 1, "\(step) \(round): \(greeting)")
                 let answer = try await server.request("POST", "/v1/threads/t/messages", body: "\(2 * round + 2)")
                 #expect(try answer.decoded(TestServer.Receipt.self) == .init(matched: 1, delivered: 1))
                 let texts = try await clients.messages("\(round + 1)", count: 2)
                 #expect(texts == ["\(2 * round + 1)", "\(2 * round + 2)"])
                 #expect(
                     try await server.statistics().shards[0].generation > generation + 1,
-                    "\(action): it has not ended"
+                    "\(step): it has not ended"
                 )
                 if isAlive { #expect([1012, 4409].contains(try await clients.closeCode("\(round)"))) }
             }
             #expect(try await server.statistics().totalConnections == 1)
+        }
+    }
+
+    @Test func `a worker that ends while it lets a session wait leaves it waiting`() async throws {
+        let faults = Faults()
+        try faults.plan("waits kill 1")
+        defer { faults.remove() }
+        try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
+            let clients = try WebSocketClients()
+            let first = try await clients.connect("a", server, user: "u", "new")
+            try await server.publish(1...3, to: "u")
+            _ = try await clients.messages("a", count: 3)
+            clients.breakConnection("a")
+            try await server.waitForStatistics("the next worker") {
+                $0.shards[0].generation == 2 && $0.shards[0].state == "serving"
+            }
+            #expect(try await server.publish(4...4, to: "u") == .init(matched: 1, delivered: 0, held: 1))
+            let second = try await clients.resume("b", server, user: "u", first, received: 1)
+            #expect(second.resumed == true)
+            #expect(try await clients.messages("b", count: 3) == ["2", "3", "4"])
+        }
+    }
+
+    @Test func `a session never shows another user's messages, whoever resumes it with whatever he has`() async throws {
+        try await TestServer.with { server in
+            let script = WebSocketClients.script("session_strangers.py")
+            let run = try await Subprocess.run(WebSocketClients.python, [script, server.client, server.api, "400"])
+            #expect(run.code == 0, "\(run.output)\(run.error)")
         }
     }
 

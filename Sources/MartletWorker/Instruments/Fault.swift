@@ -23,8 +23,10 @@ enum Fault {
         case message, delivery
         /// When pings are queued, and not written yet.
         case pinged
-        /// When a session has two slots, the new one and the old one.
-        case resumed
+        /// Before the new slot of a session is open; when it has two slots; when the old one is gone.
+        case resuming, resumed, moved
+        /// When a session waits, and its socket is not closed yet.
+        case waits
     }
 
     /// Fails here, if a test wants that.

@@ -72,12 +72,16 @@ extension SocketTable {
             arena.vacate(index)
             throw .full
         }
-        if let resuming { arena.journal.beginMove(from: resuming.slot, to: index) }
+        if let resuming {
+            arena.journal.beginMove(from: resuming.slot, to: index)
+            Fault.at(.resuming)
+        }
         slot.state = .open
         if let resuming {
             Fault.at(.resumed)
             giveUp(resuming.slot)
             arena.journal.endMove()
+            Fault.at(.moved)
         }
         return index
     }

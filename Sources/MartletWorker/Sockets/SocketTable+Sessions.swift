@@ -126,6 +126,7 @@ extension SocketTable {
         locals[index] = Local(descriptor: -1, generation: slot.generation)
         unsafe arena.beginWaiting(slot, since: loop.now)
         slot.addressPlace = -1
+        Fault.at(.waits)
         // The slot comes first: a successor closes a socket without a slot.
         closeDescriptor(descriptor)
         noteWaiting(index, slot)

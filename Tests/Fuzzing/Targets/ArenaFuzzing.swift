@@ -35,8 +35,12 @@ enum ArenaFuzzing {
             slot.cookie = UInt64(number + 1)
             slot.userSlot = UInt16(ShardMap.userSlot(of: "user-\(number)"))
             slot.received = .init(position: 1000)
+            // The last two are sessions, and the last one waits.
+            let isSession = number >= 2
+            if isSession { slot.flags.insert(.session) }
             let identity = ArenaIdentity(
                 connection: "user-\(number)",
+                session: isSession ? SessionTokens(newest: .init(high: 1, low: 2)) : nil,
                 bearer: Bearer(user: "user-\(number)"),
                 rooms: [.thread("t")]
             )
@@ -44,12 +48,16 @@ enum ArenaFuzzing {
             slot.state = .open
             for _ in 0..<Int(choices.byte() & 15) {
                 guard let frame = arena.makeFrame(90) else { break }
-                _ = arena.append(frame, byteCount: 90, to: slot)
+                _ = arena.append(frame, byteCount: 90, isCounted: isSession && choices.byte() & 3 > 0, to: slot)
                 arena.release(frame)
+            }
+            if isSession {
+                for _ in 0..<arena.queueCount(of: slot) / 2 { _ = arena.didSendFirst(of: slot) }
+                if number == 3 { arena.beginWaiting(slot, since: 1) }
             }
         }
         let regions = [
-            64..<256, layout.slotsOffset..<layout.slotsOffset + 8 * ArenaLayout.slotSize,
+            64..<288, layout.slotsOffset..<layout.slotsOffset + 8 * ArenaLayout.slotSize,
             layout.ringOffset..<layout.ringOffset + 640, layout.chunksOffset..<layout.chunksOffset + 8192,
         ]
         for _ in 0..<choices.byte() {
@@ -71,7 +79,26 @@ enum ArenaFuzzing {
         var choices = Choices(bytes)
         damaged(&choices)
         guard let arena = try? Arena(adopting: source.bytes, discard: { _, _ in }) else { return }
-        for index in arena.recover(positions(arena, &choices)).slots {
+        let recovery = arena.recover(positions(arena, &choices))
+        for index in recovery.waiting {
+            guard let identity = try? arena.identity(ofSlot: index), identity.session != nil else {
+                fatalError("a session without an identity")
+            }
+            let slot = arena.slot(index)
+            promise(
+                arena.messages(after: slot.kept.messages, of: slot)?.isAhead == false,
+                "a session that has not its own"
+            )
+            _ = arena.dropKept(of: slot, entries: 3, bytes: 300)
+            promise(arena.entryCount(of: slot) <= 3, "\(arena.entryCount(of: slot)) entries")
+            arena.vacate(index)
+        }
+        for index in recovery.slots {
+            let slot = arena.slot(index)
+            if slot.flags.contains(.session) {
+                _ = arena.confirm(slot.kept.messages &+ 2, of: slot)
+                if index & 1 == 0 { _ = arena.endSession(of: slot) }
+            }
             guard let identity = try? arena.identity(ofSlot: index) else { fatalError("a slot without an identity") }
             promise(
                 identity.connection == "user-\(arena.slot(index).cookie - 1)",
@@ -94,6 +121,10 @@ enum ArenaFuzzing {
         var copied: [Int] = []
         for (index, position) in positions(from, &choices).sorted(by: { $0.key < $1.key }) {
             guard let slot = try? copies.copy(index, position, place: { _ in 0 }) else { continue }
+            copied.append(slot)
+        }
+        for index in from.waitingSlots {
+            guard let slot = try? copies.copySession(index, now: 5) else { continue }
             copied.append(slot)
         }
         copies.finish()
