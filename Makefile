@@ -26,7 +26,7 @@ done; if [ -n "$$missing" ]; then \
   $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help run check test test-asan test-tsan fuzz autobahn browser soak prove deps build lint format bench continuity install deb deb-deps test-deb \
+.PHONY: help run check test test-asan test-tsan fuzz autobahn browser sessions soak prove deps build lint format bench continuity install deb deb-deps test-deb \
   test-upgrade print-docs clean
 
 help: ## Show this list
@@ -94,13 +94,18 @@ browser: build $(CLIENTS) ## Open the demo page in Chromium, and send a message 
 	@$(call needs,chromium)
 	Tests/Conformance/browser
 
+sessions: build $(CLIENTS) ## Cut and freeze the network of a page in Chromium, and reload HAProxy and nginx under sessions (about 3 minutes)
+	@$(call needs,chromium haproxy nginx-light openssl)
+	Tests/Conformance/browser-session
+	$(PYTHON) Tests/Conformance/proxies
+
 # How long the soak runs, in seconds.
 SOAK_SECONDS ?= 7200
 
 soak: build $(CLIENTS) ## Run for two hours at twice the load that fits, through everything that happens to a service: nothing may grow
 	$(PYTHON) Tests/Soak/run --seconds $(SOAK_SECONDS)
 
-prove: test lint test-asan test-tsan fuzz autobahn browser continuity test-deb bench soak ## Run all tests and checks (five hours)
+prove: test lint test-asan test-tsan fuzz autobahn browser sessions continuity test-deb bench soak ## Run all tests and checks (five hours)
 
 install: ## Install the contents of $(BIN) under $(DESTDIR)$(PREFIX); an existing configuration is kept
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/martlet $(BIN)/martletd $(BIN)/martlet-worker

@@ -277,7 +277,8 @@ export class Martlet extends EventTarget {
     // Everything older is sent before a handler can send.
     this.state = "open";
     this.#flush();
-    if (this.#unconfirmed.length && resumed) this.#ping();
+    // Until a message comes from here, the token before is good, too: an attempt that was given up could still use it.
+    if (resumed) this.#confirm(this.#unconfirmed.length ? "ping" : "ack");
     this.#watch();
     this.#set("open");
     if (resumed) this.#emit("resumed", { replay });

@@ -132,7 +132,7 @@ class Martlet:
         self._waiting: list[_Outgoing] = []
         self._sent: dict[int, _Outgoing] = {}
         self._settling: dict[int, _Outgoing] = {}
-        self._number, self._pinged = 0, 0
+        self._number, self._pinged, self._proves = 0, 0, False
         self._heartbeat = self._opened_at = self._heard_at = self._pinged_at = self._asked_at = self._hold_until = self._pace = 0.0
 
     @property
@@ -284,11 +284,13 @@ class Martlet:
             again = [message for number, message in self._sent.items() if number > self._number]
             self._waiting = again + [message for message in self._waiting if message.kind != "client"]
             events = [Resumed(self._replay)]
+            self._proves = True
         else:
             unknown = [message.text for message in (self._settling | self._sent).values() if message.kind == "application"]
             events = [Lost(first.get("resume_error", "unsupported"), tuple(unknown))] if self._was_open else []
             events.append(Opened(first["connection_id"], first["user_id"]))
             self._settling.clear()
+            self._proves = False
             self._number = self._received = self._replay = 0
             self._waiting = [_Outgoing(_room_text("join", *room), "room") for room in self._rooms] + \
                             [message for message in self._waiting if message.kind == "application"]
@@ -375,6 +377,7 @@ class Martlet:
                         async with asyncio.timeout(wait): await self._change.wait()
                     continue
                 self._number += 1
+                self._proves = False
                 if message.kind != "client": self._sent[self._number] = message
                 message.sent_at = _now()
                 self._wake()
@@ -410,6 +413,8 @@ class Martlet:
                 if message.refused: message.refused, self._hold_until = False, now + self._pace  # at the pace that the server asks for
                 return message, 0
             deadlines.append(self._hold_until)
+        # Until a message comes from here, the token before is good, too: an attempt that was given up could still use it.
+        if self._proves: return self._own("ack"), 0
         return None, min(deadlines) - now
 
     def _own(self, kind: Literal["ping", "ack"]) -> _Outgoing:

@@ -291,6 +291,8 @@ class Confirming(Case):
         second = await self.socket()
         self.set(CONFIRM_WITHIN=0.05)
         await second.greet("S2", resumed=True, replay=0, received=0)
+        # At once, because the token before is good until a message comes; and only once.
+        self.assertEqual(await second.receive(), {"type": "ack", "received": 1})
         self.assertTrue(await second.is_quiet())
 
     async def test_asks_for_confirmation_some_time_after_the_first_message_and_until_it_comes(self) -> None:
@@ -396,6 +398,7 @@ class Refused(Case):
         client.abandon()
         second = await self.socket()
         await second.greet("S2", resumed=True, replay=2, received=2)
+        self.assertEqual((await second.receive())["type"], "ack")
         await second.send({"type": "error", "number": 1, "retry_after_ms": 1}, "x")
         self.assertEqual(await second.receive(), "a")
         await second.send({"type": "error", "number": 2, "retry_after_ms": 1})  # not a replayed one: the server would not say that
@@ -473,6 +476,7 @@ class Tokens(Case):
         second = await self.socket()
         self.assertEqual((second.authorization, asked), ("Bearer jwt2", ["connect", "expiring"]))
         await second.greet("S2", resumed=True, replay=0, received=0)
+        self.assertEqual((await second.receive())["type"], "ack")
         self.assertTrue(await second.is_quiet())  # the new socket has the new token: no `authenticate`
 
     async def test_a_renewal_that_waits_is_dropped_with_its_socket(self) -> None:
@@ -486,6 +490,7 @@ class Tokens(Case):
         second = await self.socket()
         await second.greet("S2", resumed=True, replay=0, received=1)
         self.assertEqual(second.authorization, "Bearer expiring")
+        self.assertEqual((await second.receive())["type"], "ack")
         self.assertTrue(await second.is_quiet())
 
     async def test_a_refused_token_is_replaced_at_once_and_then_with_pauses(self) -> None:
