@@ -10,8 +10,7 @@ final class Backend {
     private static let pause = TimeAmount.milliseconds(20)
     private static let mostAttempts = 500
 
-    private let host: String
-    private let port: Int
+    private let api: API
     private let loop: any EventLoop
     private let name: String?
     private var number = 0
@@ -22,10 +21,9 @@ final class Backend {
     private(set) var refusals: [String] = []
 
     /// Makes a backend whose `name` is unique among this and earlier runs; nil: publishes have no keys.
-    init(_ name: String?, host: String, port: Int, on loop: any EventLoop) {
+    init(_ name: String?, _ api: API, on loop: any EventLoop) {
         self.name = name
-        self.host = host
-        self.port = port
+        self.api = api
         self.loop = loop
     }
 
@@ -59,7 +57,7 @@ final class Backend {
         publisher?.close()
         publisher = nil
         let parts = NIOLoopBound((self, then), eventLoop: loop)
-        Publisher.connect(host: host, port: port, on: loop).whenComplete { result in
+        Publisher.connect(to: api, on: loop).whenComplete { result in
             let (backend, then) = parts.value
             switch result {
             case .success(let publisher):

@@ -39,6 +39,12 @@ struct Continuity: ParsableCommand {
     @Flag(help: "Kill a random worker every 0.5 to 2 seconds (on this machine).")
     var kill = false
 
+    @Flag(help: "Connections are sessions, and reach the server through a proxy that cuts, stalls and delays them.")
+    var cut = false
+
+    @Option(help: ArgumentHelp("Mean time between two cuts, over all connections.", valueName: "milliseconds"))
+    var cutInterval = 20
+
     @Option(help: "Backends that publish to users, each with one publish in flight.")
     var backends = 8
 
@@ -51,16 +57,30 @@ struct Continuity: ParsableCommand {
     @Option(help: "Milliseconds between two broadcasts, and between two messages to the thread.")
     var broadcastInterval = 250
 
-    var unicastPause: TimeAmount { .milliseconds(Int64(publishPause)) }
-    var broadcastPause: TimeAmount { .milliseconds(Int64(broadcastInterval)) }
-
     func validate() throws {
         if kill, commands != nil { throw ValidationError("Give either --kill or --commands, not both.") }
+        if cutInterval < 1 { throw ValidationError("--cut-interval must be at least 1.") }
         if connections < backends { throw ValidationError("There must be at least as many connections as backends.") }
     }
 
     func run() throws {
-        try Measurement(options).run { try ContinuityRun(self, $0).run() }
+        try Measurement(options).run {
+            if cut { try SessionRun(self, $0).run() } else { try ContinuityRun(self, $0).run() }
+        }
+    }
+
+    /// Plans what backends publish.
+    func traffic(hasSessions: Bool) -> Traffic.Settings {
+        Traffic.Settings(
+            connections: connections,
+            backends: backends,
+            hasKeys: !withoutKeys,
+            unicastPause: .milliseconds(Int64(publishPause)),
+            broadcastPause: .milliseconds(Int64(broadcastInterval)),
+            // What a session keeps for its client (client.resume_bytes) must hold what comes until the next socket.
+            paddings: [10, 10, 10, 10, 10, 10, 10, 2000, 2000, hasSessions ? 8000 : 60000],
+            hasSessions: hasSessions
+        )
     }
 
     /// Makes what happens to the server during the run.

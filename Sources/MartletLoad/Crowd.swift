@@ -14,6 +14,7 @@ final class Crowd {
         var count: Int
         var users: Int
         var concurrency: Int
+        var tokens: Tokens
         /// The number of the first connection.
         var first = 0
     }
@@ -95,12 +96,13 @@ final class Crowd {
         let path = settings.path.split(separator: "{user}", omittingEmptySubsequences: false).joined(separator: user)
         return ByteBuffer(
             string: "GET \(path) HTTP/1.1\r\nHost: \(settings.host):\(settings.port)\r\nUpgrade: websocket\r\n"
-                + "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(key())\r\n\r\n"
+                + "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(Self.key())\r\n"
+                + settings.tokens.field(for: user) + "\r\n"
         )
     }
 
     /// Makes the base 64 of 16 random bytes: 21 free digits, one that ends in four zero bits, and the padding.
-    private func key() -> String {
+    static func key() -> String {
         let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
         var text = ""
         for _ in 0..<21 { text.append(digits[Int.random(in: 0..<64)]) }

@@ -19,6 +19,8 @@ final class LoadClient: ChannelInboundHandler {
     /// The number that the next message must carry.
     var expected = 0
     private(set) var hasEnded = false
+    /// The code with which the server has closed the connection.
+    private(set) var closeCode: Int?
     var isWanted = true
 
     init(
@@ -41,6 +43,8 @@ final class LoadClient: ChannelInboundHandler {
         case .text, .binary: onMessage(self, frame.unmaskedData)
         case .ping: write(.pong, frame.unmaskedData)
         case .connectionClose:
+            let reason = frame.unmaskedData
+            closeCode = reason.getInteger(at: reason.readerIndex, as: UInt16.self).map(Int.init)
             write(.connectionClose, frame.unmaskedData)
             context.close(promise: nil)
         default: break
@@ -81,6 +85,12 @@ final class LoadClient: ChannelInboundHandler {
     func close() {
         isWanted = false
         context?.close(promise: nil)
+    }
+
+    /// Closes the WebSocket; the server closes the connection.
+    func end() {
+        isWanted = false
+        write(.connectionClose, ByteBuffer(integer: UInt16(1000)))
     }
 
     private func write(_ opcode: WebSocketOpcode, _ payload: ByteBuffer, flushes: Bool = true) {

@@ -16,6 +16,7 @@ final class Measurement: @unchecked Sendable {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     var report = LoadReport()
     private(set) var serverPid: Int?
+    private var knownTokens: [Int: Tokens] = [:]
 
     var loop: any EventLoop { group.any() }
 
@@ -39,7 +40,14 @@ final class Measurement: @unchecked Sendable {
         return (String(address[..<colon]), port)
     }
 
-    func crowd(_ count: Int, users: Int, concurrency: Int = 64, path: String? = nil) throws -> Crowd.Settings {
+    /// Plans connections; their users' tokens allow the threads.
+    func crowd(
+        _ count: Int,
+        users: Int,
+        concurrency: Int = 64,
+        path: String? = nil,
+        threads: [String] = []
+    ) throws -> Crowd.Settings {
         let (host, port) = try Self.split(options.client)
         return Crowd.Settings(
             host: host,
@@ -47,13 +55,22 @@ final class Measurement: @unchecked Sendable {
             path: path ?? options.path,
             count: count,
             users: users,
-            concurrency: concurrency
+            concurrency: concurrency,
+            tokens: try tokens(users, threads)
         )
     }
 
+    /// Returns tokens for so many users; a command that prints them is run only once for each.
+    func tokens(_ users: Int, _ threads: [String]) throws -> Tokens {
+        if let known = knownTokens[users] { return known }
+        let names = (0..<users).map { Crowd.user($0, of: users) }
+        let tokens = try options.tokens(for: names, threads: threads)
+        knownTokens[users] = tokens
+        return tokens
+    }
+
     func publisher() throws -> NIOLoopBound<Publisher> {
-        let (host, port) = try Self.split(options.api)
-        return try Publisher.connect(host: host, port: port, on: loop).wait()
+        try Publisher.connect(to: options.apiAddress(), on: loop).wait()
     }
 
     /// Runs something on the loop until its promise is fulfilled, or the time is over.

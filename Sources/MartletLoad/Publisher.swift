@@ -8,8 +8,7 @@ final class Publisher: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// The value of its `Host` field.
-    private let authority: String
+    private let api: API
     private var context: ChannelHandlerContext?
     private var received = ByteBuffer()
     private var waiting: [(Int, String) -> Void] = []
@@ -18,15 +17,12 @@ final class Publisher: ChannelInboundHandler {
     /// Whether the server has said that it ends the connection after this answer.
     private(set) var isEnding = false
 
-    private init(authority: String) { self.authority = authority }
+    private init(_ api: API) { self.api = api }
 
     /// Connects; the future succeeds with a publisher that belongs to `loop`.
-    static func connect(host: String, port: Int, on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<Publisher>> {
+    static func connect(to api: API, on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<Publisher>> {
         loop.flatSubmit {
-            let publisher = NIOLoopBound(
-                Publisher(authority: "\(host.contains(":") ? "[\(host)]" : host):\(port)"),
-                eventLoop: loop
-            )
+            let publisher = NIOLoopBound(Publisher(api), eventLoop: loop)
             return ClientBootstrap(group: loop)
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
@@ -34,7 +30,7 @@ final class Publisher: ChannelInboundHandler {
                         try channel.pipeline.syncOperations.addHandler(publisher.value)
                     }
                 }
-                .connect(host: host, port: port)
+                .connect(host: api.host, port: api.port)
                 .map { _ in publisher }
         }
     }
@@ -70,7 +66,7 @@ final class Publisher: ChannelInboundHandler {
         }
         waiting.append(onAnswer)
         var bytes = context.channel.allocator.buffer(capacity: 256 + (body?.readableBytes ?? 0))
-        bytes.writeString("\(method) \(path) HTTP/1.1\r\nHost: \(authority)\r\n\(fields)")
+        bytes.writeString("\(method) \(path) HTTP/1.1\r\n\(api.fields)\(fields)")
         if let body {
             bytes.writeString("Content-Type: application/json\r\nContent-Length: \(body.readableBytes)\r\n\r\n")
             bytes.writeImmutableBuffer(body)
