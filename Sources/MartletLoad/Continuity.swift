@@ -45,6 +45,9 @@ struct Continuity: ParsableCommand {
     @Option(help: ArgumentHelp("Mean time between two cuts, over all connections.", valueName: "milliseconds"))
     var cutInterval = 20
 
+    @Flag(help: "Cut connections, too, whose request has not been answered yet.")
+    var cutHandshakes = false
+
     @Option(help: "Backends that publish to users, each with one publish in flight.")
     var backends = 8
 

@@ -19,6 +19,10 @@ final class Proxy {
     private let host: String
     private let port: Int
     private let loop: any EventLoop
+    /// Whether a client's socket may be cut while its request is on the way.
+    ///
+    /// A server that handles a client's earlier request after a later one gives the session to a client that has gone.
+    let cutsHandshakes: Bool
     private var channel: (any Channel)?
     /// The lines whose client is there, by the client's port.
     private var lines: [Int: ProxyLine] = [:]
@@ -28,7 +32,8 @@ final class Proxy {
     private(set) var dropped = 0
 
     /// Makes a proxy for the server at this address.
-    init(host: String, port: Int, on loop: any EventLoop) {
+    init(host: String, port: Int, cutsHandshakes: Bool, on loop: any EventLoop) {
+        self.cutsHandshakes = cutsHandshakes
         self.host = host
         self.port = port
         self.loop = loop
@@ -86,10 +91,10 @@ final class Proxy {
             .whenFailure { _ in bound.value.cut(.reset) }
     }
 
-    /// Decides what happens to the answer to a client that resumes.
-    func nextFate() -> Fate {
-        if isCalm { return .passed }
-        switch Int.random(in: 0..<20) {
+    /// Decides what happens to an answer.
+    func nextFate(isResume: Bool, isDoomed: Bool) -> Fate {
+        if isCalm || !(isResume || isDoomed) { return .passed }
+        switch isDoomed ? 3 : Int.random(in: 0..<20) {
         case 0..<3:
             delayed += 1
             return .delayed(.milliseconds(.random(in: 50...700)))

@@ -42,6 +42,8 @@ final class ProxyLine {
     private var hasAsked = false
     private var isResume = false
     private var hasAnswer = false
+    /// Whether it is to be cut when the server has answered.
+    private var isDoomed = false
     /// Raised when a stall no longer matters, so that its timer finds that out.
     private var stallNumber = 0
 
@@ -81,14 +83,12 @@ final class ProxyLine {
         case .server:
             if !hasAnswer {
                 hasAnswer = true
-                if isResume {
-                    switch proxy.nextFate() {
-                    case .passed: break
-                    case .delayed(let time): stall(toServer: false, toClient: true, for: time)
-                    case .dropped:
-                        cut(Bool.random() ? .reset : .resetClient)
-                        return
-                    }
+                switch proxy.nextFate(isResume: isResume, isDoomed: isDoomed) {
+                case .passed: break
+                case .delayed(let time): stall(toServer: false, toClient: true, for: time)
+                case .dropped:
+                    cut(Bool.random() ? .reset : .resetClient)
+                    return
                 }
             }
             pass(bytes, to: .client)
@@ -131,8 +131,14 @@ final class ProxyLine {
     // MARK: What is done to it
 
     /// Cuts or stalls the line; returns whether the client will have to find out by itself.
+    ///
+    /// A line whose request was not answered yet is cut when it has been, unless the proxy cuts handshakes, too.
     @discardableResult
     func cut(_ cut: Cut) -> Bool {
+        guard hasAnswer || !hasAsked || proxy.cutsHandshakes else {
+            isDoomed = true
+            return false
+        }
         switch cut {
         case .reset, .end:
             let ends = [client, server]
@@ -144,9 +150,7 @@ final class ProxyLine {
             forgetClient()
             end?.reset()
             outlive()
-        // A request that came after its client's next one would resume a session behind the client's back.
         case .stallToServer, .stallToClient, .stall:
-            guard hasAnswer else { return self.cut(.reset) }
             stall(
                 toServer: cut != .stallToClient,
                 toClient: cut != .stallToServer,

@@ -30,7 +30,7 @@ final class Session {
     private static let confirmEvery = 32
     private static let confirmWithin: ClosedRange<Int64> = 300...3000
     /// How long a handshake may take, and the answer to a ping when a stall is suspected.
-    private static let openWithin = TimeAmount.seconds(4)
+    private static let openWithin = TimeAmount.seconds(10)
     private static let answerWithin: ClosedRange<Int64> = 200...500
     private static let longestPause: Int64 = 2000
     /// Close codes that leave the session waiting.

@@ -68,7 +68,7 @@ final class SessionRun: @unchecked Sendable {
         try measurement.wait { loop, done in
             self.loop = loop
             self.done = done
-            let proxy = Proxy(host: host, port: port, on: loop)
+            let proxy = Proxy(host: host, port: port, cutsHandshakes: self.command.cutHandshakes, on: loop)
             self.proxy = proxy
             self.traffic = Traffic(self.command.traffic(hasSessions: true), api, on: loop)
             proxy.open().whenComplete { result in
