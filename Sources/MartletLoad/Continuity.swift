@@ -12,7 +12,10 @@ struct Continuity: ParsableCommand {
 
     @OptionGroup var options: LoadOptions
 
-    @Option(name: .shortAndLong, help: "Connections, each for a different user; up to 50 more send echoes.")
+    @Option(
+        name: .shortAndLong,
+        help: "Connections, each for a different user; up to 50 more send echoes, unless there are sessions."
+    )
     var connections = 500
 
     @Option(help: "How many seconds it runs; longer if the commands take longer.")
@@ -72,10 +75,15 @@ struct Continuity: ParsableCommand {
         }
     }
 
+    /// The first of the connections that are in the thread: half of them, or, because a token puts its bearer into the
+    /// threads that it names, all.
+    var firstInThread: Int { options.hasTokens ? 0 : connections / 2 }
+
     /// Plans what backends publish.
     func traffic(hasSessions: Bool) -> Traffic.Settings {
         Traffic.Settings(
             connections: connections,
+            firstInThread: firstInThread,
             backends: backends,
             hasKeys: !withoutKeys,
             unicastPause: .milliseconds(Int64(publishPause)),

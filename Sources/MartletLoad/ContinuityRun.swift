@@ -56,7 +56,7 @@ final class ContinuityRun: @unchecked Sendable {
     // MARK: Connections
 
     private func open() throws {
-        let half = command.connections / 2
+        let half = command.firstInThread
         let api = try measurement.options.apiAddress()
         let plain = try measurement.crowd(half, users: command.connections, threads: [Traffic.thread])
         var inThread = try measurement.crowd(

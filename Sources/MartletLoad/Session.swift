@@ -279,6 +279,8 @@ final class Session {
             handled = max(handled, object?["received"] as? Int ?? count)
             sent.removeAll { $0.number <= handled }
             if let asked = probe?.number, handled >= asked { probe = nil }
+        // The next socket shows a new token.
+        case "token_expiring": break
         case "thread_joined", "thread_left":
             let room = (object?["thread_id"] as? String).flatMap { Self.threads.firstIndex(of: $0) }
             guard let room else { fallthrough }

@@ -12,8 +12,8 @@ final class SessionRun: @unchecked Sendable {
     // Unchecked: set up before the loop starts, then touched only on the loop.
     private static let together = 64
     private static let tick = TimeAmount.milliseconds(50)
-    /// Longer than any session takes to come back.
-    private static let patience = TimeAmount.seconds(8)
+    /// How long nothing may arrive at sessions that are all connected, before what is missing counts as lost.
+    private static let patience = TimeAmount.seconds(3)
     private static let talkPause = TimeAmount.milliseconds(20)
 
     private let command: Continuity
@@ -84,7 +84,7 @@ final class SessionRun: @unchecked Sendable {
         for number in 0..<command.connections {
             let user = Crowd.user(number, of: command.connections)
             let path = measurement.options.path.replacing("{user}", with: user)
-            let room = number < command.connections / 2 ? "" : "&thread_id=\(Traffic.thread)"
+            let room = number < command.firstInThread ? "" : "&thread_id=\(Traffic.thread)"
             sessions.append(
                 Session(number, user: user, path: path + room, road, tally, on: loop) { [weak self] _ in
                     self?.opened()
@@ -157,13 +157,14 @@ final class SessionRun: @unchecked Sendable {
     private var isMoving: Bool {
         let now = NIODeadline.now()
         if progress != tally.arrivals.count { (progress, progressAt) = (tally.arrivals.count, now) }
-        return (traffic?.underWay ?? 0) > 0 || now - progressAt < Self.patience
+        return (traffic?.underWay ?? 0) > 0 || isAnyoneAway || now - progressAt < Self.patience
     }
 
     private var isUnfinished: Bool {
-        (traffic?.underWay ?? 0) > 0 || !sessions.allSatisfy { $0.state == .open || $0.isExpired }
-            || sessions.contains { isMissing($0) }
+        (traffic?.underWay ?? 0) > 0 || isAnyoneAway || sessions.contains { isMissing($0) }
     }
+
+    private var isAnyoneAway: Bool { sessions.contains { $0.state != .open && !$0.isExpired } }
 
     private func isMissing(_ session: Session) -> Bool {
         NumberedMessage.Sequence.allCases.contains { missing($0, session) > 0 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import ArgumentParser
 internal import Foundation
 
 /// The JWTs that clients show, one for each user.
@@ -88,8 +87,8 @@ extension Tokens {
             process.waitUntilExit()
             let token = text.trimmingCharacters(in: .whitespacesAndNewlines)
             guard process.terminationStatus == 0, !token.isEmpty, !token.contains(where: \.isWhitespace) else {
-                throw ValidationError(
-                    "--token-command printed no token (exit code \(process.terminationStatus)): \(command)"
+                throw Measurement.Failed(
+                    description: "--token-command printed no token (exit code \(process.terminationStatus)): \(command)"
                 )
             }
             return token

@@ -4,13 +4,15 @@ internal import NIOCore
 
 /// Numbered messages that backends publish without a break: to one user after another, to everybody, and to a thread.
 ///
-/// The second half of the connections is in the thread. It checks each receipt, and lives on its loop.
+/// It checks each receipt, and lives on its loop.
 final class Traffic {
-    /// The thread that half of the connections are in.
+    /// The thread that some of the connections are in.
     static let thread = "continuity"
 
     struct Settings {
         let connections: Int
+        /// The first of the connections that are in the thread.
+        let firstInThread: Int
         let backends: Int
         /// Publishes without keys are recognised by the server alone, if they are repeated.
         let hasKeys: Bool
@@ -63,7 +65,7 @@ final class Traffic {
         switch sequence {
         case .user: connection < settings.connections ? sentToUser[connection] : 0
         case .broadcast: connection < settings.connections ? broadcasts : 0
-        case .thread: (firstInThread..<settings.connections).contains(connection) ? threadMessages : 0
+        case .thread: (settings.firstInThread..<settings.connections).contains(connection) ? threadMessages : 0
         case .echo: 0
         }
     }
@@ -79,8 +81,6 @@ final class Traffic {
         report.add("wrong_receipts", "wrong receipts", wrong.count)
         for detail in wrong.prefix(10) + backends.flatMap(\.refusals).prefix(10) { report.breakPromise(detail) }
     }
-
-    private var firstInThread: Int { settings.connections / 2 }
 
     private func unicast(_ number: Int, user: Int) {
         if isEnding { return }
@@ -106,7 +106,7 @@ final class Traffic {
         if isEnding { return }
         threadMessages += 1
         let body = NumberedMessage.text(.thread, threadMessages, padding: 20)
-        let members = settings.connections - firstInThread
+        let members = settings.connections - settings.firstInThread
         publish(backends[settings.backends + 1], "/v1/threads/\(Self.thread)/messages", body, matched: members) {
             self.later(self.settings.broadcastPause) { self.sendToThread() }
         }

@@ -119,7 +119,7 @@ import Testing
             let refused = try await load(server, ["connect", "-c", "10"])
             #expect(refused.code == 1 && refused.output.contains("10 connections failed: HTTP/1.1 401"))
             let none = try await load(server, ["connect", "-c", "10", "--token-command", "echo '{user}' >&2; exit 3"])
-            #expect(none.code != 0 && none.error.contains("printed no token (exit code 3): echo 'load-0'"))
+            #expect(none.code == 1 && none.error.contains("printed no token (exit code 3): echo 'load-0'"))
         }
     }
 
