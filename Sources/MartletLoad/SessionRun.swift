@@ -24,6 +24,7 @@ final class SessionRun: @unchecked Sendable {
     private var sessions: [Session] = []
     private var connected = 0
     private var cuts: [ProxyLine.Cut: Int] = [:]
+    private var cutAt = NIODeadline.now()
     private var isEnding = false
     /// How much had arrived, and when that was seen first.
     private var progress = 0
@@ -117,6 +118,7 @@ final class SessionRun: @unchecked Sendable {
     private func begin() {
         proxy?.setCalm(false)
         traffic?.begin()
+        cutAt = .now()
         cut()
         talk()
     }
@@ -137,7 +139,9 @@ final class SessionRun: @unchecked Sendable {
         }
         // The times between events that do not know of each other.
         let pause = -Double(command.cutInterval) * log(Double.random(in: 0.001...1))
-        later(.microseconds(Int64(pause * 1000))) { $0.cut() }
+        // However late this one came, the next ones are in time.
+        cutAt = cutAt + .microseconds(Int64(pause * 1000))
+        loop?.scheduleTask(deadline: cutAt) { self.cut() }
     }
 
     /// Lets some clients say something.
