@@ -48,7 +48,7 @@ struct Continuity: ParsableCommand {
     @Option(help: ArgumentHelp("Mean time between two cuts, over all connections.", valueName: "milliseconds"))
     var cutInterval = 20
 
-    @Flag(help: "Cut connections, too, whose request has not been answered yet.")
+    @Flag(help: "Cut connections before the answer, too, so that requests to resume come after their client has gone.")
     var cutHandshakes = false
 
     @Option(help: "Backends that publish to users, each with one publish in flight.")

@@ -19,7 +19,7 @@ final class Proxy {
     private let host: String
     private let port: Int
     private let loop: any EventLoop
-    /// Whether a client's socket may be cut while its request is on the way.
+    /// Whether a client's socket may be cut while its request is on the way, so that the request comes late.
     ///
     /// A server that handles a client's earlier request after a later one gives the session to a client that has gone.
     let cutsHandshakes: Bool
@@ -90,6 +90,9 @@ final class Proxy {
             .connect(host: host, port: port)
             .whenFailure { _ in bound.value.cut(.reset) }
     }
+
+    /// Decides whether a request to resume comes only after its client has gone.
+    func isNextLate() -> Bool { cutsHandshakes && !isCalm && Int.random(in: 0..<10) == 0 }
 
     /// Decides what happens to an answer.
     func nextFate(isResume: Bool, isDoomed: Bool) -> Fate {

@@ -79,7 +79,12 @@ final class ProxyLine {
             hasAsked = true
             isResume = request.readableBytesView.firstRange(of: Array("martlet, resume.".utf8)) != nil
             isResume = isResume && request.readableBytesView.firstRange(of: Array("resume.new".utf8)) == nil
-            pass(request, to: .server)
+            if isResume, proxy.isNextLate() {
+                toServer.held = request
+                cut(.resetClient)
+            } else {
+                pass(request, to: .server)
+            }
         case .server:
             if !hasAnswer {
                 hasAnswer = true
@@ -195,7 +200,8 @@ final class ProxyLine {
             guard let server = line.server else { return }
             // What the client had sent comes late, and perhaps not whole.
             var late = line.toServer.held
-            if let some = late.readSlice(length: .random(in: 0...late.readableBytes)) { server.write(some) }
+            let length = Bool.random() ? late.readableBytes : .random(in: 0...late.readableBytes)
+            if let some = late.readSlice(length: length) { server.write(some) }
             line.server = nil
             if Bool.random() { server.reset() } else { server.endAfterWrites() }
         }
