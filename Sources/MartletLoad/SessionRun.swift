@@ -110,6 +110,10 @@ final class SessionRun: @unchecked Sendable {
     private func watch() {
         let now = NIODeadline.now()
         for session in sessions.prefix(connected) { session.tick(now) }
+        // At first nothing disturbs them.
+        if tally.opened < sessions.count, let (why, count) = tally.failures.first {
+            done?.fail(Measurement.Failed(description: "\(count) connections failed: \(why)"))
+        }
         later(Self.tick) { $0.watch() }
     }
 

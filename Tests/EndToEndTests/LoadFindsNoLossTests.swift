@@ -118,6 +118,8 @@ import Testing
             }
             let refused = try await load(server, ["connect", "-c", "10"])
             #expect(refused.code == 1 && refused.output.contains("10 connections failed: HTTP/1.1 401"))
+            let cut = try await load(server, ["continuity", "--cut", "-c", "10"] + key)
+            #expect(cut.code == 1 && cut.error.contains("connections failed: closed with 4401"), "\(cut.error)")
             let none = try await load(server, ["connect", "-c", "10", "--token-command", "echo '{user}' >&2; exit 3"])
             #expect(none.code == 1 && none.error.contains("printed no token (exit code 3): echo 'load-0'"))
         }
