@@ -79,6 +79,32 @@ import Testing
         }
     }
 
+    @Test func `a request that was given up and comes late takes nothing from the client for good`() async throws {
+        try await TestServer.with { server in
+            let clients = try WebSocketClients()
+            let first = try await clients.connect("a", server, user: "u", "new")
+            clients.breakConnection("a")
+            let live = try await clients.resume("b", server, user: "u", first, received: 0)
+            // The one that was given up used the same token, and comes only now.
+            let late = try await clients.resume("late", server, user: "u", first, received: 0)
+            #expect(late.resumed == true)
+            // So its client comes back, with a token that is good still.
+            #expect(try await clients.closeCode("b") == 1012)
+            let again = try await clients.resume("c", server, user: "u", live, received: 0)
+            #expect(again.resumed == true && again.connectionId == first.connectionId)
+            try await server.publish(1...1, to: "u")
+            #expect(try await clients.messages("c", count: 1) == ["1"])
+            clients.send("c", "{\"type\":\"ack\",\"received\":1}")
+            clients.send("c", "{\"type\":\"ping\"}")
+            _ = try await clients.messages("c", count: 2)
+            // Once a message has come, none of the others is good.
+            for (number, greeting) in [first, live, late].enumerated() {
+                let stale = try await clients.resume("stale \(number)", server, user: "u", greeting, received: 0)
+                #expect(stale.resumed == false && stale.resumeError == "unknown")
+            }
+        }
+    }
+
     @Test func `a resume takes the session from a socket that looks alive, and nothing is heard from that one again`()
         async throws
     {

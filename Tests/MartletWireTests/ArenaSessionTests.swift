@@ -43,7 +43,7 @@ import Testing
             slot.userSlot = UInt16(ShardMap.userSlot(of: "u"))
             slot.received = .init(position: 1000)
             slot.flags.insert(.session)
-            let tokens = SessionTokens(newest: .init(high: 1, low: 2), earlier: .init(high: 3, low: 4))
+            let tokens = SessionTokens(newest: .init(high: 1, low: 2), earlier: [.init(high: 3, low: 4)])
             let identity = ArenaIdentity(connection: "c", session: tokens, bearer: Bearer(user: "u"))
             #expect(arena.setIdentity(identity, of: slot))
             slot.state = .open
@@ -200,7 +200,7 @@ import Testing
         #expect(fixture.slot.state == before.slot.state)
         #expect(fixture.slot.messagesReceived == before.slot.messagesReceived)
         #expect(fixture.slot.keptBytes == before.slot.keptBytes && fixture.slot.queuedBytes == before.slot.queuedBytes)
-        let tokens = SessionTokens(newest: .init(high: 1, low: 2), earlier: .init(high: 3, low: 4))
+        let tokens = SessionTokens(newest: .init(high: 1, low: 2), earlier: [.init(high: 3, low: 4)])
         #expect(try fixture.arena.identity(ofSlot: fixture.index).session == tokens)
     }
 

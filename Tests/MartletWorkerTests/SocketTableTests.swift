@@ -248,6 +248,22 @@ import Testing
 }
 
 @Suite struct DeadlineQueueTests {
+    @Test func `what is not wanted any more is removed, and the rest is due in its order`() {
+        var queue = DeadlineQueue()
+        for index in 0..<100 { queue.append(index, 0, deadline: UInt64(index)) }
+        for index in 0..<10 { #expect(queue.popDue(now: 50)?.index == index) }
+        queue.removeAll(unless: { index, _ in index.isMultiple(of: 7) })
+        #expect(queue.count == 13 && queue.earliest == 14)
+        var seen: [Int] = []
+        queue.forEach { index, _ in
+            seen.append(index)
+            return seen.count < 3
+        }
+        #expect(seen == [14, 21, 28])
+        #expect(queue.popDue(now: 14)?.index == 14)
+        #expect(queue.popDue(now: 20)?.index == nil)
+    }
+
     @Test func `the first in is the first due`() {
         var queue = DeadlineQueue()
         for number in 0..<10_000 { queue.append(number, UInt32(number), deadline: UInt64(number)) }

@@ -6,7 +6,7 @@ package enum ResumeProblem: String, Error, CaseIterable, Sendable {
     case expired
     /// Messages that the client has not received are not held any more.
     case overflow
-    /// The token is not this user's, or not one of the session's last two.
+    /// The token is not this user's, or not good any more.
     case unknown
     /// The new token does not name a room that the session is in.
     case forbidden

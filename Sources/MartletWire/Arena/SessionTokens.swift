@@ -2,7 +2,9 @@
 
 /// The secrets by which a session can be resumed.
 ///
-/// Two are good, because an answer with the newest one may be lost: the newest, and the one that was used to get it.
+/// Several are good, because an answer with the newest one may be lost: the newest, the one that was used to get it, and, where
+/// that was not the newest itself, the one that was. A request may arrive after its client has given it up, and has gone on with
+/// another one: both have used the same token, and nobody knows which answer the client has.
 package struct SessionTokens: Equatable, Sendable {
     /// 128 random bits.
     package struct Secret: Equatable, Sendable {
@@ -20,35 +22,44 @@ package struct SessionTokens: Equatable, Sendable {
         }
     }
 
-    package let newest: Secret
-    /// The one that was good before; nil: none is good any more, or there was none.
-    package let earlier: Secret?
+    /// The most that are good besides the newest.
+    static let mostEarlier = 3
 
-    package init(newest: Secret, earlier: Secret? = nil) {
+    package let newest: Secret
+    /// Those that are good, too, until a message comes from a client with the newest.
+    package let earlier: [Secret]
+
+    package init(newest: Secret, earlier: [Secret] = []) {
         self.newest = newest
-        self.earlier = earlier
+        self.earlier = Array(earlier.prefix(Self.mostEarlier))
+    }
+
+    /// Returns the tokens after a resume with one of these; `secret` is the new one.
+    package func after(_ used: Secret, newest secret: Secret) -> SessionTokens {
+        if used == newest { return SessionTokens(newest: secret, earlier: [used]) }
+        return SessionTokens(newest: secret, earlier: [used, newest] + earlier.filter { $0 != used })
     }
 }
 
 extension ByteWriter {
     mutating func put(_ tokens: SessionTokens?) {
         guard let tokens else { return put(UInt8(0)) }
-        put(UInt8(tokens.earlier == nil ? 1 : 2))
-        put(tokens.newest.high)
-        put(tokens.newest.low)
-        guard let earlier = tokens.earlier else { return }
-        put(earlier.high)
-        put(earlier.low)
+        put(UInt8(1 + tokens.earlier.count))
+        for secret in [tokens.newest] + tokens.earlier {
+            put(secret.high)
+            put(secret.low)
+        }
     }
 }
 
 extension ByteReader {
     mutating func sessionTokens() throws(WireError) -> SessionTokens? {
-        let count = try integer(UInt8.self)
-        guard count <= 2 else { throw .unknownValue }
+        let count = Int(try integer(UInt8.self))
+        guard count <= 1 + SessionTokens.mostEarlier else { throw .unknownValue }
         if count == 0 { return nil }
         let newest = SessionTokens.Secret(high: try integer(), low: try integer())
-        if count == 1 { return SessionTokens(newest: newest) }
-        return SessionTokens(newest: newest, earlier: .init(high: try integer(), low: try integer()))
+        var earlier: [SessionTokens.Secret] = []
+        for _ in 1..<count { earlier.append(.init(high: try integer(), low: try integer())) }
+        return SessionTokens(newest: newest, earlier: earlier)
     }
 }

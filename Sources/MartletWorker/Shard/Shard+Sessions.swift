@@ -33,20 +33,21 @@ extension Shard {
         if contract.client.resumeWindow > 0 { start.tokens = SessionTokens(newest: newSecret()) }
         guard case .resume(let token, let received) = offer else { return start }
         do throws(ResumeProblem) {
-            let (slot, identity) = try find(token, of: ticket.bearer.user, manager)
+            let (slot, identity, tokens) = try find(token, of: ticket.bearer.user, manager)
             do throws(ResumeProblem) {
                 let isAllowed = { (room: Room) in
                     gatekeeper.mayJoin(room, ticket.bearer)
                         || (room.kind == .thread && manager.isBound(user: ticket.bearer.user, toThread: room.id))
                 }
                 start.resumption = try resume(slot, identity, received: received, isAllowed: isAllowed)
+                start.resumption?.isSure = token.secret == tokens.newest
             } catch {
                 end(slot, token.connection, manager)
                 throw error
             }
             start.id = token.connection
             start.handled = sockets.arena.slot(slot).messagesReceived
-            start.tokens = SessionTokens(newest: newSecret(), earlier: token.secret)
+            if let secret = token.secret { start.tokens = tokens.after(secret, newest: newSecret()) }
             ticket.bearer.thread = identity.bearer.thread
             ticket.bearer.job = identity.bearer.job
         } catch {
@@ -63,7 +64,7 @@ extension Shard {
         _ token: SessionToken,
         of user: String,
         _ manager: isolated WebSocketManager
-    ) throws(ResumeProblem) -> (slot: Int, ArenaIdentity) {
+    ) throws(ResumeProblem) -> (slot: Int, ArenaIdentity, SessionTokens) {
         guard contract.client.resumeWindow > 0, let secret = token.secret,
             token.connection.userSlot == ShardMap.userSlot(of: user)
         else { throw .unknown }
@@ -76,9 +77,9 @@ extension Shard {
             let tokens = identity.session, slot.flags.contains(.session)
         else { throw .unknown }
         // Once a message came over the socket that the newest token was sent on, no other is needed.
-        let earlier = slot.flags.contains(.tokenArrived) ? nil : tokens.earlier
-        guard secret == tokens.newest || secret == earlier else { throw .unknown }
-        return (connection.handle, identity)
+        let good = slot.flags.contains(.tokenArrived) ? SessionTokens(newest: tokens.newest) : tokens
+        guard secret == good.newest || good.earlier.contains(secret) else { throw .unknown }
+        return (connection.handle, identity, good)
     }
 
     /// Throws unless a session can go on for a client that has received so many messages, in the rooms that it may be in.

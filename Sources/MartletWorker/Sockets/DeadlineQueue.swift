@@ -11,6 +11,15 @@ struct DeadlineQueue {
         entries.append((Int32(index), generation, deadline))
     }
 
+    var count: Int { entries.count - start }
+
+    /// Removes the entries that `isKept` refuses; the others keep their order.
+    mutating func removeAll(unless isKept: (_ index: Int, _ generation: UInt32) -> Bool) {
+        entries.removeFirst(start)
+        start = 0
+        entries.removeAll { !isKept(Int($0.index), $0.generation) }
+    }
+
     /// Visits the entries, first to last, until `visit` returns false.
     func forEach(_ visit: (_ index: Int, _ generation: UInt32) -> Bool) {
         for entry in entries[start...] where !visit(Int(entry.index), entry.generation) { return }

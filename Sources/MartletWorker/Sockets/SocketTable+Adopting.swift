@@ -15,6 +15,8 @@ extension SocketTable {
         let messages: [Arena.QueueEntry]
         /// The rooms that the session is in.
         let rooms: [Room]
+        /// Whether the client has the newest token, and so knows of the socket that the session leaves.
+        var isSure = true
     }
 
     /// Makes an accepted socket a connection, and returns its slot; this is the only way to add one.
@@ -79,7 +81,7 @@ extension SocketTable {
         slot.state = .open
         if let resuming {
             Fault.at(.resumed)
-            giveUp(resuming.slot)
+            giveUp(resuming.slot, for: resuming.isSure ? .replaced : .serviceRestart)
             arena.journal.endMove()
             Fault.at(.moved)
         }

@@ -61,10 +61,12 @@ extension SocketTable {
     }
 
     /// Takes a session, which another slot has by now, from the slot that had it; its socket is closed.
-    func giveUp(_ index: Int) {
+    ///
+    /// If the other socket may be one that the client has given up, this one's client must come back (`reason`).
+    func giveUp(_ index: Int, for reason: CloseReason) {
         if isWaiting(index) { return forget(index) }
         let wasHeard = unsafe loop.now &- arena.slot(index).lastReceived < Self.recently
-        close(index, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
+        close(index, code: reason.code, reason: reason.advice)
         // A client that takes its own session again and again must not have many sockets that are closing.
         guard wasHeard, !locals[index].isGone else { return }
         flush(index)
@@ -145,6 +147,10 @@ extension SocketTable {
         waitingCount += 1
         sessionBytes += Int(slot.queuedBytes)
         waits.append(index, slot.generation, deadline: slot.waitingSince + limits.resumeWindow)
+        // Entries of sessions that were resumed are not searched for, but they must not fill the queue either.
+        if waits.count > 2 * waitingCount + 64 {
+            waits.removeAll(unless: { isWaiting($0, $1) && !locals[$0].isGone })
+        }
         bound(slot)
         if waitingCount > limits.waitingSessions { endOldestWaiting() }
     }
