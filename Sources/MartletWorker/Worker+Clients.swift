@@ -44,16 +44,14 @@ extension Worker {
         let refusal: HTTPProblem? =
             if isStopping || !owner.isServing {
                 APIAnswer.problem(.shardUnavailable(partial: nil))
-            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || connection.owesBytes
-                || connection.exchange.waitingCount > 1
-            {
+            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || !connection.isDone {
                 .badRequest("wait for the answer before you send frames")
             } else {
                 nil
             }
         if let refusal {
             count(refusal: refusal)
-            if ticket.resume != nil, refusal.closeCode != nil {
+            if ticket.resume != nil, refusal.closeCode != nil, connection.isDone {
                 return turnAway(door.takeSocket(of: connection), ticket, refusal)
             }
             var response = refusal.response

@@ -110,7 +110,8 @@ extension Worker {
             upgrade(call, ticket, manager)
         } catch {
             logRefusal(error, from: caller.address?.text, origin: request[.origin])
-            guard resume != nil, error.closeCode != nil else { throw error }
+            // Whoever waits for other answers on this connection gets this one, too, as HTTP.
+            guard resume != nil, error.closeCode != nil, call.connection.isDone else { throw error }
             let bearer = Bearer(user: "")
             var ticket = ticket(.messages, call, bearer, from: caller, accepted)
             ticket.resume = resume

@@ -290,8 +290,25 @@ import Testing
             _ = try await clients.greeting("b")
             #expect(try await told("full", url, try await token(server, "w")).0 == 1013)
             #expect(try await clients.attempt("old", url, protocols: ["martlet"]).status == 401)
+            // And so does whoever waits for another answer on the same connection, which is not lost.
+            let upgrade =
+                "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            let key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nMartlet-Resume: new\r\n\r\n"
+            let input = try JSONEncoder().encode([
+                "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n" + upgrade + key, upgrade + key,
+            ])
+            let script = WebSocketClients.script("raw_http.py")
+            let run = try await Subprocess.run(
+                "/usr/bin/python3",
+                [script, server.client],
+                input: String(decoding: input, as: UTF8.self)
+            )
+            struct Raw: Decodable { let status: Int, more: String }
+            let raw = try JSONDecoder().decode([Raw].self, from: Data(run.output.utf8))
+            #expect(raw[0].status == 200 && raw[0].more.hasPrefix("HTTP/1.1 401 "), "\(raw[0])")
+            #expect(raw[1].status == 101, "\(raw[1])")
             let statistics = try await server.request("GET", "/metrics", IdentityIsProvenTests.key).body
-            #expect(statistics.contains("martlet_handshakes_refused_total{reason=\"unauthorized\"} 3"), "\(statistics)")
+            #expect(statistics.contains("martlet_handshakes_refused_total{reason=\"unauthorized\"} 5"), "\(statistics)")
         }
     }
 

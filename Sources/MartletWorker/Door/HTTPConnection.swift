@@ -79,6 +79,8 @@ final class HTTPConnection {
     var isIdle: Bool {
         !exchange.isWaiting && !exchange.isReceivingBody && !owesBytes && !isPutOff && batch == nil
     }
+    /// True if nothing but the answer to its present request is still to be sent, so that the door may let its socket go.
+    var isDone: Bool { !owesBytes && exchange.waitingCount <= 1 }
     /// True if answers still have to be sent to it.
     var owesBytes: Bool { exchange.hasOutput }
 }
