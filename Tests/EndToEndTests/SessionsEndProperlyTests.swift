@@ -183,7 +183,7 @@ import Testing
             try await server.waitForWaiting(0, of: "u2")
             let metrics = try await server.request("GET", "/metrics").body
             #expect(metrics.contains("martlet_sessions_evicted_total{shard=\"0\"} 3"), "\(metrics)")
-            #expect(metrics.contains("martlet_session_held_bytes{shard=\"0\"} 1792"), "\(metrics)")
+            #expect(metrics.contains("martlet_sessions_held_bytes{shard=\"0\"} 1792"), "\(metrics)")
             for number in 3..<5 {
                 let again = try await clients.resume(
                     "\(number) b",
@@ -332,7 +332,7 @@ import Testing
             _ = try await clients.closeCode("b")
             try await server.waitForStatistics("nobody") { $0.uniqueUsers == 0 }
             let metrics = try await server.request("GET", "/metrics").body
-            #expect(metrics.contains("martlet_session_held_bytes{shard=\"0\"} 0\n"), "\(metrics)")
+            #expect(metrics.contains("martlet_sessions_held_bytes{shard=\"0\"} 0\n"), "\(metrics)")
         }
     }
 

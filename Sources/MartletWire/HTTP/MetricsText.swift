@@ -51,7 +51,7 @@ package enum MetricsText {
             ("martlet_arena_bytes", "Bytes of the shard's memory that are in use.", { "\($0.arenaBytes)" }),
             ("martlet_sessions_waiting", "Sessions that wait for their clients.", { "\($0.sessionsWaiting)" }),
             (
-                "martlet_session_held_bytes", "Bytes of messages that sessions keep until they are confirmed.",
+                "martlet_sessions_held_bytes", "Bytes of messages that sessions keep until they are confirmed.",
                 { "\($0.heldBytes)" }
             ),
             ("martlet_slots_in_use", "Slots of the shard's memory in use.", { "\($0.slotsInUse)" }),
@@ -207,7 +207,7 @@ package enum MetricsText {
     private static func sessions(_ node: NodeStatistics, _ metrics: inout Metrics) {
         let counters = node.counters
         metrics.counter(
-            "martlet_resume_refused_total",
+            "martlet_sessions_resume_refused_total",
             "Sessions that could not be resumed, by reason.",
             resumeProblems.map { ([("reason", $1)], counters[$0]) }
         )
