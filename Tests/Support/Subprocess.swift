@@ -131,11 +131,12 @@ public final class Subprocess: Sendable {
         return await ends.events.first ?? 0
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end; kills it, and throws with what it printed, if it has not ended after `seconds`.
     public static func run(
         _ path: String,
         _ arguments: [String],
-        input: String? = nil
+        input: String? = nil,
+        seconds: Double = 240
     ) async throws -> (
         code: Int32, output: String, error: String
     ) {
@@ -143,21 +144,36 @@ public final class Subprocess: Sendable {
         let child = try Started(path, arguments, [:], ends)
         if let input { child.input.write(Data(input.utf8)) }
         try child.input.close()
-        let (output, error) = (child.output, child.error)
-        async let outputText = contents(of: output)
-        async let errorText = contents(of: error)
-        let texts = await (outputText, errorText)
-        try await ends.wait("end of \(path)", seconds: 60) { !$0.isEmpty }
-        return (await ends.events.first ?? 0, texts.0, texts.1)
+        let (output, error) = (Printed(child.output), Printed(child.error))
+        do {
+            try await ends.wait("end of \(path) \(arguments)", seconds: seconds) { !$0.isEmpty }
+            // Whatever it started and left behind may hold the pipes.
+            for stream in [output, error] { try await stream.isOver.wait("end of its output") { !$0.isEmpty } }
+        } catch let late {
+            kill(child.pid, SIGKILL)
+            throw Unended(description: "\(late); it printed: \(output.text.suffix(4000))\(error.text.suffix(4000))")
+        }
+        return (await ends.events.first ?? 0, output.text, error.text)
     }
 
-    private static func contents(of handle: FileHandle) async -> String {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread {
-                let data = handle.readDataToEndOfFile()
+    /// The error that a program did not end in time.
+    public struct Unended: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// What a stream has brought so far, read on a thread of its own, because pipes block.
+    private final class Printed: Sendable {
+        let isOver = EventLog<Void>()
+        private let data = Mutex(Data())
+
+        init(_ handle: FileHandle) {
+            Thread.detachNewThread { [self] in
+                while case let piece = handle.availableData, !piece.isEmpty { data.withLock { $0.append(piece) } }
                 try? handle.close()
-                continuation.resume(returning: String(decoding: data, as: UTF8.self))
+                Task { await isOver.append(()) }
             }
         }
+
+        var text: String { data.withLock { String(decoding: $0, as: UTF8.self) } }
     }
 }

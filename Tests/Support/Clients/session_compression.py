@@ -31,12 +31,16 @@ async def waiting():
                 return
 
 
+async def received(ws):
+    return await asyncio.wait_for(ws.recv(), 20)
+
+
 async def open_with(kind, resume):
     factory = WINDOWS[kind]
     ws = await connect(f"ws://{CLIENT}/ws?user=u", compression=None, extensions=[factory] if factory else None,
                        subprotocols=["martlet", f"resume.{resume}"], ping_interval=None)
     assert bool(ws.protocol.extensions) == (factory is not None), kind
-    return ws, json.loads(await ws.recv())
+    return ws, json.loads(await received(ws))
 
 
 async def main():
@@ -44,7 +48,7 @@ async def main():
     ws, greeting = await open_with(kinds[0], "new")
     for text in TEXTS[:3]:
         assert publish(text)["delivered"] == 1
-        assert await ws.recv() == text
+        assert await received(ws) == text
     ws.transport.abort()
     await waiting()
     assert publish(TEXTS[3])["held"] == 1
@@ -52,7 +56,7 @@ async def main():
         # It has confirmed nothing: everything comes again, in whatever form this client takes it.
         ws, greeting = await open_with(kind, f"{greeting['session']}.0")
         assert greeting["resumed"] and greeting["replay"] == 4, greeting
-        got = [await ws.recv() for _ in range(4)]
+        got = [await received(ws) for _ in range(4)]
         assert got == TEXTS[:4], f"{kind}: {[len(text) for text in got]}"
         ws.transport.abort()
 

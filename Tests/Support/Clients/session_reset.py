@@ -14,13 +14,15 @@ def get(path):
 
 
 def connect(offer):
-    s = socket.create_connection(CLIENT)
+    s = socket.create_connection(CLIENT, timeout=20)
     key = base64.b64encode(os.urandom(16)).decode()
     s.sendall(f"GET /ws?user=u HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
               f"Sec-WebSocket-Key: {key}\r\nMartlet-Resume: {offer}\r\n\r\n".encode())
     received = b""
     while b"}" not in received:
-        received += s.recv(4096)
+        piece = s.recv(4096)
+        assert piece, f"closed after {received}"
+        received += piece
     return s, json.loads(received[received.index(b"{"):received.rindex(b"}") + 1])
 
 

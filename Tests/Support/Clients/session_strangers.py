@@ -28,8 +28,10 @@ class Session:
 
 
 async def open_socket(user, offer):
-    socket = await connect(f"ws://{CLIENT}/ws?user={user}", subprotocols=["martlet", f"resume.{offer}"], ping_interval=None)
-    return socket, json.loads(await socket.recv())
+    # Without a bound for what waits to be read: at it, this library stops reading, and never sees that its socket was closed.
+    socket = await connect(f"ws://{CLIENT}/ws?user={user}", subprotocols=["martlet", f"resume.{offer}"], ping_interval=None,
+                           max_queue=None)
+    return socket, json.loads(await asyncio.wait_for(socket.recv(), 20))
 
 
 def request(method, path, body=None):
@@ -62,7 +64,7 @@ async def main():
                     if random.random() < 0.7:
                         await session.drain()
                     session.socket.transport.abort()
-                    await session.socket.wait_closed()
+                    await asyncio.wait_for(session.socket.wait_closed(), 20)
                     session.socket = None
             case 4 if live(user):
                 session = random.choice(live(user))
@@ -73,7 +75,7 @@ async def main():
                 assert greeting["resumed"] is True and greeting["replay"] == len(session.expected) - session.received, greeting
                 session.tokens.append(greeting["session"])
                 if old:
-                    await old.wait_closed()
+                    await asyncio.wait_for(old.wait_closed(), 20)
                 await session.drain()
             case 5 if live():
                 # Somebody else's token, or one that was good long ago: a new session, and the other one goes on.
