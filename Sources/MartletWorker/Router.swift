@@ -10,6 +10,8 @@ final class Router {
     /// What waits for an answer from elsewhere.
     enum Asker {
         case connection(HTTPConnection, number: Int, call: APICall, since: UInt64)
+        /// A client that reads server-sent events, and has posted something.
+        case client(HTTPConnection, number: Int)
         /// Lines of a batch, whose answers come in one list, or as one answer for all.
         case batch(Batch, lines: [Int])
     }

@@ -14,7 +14,7 @@ extension Worker {
         _ call: HTTPCall,
         _ bearer: Bearer,
         from caller: Gatekeeper.Caller,
-        _ accepted: Handshake.Accepted
+        _ accepted: Handshake.Accepted?
     ) -> AdoptionTicket {
         let connection = call.connection
         var bearer = bearer
@@ -24,12 +24,10 @@ extension Worker {
             source: contract.shard,
             service: service,
             bearer: bearer,
-            acceptValue: accepted.acceptValue,
-            subprotocol: accepted.subprotocol,
+            accepted: accepted,
             bytesRead: connection.bytesRead,
             leftover: Array(connection.exchange.remainder)
         )
-        ticket.deflate = accepted.deflate
         ticket.address = gatekeeper.countedNumber(of: caller)
         return ticket
     }
@@ -44,17 +42,17 @@ extension Worker {
         let refusal: HTTPProblem? =
             if isStopping || !owner.isServing {
                 APIAnswer.problem(.shardUnavailable(partial: nil))
-            } else if ticket.leftover.count > AdoptionTicket.largestLeftover || !connection.isDone {
-                .badRequest("wait for the answer before you send frames")
+            } else if ticket.leftover.count > ticket.mostLeftover || !connection.isDone {
+                .badRequest("wait for the answer before you send more")
             } else {
                 nil
             }
         if let refusal {
             count(refusal: refusal)
-            if ticket.resume != nil, refusal.closeCode != nil, connection.isDone {
+            if ticket.isTold(refusal), connection.isDone {
                 return turnAway(door.takeSocket(of: connection), ticket, refusal)
             }
-            var response = refusal.response
+            var response = refusal.response(to: ticket)
             response.closes = true
             door.respond(connection, number: call.number, response)
             return
@@ -81,10 +79,10 @@ extension Worker {
     /// Refuses a client whose socket the door does not have any more.
     func refuse(_ descriptor: Int32, _ ticket: AdoptionTicket?, _ problem: HTTPProblem) {
         count(refusal: problem)
-        if let ticket, ticket.resume != nil, problem.closeCode != nil {
+        if let ticket, ticket.isTold(problem) {
             turnAway(descriptor, ticket, problem)
         } else {
-            door.refuse(descriptor, problem)
+            door.refuse(descriptor, ticket.map { problem.response(to: $0) } ?? problem.response)
         }
     }
 
@@ -92,10 +90,9 @@ extension Worker {
     ///
     /// A browser tells a page nothing about an HTTP answer to a WebSocket, but it does about a close frame.
     func turnAway(_ descriptor: Int32, _ ticket: AdoptionTicket, _ problem: HTTPProblem) {
-        guard let code = problem.closeCode else { return closeDescriptor(descriptor) }
+        guard let code = problem.closeCode, let accepted = ticket.accepted else { return closeDescriptor(descriptor) }
         var bytes: [UInt8] = []
-        let accepted = Handshake.Accepted(acceptValue: ticket.acceptValue, subprotocol: ticket.subprotocol)
-        Handshake.write(accepted, to: &bytes)
+        Handshake.write(.init(acceptValue: accepted.acceptValue, subprotocol: accepted.subprotocol), to: &bytes)
         bytes += FrameEncoder.closeFrame(code: code, reason: problem.detail)
         StreamSocket.answerAndClose(descriptor, bytes)
     }
@@ -178,5 +175,22 @@ extension Worker {
             case (nil, _): .refusedMalformed
             }
         tally.counters[counter] += 1
+    }
+}
+
+extension AdoptionTicket {
+    /// The most that a client may have sent after its head: frames, or, if it will read only, nothing.
+    fileprivate var mostLeftover: Int { accepted == nil ? 0 : Self.largestLeftover }
+
+    /// Returns true if a client is let in to be told of a problem; one that reads server-sent events sees any answer.
+    fileprivate func isTold(_ problem: HTTPProblem) -> Bool {
+        accepted != nil && resume != nil && problem.closeCode != nil
+    }
+}
+
+extension HTTPProblem {
+    /// Returns the answer to whoever has this ticket, which a page may read that has asked for server-sent events.
+    fileprivate func response(to ticket: AdoptionTicket) -> HTTPResponse {
+        ticket.accepted == nil ? response.readableByPages : response
     }
 }

@@ -46,10 +46,16 @@ extension Worker {
 
     private func refuse(_ call: HTTPCall, _ problem: HTTPProblem) {
         var response = problem.response
-        if call.connection.kind == .client, call.request.hasPath(text: contract.client.path) {
-            count(refusal: problem)
-            // Another attempt needs another connection.
-            response.closes = true
+        if call.connection.kind == .client {
+            let isForEvents = isAboutEvents(call.request, call.connection)
+            if isForEvents, problem.status != 403 || problem.code != Gatekeeper.foreignOrigin {
+                response = response.readableByPages
+            }
+            if call.request.hasPath(text: contract.client.path) || (isForEvents && call.request.method == .get) {
+                count(refusal: problem)
+                // Another attempt needs another connection.
+                response.closes = true
+            }
         }
         door.respond(call.connection, number: call.number, response)
     }
@@ -57,10 +63,11 @@ extension Worker {
     /// Refuses a request that its sender may not make, before any of its body is read.
     private func bodyAnnounced(_ connection: HTTPConnection, _ request: HTTPRequest, _ number: Int) {
         do throws(HTTPProblem) {
+            if isAboutEvents(request, connection) { return try checkPost(request, connection) }
             try authorize(connection, request)
             _ = try APICall.parse(request)
         } catch {
-            door.respond(connection, number: number, error.response)
+            refuse(HTTPCall(connection: connection, request: request, number: number, body: 0..<0), error)
         }
     }
 
@@ -68,9 +75,15 @@ extension Worker {
         do throws(HTTPProblem) {
             if call.connection.kind == .client {
                 let request = call.request
-                if request.hasPath(text: contract.client.path) { try gatekeeper.checkOrigin(request) }
-                switch try ClientRequest(request, contract.client, isDevelopment: contract.isDevelopment) {
+                let eventPath = gatekeeper.eventPath
+                if request.hasPath(text: contract.client.path) || isAboutEvents(request, call.connection) {
+                    try gatekeeper.checkOrigin(request)
+                }
+                let isDevelopment = contract.isDevelopment
+                switch try ClientRequest(request, contract.client, eventPath: eventPath, isDevelopment: isDevelopment) {
                 case .api: break
+                case .events: return try connect(call, nil, manager)
+                case .post, .end: return try post(call, manager)
                 case .answer(let response):
                     return door.respond(call.connection, number: call.number, response)
                 case .echo(let accepted):
@@ -86,12 +99,12 @@ extension Worker {
         }
     }
 
-    /// Lets a client in that asks for a connection of its user.
+    /// Lets a client in that asks for a connection of its user; `accepted` is nil if it asks for server-sent events.
     ///
     /// One that asks for a session is let in in any case, and then told why it may not stay.
     private func connect(
         _ call: HTTPCall,
-        _ accepted: Handshake.Accepted,
+        _ accepted: Handshake.Accepted?,
         _ manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
         let request = call.request
@@ -111,7 +124,7 @@ extension Worker {
         } catch {
             logRefusal(error, from: caller.address?.text, origin: request[.origin])
             // Whoever waits for other answers on this connection gets this one, too, as HTTP.
-            guard resume != nil, error.closeCode != nil, call.connection.isDone else { throw error }
+            guard accepted != nil, resume != nil, error.closeCode != nil, call.connection.isDone else { throw error }
             let bearer = Bearer(user: "")
             var ticket = ticket(.messages, call, bearer, from: caller, accepted)
             ticket.resume = resume
@@ -192,7 +205,7 @@ extension Worker {
         publish.withText(of: text) { carryOut(publish.request, $0, asker, manager) }
     }
 
-    private func carryOut(
+    func carryOut(
         _ request: Request,
         _ text: Span<UInt8>,
         _ asker: Router.Asker,
@@ -224,6 +237,7 @@ extension Worker {
                 return .tokenRefused(error)
             }
         case .statistics(let byUser): return .shard(statistics(byUser: byUser, manager))
+        case .fromClient(let post): return shard.receive(post, text: text, on: manager)
         default: return shard.execute(request, text: text, on: manager)
         }
     }
@@ -237,6 +251,8 @@ extension Worker {
                 if case .failed = reply { tally.counters[.publishesRefused] += 1 }
             }
             door.respond(connection, number: number, APIAnswer.response(to: call, reply))
+        case .client(let connection, let number):
+            door.respond(connection, number: number, APIAnswer.response(toPost: reply).readableByPages)
         case .batch(let batch, let lines):
             if case .batch(let replies) = reply, replies.count == lines.count {
                 for (line, reply) in zip(lines, replies) { answer(batch, line, reply) }

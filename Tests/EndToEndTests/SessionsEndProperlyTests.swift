@@ -6,31 +6,15 @@ import Testing
 
 /// A session ends where it should and nowhere else, its bounds hold, and whoever is not let in is told why.
 @Suite(.serialized) struct SessionsEndProperlyTests {
-    /// Runs a server that is not in development mode, and makes tokens for it.
     private func withTokens(
         _ environment: [String: String] = [:],
         _ body: (TestServer, WebSocketClients) async throws -> Void
     ) async throws {
-        try await TestServer.with(
-            isDevelopment: false,
-            environment: environment,
-            prepare: { folder in
-                for (name, text) in [("secret", IdentityIsProvenTests.secret), ("keys", IdentityIsProvenTests.apiKey)] {
-                    try text.write(toFile: "\(folder)/\(name)", atomically: true, encoding: .utf8)
-                    let owner = [FileAttributeKey.posixPermissions: 0o600]
-                    try FileManager.default.setAttributes(owner, ofItemAtPath: "\(folder)/\(name)")
-                }
-                return [
-                    "MARTLET_AUTH_HMAC_SECRET_FILE": folder + "/secret",
-                    "MARTLET_AUTH_API_KEYS_FILE": folder + "/keys",
-                ]
-            }
-        ) { server in try await body(server, WebSocketClients()) }
+        try await TestServer.withTokens(environment) { try await body($0, WebSocketClients()) }
     }
 
     private func token(_ server: TestServer, _ user: String, threads: [String] = []) async throws -> String {
-        let run = try await server.control(["token", "--user", user] + threads.flatMap { ["--thread", $0] })
-        return run.output.trimmingCharacters(in: .whitespacesAndNewlines)
+        try await server.token(user, threads: threads)
     }
 
     private func offers(_ resume: String, _ token: String?) -> [String] {

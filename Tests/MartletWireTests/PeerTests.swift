@@ -269,8 +269,7 @@ import Testing
             source: 0,
             service: .messages,
             bearer: bearer,
-            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
-            subprotocol: nil,
+            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
             bytesRead: 1 << 40,
             leftover: Array(evil.utf8)
         )
@@ -287,12 +286,11 @@ import Testing
                 source: 0,
                 service: .messages,
                 bearer: Bearer(user: "u"),
-                acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
-                subprotocol: nil,
+                accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
                 bytesRead: 1,
                 leftover: []
             )
-            ticket.deflate = deflate
+            ticket.accepted?.deflate = deflate
             return ticket
         }
         let none = ticket(nil).bytes

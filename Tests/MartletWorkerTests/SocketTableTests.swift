@@ -160,8 +160,7 @@ import Testing
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
-            subprotocol: nil,
+            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
             bytesRead: 0,
             leftover: []
         )
@@ -183,8 +182,7 @@ import Testing
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
-            subprotocol: nil,
+            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
             bytesRead: 7,
             leftover: []
         )

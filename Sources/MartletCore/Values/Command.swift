@@ -20,17 +20,24 @@ package enum Command: Equatable, Sendable {
     /// Makes a token, as any shard can.
     case makeToken(user: String, seconds: Int, threads: [String], jobs: [String])
     case checkToken(String)
+    /// Messages of a client that has no socket to write to, or the end of its session.
+    case fromClient(ClientPost)
 
     /// True if the command has a message body.
     package var carriesText: Bool {
         switch self {
-        case .sendToUser, .sendToConnection, .sendToRoom, .broadcast, .batch: true
+        case .sendToUser, .sendToConnection, .sendToRoom, .broadcast, .batch, .fromClient: true
         default: false
         }
     }
 
     /// True for a command that delivers a message to connections.
-    package var isPublish: Bool { carriesText && self != .batch }
+    package var isPublish: Bool {
+        switch self {
+        case .sendToUser, .sendToConnection, .sendToRoom, .broadcast: true
+        default: false
+        }
+    }
 
     /// True for a publish that several shards may carry out.
     package var isSpread: Bool {
@@ -48,6 +55,7 @@ package enum Command: Equatable, Sendable {
         case .bind(let user, _), .unbind(let user, _): .shard(map.shard(ofUser: user))
         case .sendToConnection(let id), .describe(let id), .disconnectConnection(let id, _, _):
             map.shard(of: id).map(Destination.shard) ?? .nobody
+        case .fromClient(let post): .shard(map.shard(ofUser: post.user))
         case .sendToRoom: .room
         case .broadcast, .statistics: .everyShard
         case .batch, .makeToken, .checkToken: .anyShard
@@ -70,7 +78,7 @@ package enum Command: Equatable, Sendable {
         switch self {
         case .sendToUser, .sendToConnection, .sendToRoom, .broadcast: .receipt(Delivery())
         case .listConnections: .connections([])
-        case .describe: .failed(.unknownConnection)
+        case .describe, .fromClient: .failed(.unknownConnection)
         case .disconnectUser, .disconnectConnection: .closed(0)
         case .bind, .unbind: .bound(false)
         case .statistics: .node(NodeStatistics(shards: [], uptimeNanoseconds: 0))

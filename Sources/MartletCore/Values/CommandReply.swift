@@ -19,6 +19,8 @@ package enum CommandReply: Equatable, Sendable {
     case batch([CommandReply])
     indirect case shard(ShardStatistics)
     indirect case node(NodeStatistics)
+    /// How many messages of a session's client were handled; `isWhole` is false if some before the posted ones are missing.
+    case received(UInt32, isWhole: Bool)
     case failed(CommandFailure)
 }
 
@@ -32,6 +34,8 @@ package enum CommandFailure: Equatable, Sendable {
     case overloaded
     case messageTooLarge
     case unknownConnection
+    /// The session does not read server-sent events now, or has a newer token.
+    case notOpen
     /// The `Idempotency-Key` was used before, with a different request.
     case keyReused
     /// The member is already in as many rooms as it may be.

@@ -14,7 +14,7 @@ package enum Counter: Int, CaseIterable, Sendable {
     case bytesReceived
     /// Messages of clients that exceeded their rate.
     case messagesRateLimited
-    /// Connections that became WebSockets on this shard.
+    /// Connections that became WebSockets, or streams of server-sent events, on this shard.
     case connectionsOpened
     /// Upgrades that were refused because the request was malformed; other reasons follow.
     case refusedMalformed
@@ -95,6 +95,8 @@ package enum Counter: Int, CaseIterable, Sendable {
     case sessionsExpired
     /// Waiting sessions that ended to make room for others.
     case sessionsEvicted
+    /// Connections that became streams of server-sent events, in place of WebSockets.
+    case eventStreamsOpened
 
     /// The HTTP statuses that are counted, and their counters.
     package static let statuses: [(status: Int, counter: Counter)] = [

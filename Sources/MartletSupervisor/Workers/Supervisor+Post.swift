@@ -30,8 +30,7 @@ extension Supervisor {
             if owner.custody.holdsClients {
                 if owner.heldClients.count < mostHeldClients { return owner.heldClients.append(packet) }
             } else if owner.isServing {
-                let bytes = understood(packet.bytes, by: owner)
-                if (try? owner.process?.post.send(bytes, descriptor: descriptor)) != nil { return }
+                if send(packet.bytes, descriptor, to: owner) { return }
             }
         }
         giveBack(packet.bytes, descriptor)
@@ -53,16 +52,23 @@ extension Supervisor {
         return ticket.bytes
     }
 
-    /// Returns a ticket that a worker can read, even if it is a worker of the previous program.
+    /// Sends a client with its ticket to a worker; false if that worker cannot take it.
+    private func send(_ bytes: [UInt8], _ descriptor: Int32, to worker: WorkerProcess) -> Bool {
+        guard let bytes = understood(bytes, by: worker) else { return false }
+        return (try? worker.process?.post.send(bytes, descriptor: descriptor)) != nil
+    }
+
+    /// Returns a ticket that a worker can read, even if it is a worker of the previous program; nil if there is none.
     ///
     /// Such a worker does not know about windows, so the ticket is sent without an agreement on compression; nor about
-    /// sessions.
-    private func understood(_ bytes: [UInt8], by worker: WorkerProcess) -> [UInt8] {
+    /// sessions, nor about server-sent events.
+    private func understood(_ bytes: [UInt8], by worker: WorkerProcess) -> [UInt8]? {
         if worker.process?.isOfThisProgram == true { return bytes }
-        guard var ticket = try? AdoptionTicket(bytes), ticket.deflate?.askedWindow != nil || ticket.resume != nil else {
-            return bytes
-        }
-        if ticket.deflate?.askedWindow != nil { ticket.deflate = nil }
+        if !worker.knowsSessions, let ticket = try? AdoptionTicket(bytes), ticket.accepted == nil { return nil }
+        guard var ticket = try? AdoptionTicket(bytes),
+            ticket.accepted?.deflate?.askedWindow != nil || ticket.resume != nil
+        else { return bytes }
+        if ticket.accepted?.deflate?.askedWindow != nil { ticket.accepted?.deflate = nil }
         if !worker.knowsSessions { ticket.resume = nil }
         return ticket.bytes
     }
@@ -70,9 +76,7 @@ extension Supervisor {
     /// Passes a client that had to wait on to a worker.
     func passOn(_ packet: DescriptorChannel.Packet, to worker: WorkerProcess) {
         guard let descriptor = packet.descriptor else { return }
-        if (try? worker.process?.post.send(understood(packet.bytes, by: worker), descriptor: descriptor)) != nil {
-            return
-        }
+        if send(packet.bytes, descriptor, to: worker) { return }
         giveBack(packet.bytes, descriptor)
     }
 

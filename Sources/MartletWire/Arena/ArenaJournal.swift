@@ -31,13 +31,13 @@ package struct ArenaJournal {
         static let askedAttempts = 156
         static let askedCorrelation = 160
         static let receivingSlot = 168
-        static let furtherTwins = 172  // a count, and seven frames
-        static let furtherTwinsOf = 208  // the delivery that they belong to
         static let handlingReceived = 216
         static let moveFrom = 220
         static let moveTo = 224
         // For events, rooms' logs and bans, which are not there yet: a successor claims what they refer to.
         static let furtherTables = 232  // six words
+        static let furtherTwinsOf = 280  // the delivery that they belong to
+        static let furtherTwins = 288  // a count, and fifteen frames
     }
 
     /// A client's message that was being handled.
@@ -100,7 +100,7 @@ package struct ArenaJournal {
         atomicMemoryFence(ordering: .releasing)
     }
 
-    /// Notes a compressed form (a twin) of the delivery's frame: there are at most eight, one for each window.
+    /// Notes another form (a twin) of the delivery's frame: compressed, for each window, or as a server-sent event.
     ///
     /// A frame that does not belong to a delivery need not be noted.
     package func note(twin: UInt32, of frame: UInt32) {
@@ -120,7 +120,7 @@ package struct ArenaJournal {
         atomicMemoryFence(ordering: .releasing)
     }
 
-    private static let mostFurtherTwins: UInt32 = 7
+    private static let mostFurtherTwins: UInt32 = 15
 
     /// How many further twins are noted for the current delivery; what another delivery or version has left is ignored.
     private var furtherTwins: UInt32 {

@@ -108,12 +108,18 @@ package struct ArenaSlot {
         @inlinable package static var session: Flags { Flags(rawValue: 0x200) }
         /// A message of the client was handled on this socket: so it has the session's newest token.
         @inlinable package static var tokenArrived: Flags { Flags(rawValue: 0x400) }
+        /// The client reads server-sent events, and writes nothing on this socket.
+        @inlinable package static var events: Flags { Flags(rawValue: 0x800) }
+        /// The bits of clients that do not take frames as they are.
+        @inlinable package static var otherForms: Flags { Flags(rawValue: 0x820) }
         /// All bits that are used: those above, and the three bits of ``ArenaSlot/deflateWindow``.
-        package static let known = Flags(rawValue: 0x7FF)
+        package static let known = Flags(rawValue: 0xFFF)
         /// Those of the version before.
         static let knownBefore = Flags(rawValue: 0x1FF)
         static let windowShift: UInt32 = 6
         package static let window = Flags(rawValue: 7 << windowShift)
+
+        @inlinable package func isDisjoint(with other: Flags) -> Bool { rawValue & other.rawValue == 0 }
 
         @inlinable package func contains(_ other: Flags) -> Bool { rawValue & other.rawValue == other.rawValue }
     }

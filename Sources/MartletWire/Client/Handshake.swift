@@ -9,7 +9,7 @@ package enum Handshake {
         /// The subprotocol that was chosen, if the client offered ours.
         package let subprotocol: String?
         /// The agreement on permessage-deflate; nil: there is none.
-        package let deflate: DeflateExtension?
+        package var deflate: DeflateExtension?
 
         package init(acceptValue: AcceptValue, subprotocol: String?, deflate: DeflateExtension? = nil) {
             self.acceptValue = acceptValue

@@ -46,10 +46,9 @@ package enum ResumeOffer: Equatable, Sendable {
             self = .new
             return
         }
-        guard words.count == 2, let token = SessionToken(words[0]), (1...10).contains(words[1].utf8.count),
-            words[1].utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
-            let received = UInt32(words[1])
-        else { return nil }
+        guard words.count == 2, let token = SessionToken(words[0]), let received = UInt32(decimal: words[1]) else {
+            return nil
+        }
         self = .resume(token, received: received)
     }
 }

@@ -31,6 +31,32 @@ package enum APIAnswer {
         }
     }
 
+    /// Makes the answer to what a client has posted.
+    package static func response(toPost reply: CommandReply) -> HTTPResponse {
+        switch reply {
+        case .received(let count, isWhole: true): return .json(receivedText(count))
+        case .received(let count, isWhole: false):
+            var problem = HTTPProblem(409, "messages_missing", "messages before these were not received: post them first")
+            problem.members = [.init(name: "received", value: Int(count))]
+            return problem.response
+        case .closed(let count): return .json(closedText(count))
+        case .failed(.unknownConnection): return unknownSession.response
+        case .failed(let failure): return problem(failure).response
+        default: return problem(.malformed).response
+        }
+    }
+
+    /// The problem of whoever posts to a session that is not, or not any more, a session of its user.
+    package static let unknownSession = HTTPProblem(404, "unknown_session", "this user has no such session (any more)")
+
+    private static func receivedText(_ count: UInt32) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("received", Int(count))
+        json.endObject()
+        return json.bytes
+    }
+
     package static let healthy = HTTPResponse.text("ok\n")
 
     /// Returns the HTTP problem for a command that failed.
@@ -66,6 +92,8 @@ package enum APIAnswer {
                 "cannot_sign",
                 "there is no auth.hmac_secret_file: only the owner of the private keys can make tokens"
             )
+        case .notOpen:
+            return HTTPProblem(409, "not_open", "this session reads no server-sent events now: resume it with GET /sse")
         case .unknownConnection: return HTTPProblem(404, "unknown_connection", "no connection has this id")
         case .poisonous:
             return HTTPProblem(500, "poisonous", "a worker ended twice while it handled this: do not repeat it")

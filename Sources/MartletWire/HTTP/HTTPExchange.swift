@@ -12,10 +12,29 @@ package struct HTTPExchange: ~Copyable {
         package var pipelined = 64
         /// Whether bodies of lines are read as they arrive; a line may have ``bodyBytes``.
         package var takesStreams: Bool
+        /// The path to which clients post that read server-sent events (``EventStream``); nil: nobody does that here.
+        package var postPath: String?
+        /// The most bytes of what they post at a time.
+        package var postBytes: Int
 
-        package init(bodyBytes: Int, takesStreams: Bool = false) {
+        package init(bodyBytes: Int, takesStreams: Bool = false, postPath: String? = nil, postBytes: Int = 0) {
             self.bodyBytes = bodyBytes
             self.takesStreams = takesStreams
+            self.postPath = postPath
+            self.postBytes = postBytes
+        }
+
+        /// The most bytes that the body of a request may have.
+        func mostBytes(of request: HTTPRequest) -> Int { isPost(request) ? postBytes : bodyBytes }
+
+        /// The problem of a request with a larger body; a page of another origin may read it if it has posted this.
+        func bodyTooLarge(_ request: HTTPRequest) -> HTTPProblem {
+            let problem = HTTPProblem.bodyTooLarge(limit: mostBytes(of: request))
+            return isPost(request) ? problem.readableByPages : problem
+        }
+
+        private func isPost(_ request: HTTPRequest) -> Bool {
+            postPath.map { request.method == .post && request.hasPath(text: $0) } ?? false
         }
     }
 
@@ -152,7 +171,7 @@ package struct HTTPExchange: ~Copyable {
         // A body whose request must wait for earlier requests was not announced yet: nothing of it is read.
         if case .body = arrival, have >= HTTPHead.mostBytes { return false }
         return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
-            && input.count - start < HTTPHead.mostBytes + limits.bodyBytes + (isOpenEnded ? HTTPHead.mostBytes : 0)
+            && input.count - start < HTTPHead.mostBytes + max(limits.bodyBytes, limits.postBytes) + (isOpenEnded ? HTTPHead.mostBytes : 0)
     }
 
     /// True while a request is partly received: a peer that leaves now loses it.
@@ -216,7 +235,7 @@ package struct HTTPExchange: ~Copyable {
 
     private mutating func readBody(_ body: Body) throws(HTTPProblem) -> Event {
         var body = body
-        guard body.end - body.start <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
+        guard body.end - body.start <= limits.mostBytes(of: body.request) else { throw limits.bodyTooLarge(body.request) }
         let isWhole = try readChunks(&body) ?? (input.count >= body.end)
         guard isWhole else {
             // The input grows under a request that is kept.
@@ -235,8 +254,8 @@ package struct HTTPExchange: ~Copyable {
     /// Takes what has come of a body out of its chunks; returns whether it is complete, or nil if it has a length.
     private mutating func readChunks(_ body: inout Body) throws(HTTPProblem) -> Bool? {
         guard body.request.isChunked else { return nil }
-        body.end = chunks.read(&input, from: body.end, most: limits.bodyBytes)
-        if let problem = chunks.problem { throw problem }
+        body.end = chunks.read(&input, from: body.end, most: limits.mostBytes(of: body.request))
+        if let problem = chunks.problem { throw problem.status == 413 ? limits.bodyTooLarge(body.request) : problem }
         return chunks.isComplete
     }
 
@@ -302,7 +321,7 @@ package struct HTTPExchange: ~Copyable {
         }
         if request.isChunked {
             // Otherwise it would matter whether the end of an empty body comes together with the head.
-            if limits.bodyBytes == 0 { throw .bodyTooLarge(limit: 0) }
+            if limits.mostBytes(of: request) == 0 { throw limits.bodyTooLarge(request) }
             chunks = ChunkReader()
         }
         owesContinue = request.expectsContinue && request.isVersion11

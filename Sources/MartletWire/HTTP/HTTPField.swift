@@ -6,7 +6,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
     case contentLength, contentType, contentEncoding, transferEncoding
     case userAgent, forwardedFor, idempotencyKey, ifNoneMatch
     case webSocketKey, webSocketVersion, webSocketProtocol, webSocketExtensions
-    case martletResume
+    case martletResume, martletSession
 
     /// The field's name, in lower case.
     package var name: StaticString {
@@ -30,6 +30,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
         case .webSocketProtocol: "sec-websocket-protocol"
         case .webSocketExtensions: "sec-websocket-extensions"
         case .martletResume: "martlet-resume"
+        case .martletSession: "martlet-session"
         }
     }
 
@@ -50,6 +51,7 @@ package enum HTTPField: Int, CaseIterable, Sendable {
         case 14 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "m"): self = .martletResume
         case 14: self = .contentLength
         case 15 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "x"): self = .forwardedFor
+        case 15 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "m"): self = .martletSession
         case 15: self = .idempotencyKey
         case 16: self = .contentEncoding
         case 17 where bytes[range.lowerBound] | 0x20 == UInt8(ascii: "s"): self = .webSocketKey

@@ -25,7 +25,7 @@ struct HTTPHead {
     }
 
     /// The places of the fields that we know; of a repeated one, the first.
-    private var places = InlineArray<19, UInt32>(repeating: 0)
+    private var places = InlineArray<20, UInt32>(repeating: 0)
     /// The fields that were there more than once, a bit each.
     private var repeated: UInt32 = 0
     /// How many bytes the head has, with its blank line.

@@ -2,7 +2,7 @@
 
 /// What a request wants to do (RFC 9110, section 9), as far as Martlet knows it.
 package enum HTTPMethod: Equatable, Sendable {
-    case get, head, post, put, delete
+    case get, head, post, put, delete, options
     /// A valid method that nothing here supports.
     case other
 
@@ -18,6 +18,8 @@ package enum HTTPMethod: Equatable, Sendable {
             self = .delete
         } else if bytes.has("HEAD", at: range) {
             self = .head
+        } else if bytes.has("OPTIONS", at: range) {
+            self = .options
         } else {
             self = .other
         }

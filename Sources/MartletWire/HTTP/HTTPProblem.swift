@@ -82,6 +82,9 @@ package struct HTTPProblem: Error, Equatable, Sendable {
         return problem
     }
 
+    /// The same problem, which pages of other origins may read, too.
+    package var readableByPages: HTTPProblem { with("Access-Control-Allow-Origin", "*") }
+
     /// The body of the response: one JSON object.
     package var json: [UInt8] {
         var json = JSONWriter()

@@ -31,6 +31,8 @@ package struct HTTPResponse: Equatable, Sendable {
 
     /// The status of an answer to a client that has the body already.
     package static let notModified = 304
+    /// The status of an answer that has nothing to say.
+    package static let noContent = 204
 
     package var status: Int
     package var contentType: ContentType?
@@ -55,6 +57,13 @@ package struct HTTPResponse: Equatable, Sendable {
         HTTPResponse(status, .text, body: Array(text.utf8))
     }
 
+    /// The same answer, which pages of other origins may read, too (CORS; Fetch, section 3.2.3).
+    package var readableByPages: HTTPResponse {
+        var response = self
+        response.fields.append(.init(name: "Access-Control-Allow-Origin", value: "*"))
+        return response
+    }
+
     /// Appends the response to `output`.
     ///
     /// - Parameters:
@@ -69,9 +78,12 @@ package struct HTTPResponse: Equatable, Sendable {
         date: HTTPDate? = nil
     ) {
         writeStart(to: &output, date)
-        output.append("Content-Length: ")
-        output.append(decimal: body.count)
-        output.append("\r\n")
+        // An answer without content must not say how long it is (RFC 9110, 8.6).
+        if status != Self.noContent {
+            output.append("Content-Length: ")
+            output.append(decimal: body.count)
+            output.append("\r\n")
+        }
         output.append(connection.field)
         output.append("\r\n")
         // The length is that of the body that the client has already (RFC 9110, 15.4.5).

@@ -135,7 +135,14 @@ package enum MetricsText {
         (.bytesSent, "martlet_bytes_delivered_total", "Payload bytes of delivered messages."),
         (.bytesReceived, "martlet_bytes_received_total", "Payload bytes of clients' messages."),
         (.messagesRateLimited, "martlet_messages_rate_limited_total", "Messages from clients over their rate."),
-        (.connectionsOpened, "martlet_connections_opened_total", "Upgrades that became WebSockets."),
+        (
+            .connectionsOpened, "martlet_connections_opened_total",
+            "Clients that came in: over WebSockets, and over streams of server-sent events."
+        ),
+        (
+            .eventStreamsOpened, "martlet_event_streams_opened_total",
+            "Clients that came in over streams of server-sent events."
+        ),
         (.handshakeTimeouts, "martlet_handshake_timeouts_total", "Connections whose HTTP head took too long."),
         (
             .acceptPauses, "martlet_accept_pauses_total",

@@ -24,11 +24,8 @@ package struct AdoptionTicket: Equatable, Sendable {
     package var bearer: Bearer
     /// A number for the address that the client came from, as the node's board counts it; 0: not counted.
     package var address: UInt64 = 0
-    /// The value of `Sec-WebSocket-Accept`.
-    package var acceptValue: AcceptValue
-    package var subprotocol: String?
-    /// The agreement on permessage-deflate; nil: there is none.
-    package var deflate: DeflateExtension?
+    /// What the WebSocket needs for its answer; nil: the client reads server-sent events (``EventStream``).
+    package var accepted: Handshake.Accepted?
     /// The session that the client asks for; nil: none.
     package var resume: ResumeOffer?
     /// How many bytes of the client's stream were read so far, including `leftover`.
@@ -36,6 +33,8 @@ package struct AdoptionTicket: Equatable, Sendable {
     /// What the client has already sent after its head.
     package var leftover: [UInt8]
 
+    /// The version of tickets of clients that read server-sent events.
+    private static let versionOfEvents: UInt8 = 4
     /// The version of tickets with a session; without one, the form of the version before says the same.
     private static let version: UInt8 = 3
     private static let versionWithoutSession: UInt8 = 2
@@ -47,8 +46,7 @@ package struct AdoptionTicket: Equatable, Sendable {
         source: UInt16,
         service: Service,
         bearer: Bearer,
-        acceptValue: AcceptValue,
-        subprotocol: String?,
+        accepted: Handshake.Accepted?,
         bytesRead: UInt64,
         leftover: [UInt8]
     ) {
@@ -56,25 +54,28 @@ package struct AdoptionTicket: Equatable, Sendable {
         self.source = source
         self.service = service
         self.bearer = bearer
-        self.acceptValue = acceptValue
-        self.subprotocol = subprotocol
+        self.accepted = accepted
         self.bytesRead = bytesRead
         self.leftover = leftover
     }
 
     package var bytes: [UInt8] {
         var writer = ByteWriter()
-        writer.put(resume == nil ? Self.versionWithoutSession : Self.version)
+        writer.put(accepted == nil ? Self.versionOfEvents : resume == nil ? Self.versionWithoutSession : Self.version)
         writer.put(destination)
         writer.put(source)
         writer.put(isReturned)
         writer.put(service.rawValue)
         writer.put(bearer)
         writer.put(address)
-        writer.put(acceptValue.text)
-        writer.put(subprotocol)
-        // One byte: no agreement, an agreement, or an agreement with the window that was asked for.
-        writer.put(deflate.map { UInt8($0.askedWindow ?? 1) } ?? 0)
+        if let accepted {
+            writer.put(accepted.acceptValue.text)
+            writer.put(accepted.subprotocol)
+            // One byte: no agreement, an agreement, or an agreement with the window that was asked for.
+            writer.put(accepted.deflate.map { UInt8($0.askedWindow ?? 1) } ?? 0)
+        } else {
+            writer.put(resume != nil)
+        }
         writer.put(bytesRead)
         writer.put(leftover)
         if let resume { writer.put(resume) }
@@ -84,7 +85,7 @@ package struct AdoptionTicket: Equatable, Sendable {
     package init(_ bytes: [UInt8]) throws(WireError) {
         var reader = ByteReader(bytes)
         let version = try reader.integer(UInt8.self)
-        guard version == Self.version || version == Self.versionWithoutSession else { throw .wrongVersion }
+        guard (Self.versionWithoutSession...Self.versionOfEvents).contains(version) else { throw .wrongVersion }
         destination = try reader.integer()
         source = try reader.integer()
         isReturned = try reader.flag()
@@ -92,18 +93,17 @@ package struct AdoptionTicket: Equatable, Sendable {
         self.service = service
         bearer = try reader.bearer()
         address = try reader.integer()
-        guard let acceptValue = AcceptValue(try reader.text(limit: 64)) else { throw .unknownValue }
-        self.acceptValue = acceptValue
-        subprotocol = try reader.optionalText(limit: 64)
-        switch try reader.integer(UInt8.self) {
-        case 0: deflate = nil
-        case 1: deflate = DeflateExtension()
-        case let window where (8...15).contains(window): deflate = DeflateExtension(askedWindow: Int(window))
-        default: throw .unknownValue
+        let hasResume: Bool
+        if version == Self.versionOfEvents {
+            accepted = nil
+            hasResume = try reader.flag()
+        } else {
+            accepted = try reader.accepted()
+            hasResume = version == Self.version
         }
         bytesRead = try reader.integer()
         leftover = try reader.raw(limit: Self.largestLeftover)
-        if version == Self.version { resume = try reader.resumeOffer() }
+        if hasResume { resume = try reader.resumeOffer() }
         try reader.finish()
     }
 }
@@ -121,6 +121,19 @@ extension ByteWriter {
 }
 
 extension ByteReader {
+    fileprivate mutating func accepted() throws(WireError) -> Handshake.Accepted {
+        guard let acceptValue = AcceptValue(try text(limit: 64)) else { throw .unknownValue }
+        let subprotocol = try optionalText(limit: 64)
+        let deflate: DeflateExtension? =
+            switch try integer(UInt8.self) {
+            case 0: nil
+            case 1: DeflateExtension()
+            case let window where (8...15).contains(window): DeflateExtension(askedWindow: Int(window))
+            default: throw .unknownValue
+            }
+        return Handshake.Accepted(acceptValue: acceptValue, subprotocol: subprotocol, deflate: deflate)
+    }
+
     fileprivate mutating func resumeOffer() throws(WireError) -> ResumeOffer {
         let kind = try integer(UInt8.self)
         if kind == 0 { return .new }

@@ -7,7 +7,7 @@ package enum CommandCoding {
     private enum Tag: UInt8 {
         case sendToUser = 1
         case sendToConnection, broadcast, listConnections, describe, disconnectUser, disconnectConnection, statistics
-        case sendToRoom, bind, unbind, batch, makeToken, checkToken
+        case sendToRoom, bind, unbind, batch, makeToken, checkToken, messagesOfClient, endOfClient
     }
 
     private enum ReplyTag: UInt8 {
@@ -16,7 +16,7 @@ package enum CommandCoding {
         case malformed, bound, token, claims, tokenRefused, batch, keyReused, tooManyRooms, cannotSign, poisonous
         case left
         // Since there are sessions.
-        case heldReceipt, heldUnavailable, sessions
+        case heldReceipt, heldUnavailable, sessions, received, notOpen
     }
 
     /// The bit that is set in the first byte of a request with a key.
@@ -84,6 +84,17 @@ package enum CommandCoding {
         case .checkToken(let token):
             put(.checkToken)
             writer.put(token)
+        case .fromClient(let post):
+            switch post.action {
+            case .messages(let first):
+                put(.messagesOfClient)
+                writer.put(first)
+            case .end: put(.endOfClient)
+            }
+            writer.put(post.user)
+            writer.put(post.connection.text)
+            writer.put(post.high)
+            writer.put(post.low)
         }
         return writer.bytes
     }
@@ -122,6 +133,8 @@ package enum CommandCoding {
             let seconds = Int(try reader.integer(UInt32.self))
             return .makeToken(user: user, seconds: seconds, threads: try reader.texts(), jobs: try reader.texts())
         case .checkToken: return .checkToken(try reader.text())
+        case .messagesOfClient: return .fromClient(try reader.clientPost(.messages(first: try reader.integer())))
+        case .endOfClient: return .fromClient(try reader.clientPost(.end))
         }
     }
 
@@ -175,6 +188,10 @@ package enum CommandCoding {
         case .node(let node):
             writer.put(ReplyTag.node.rawValue)
             writer.put(node)
+        case .received(let count, let isWhole):
+            writer.put(ReplyTag.received.rawValue)
+            writer.put(count)
+            writer.put(isWhole)
         case .failed(let failure): encode(failure, to: &writer)
         }
     }
@@ -190,6 +207,7 @@ package enum CommandCoding {
         case .overloaded: writer.put(ReplyTag.overloaded.rawValue)
         case .messageTooLarge: writer.put(ReplyTag.messageTooLarge.rawValue)
         case .unknownConnection: writer.put(ReplyTag.unknownConnection.rawValue)
+        case .notOpen: writer.put(ReplyTag.notOpen.rawValue)
         case .keyReused: writer.put(ReplyTag.keyReused.rawValue)
         case .tooManyRooms: writer.put(ReplyTag.tooManyRooms.rawValue)
         case .cannotSign: writer.put(ReplyTag.cannotSign.rawValue)
@@ -249,6 +267,7 @@ package enum CommandCoding {
                 list[number].session = try reader.session()
             }
             return .connections(list)
+        case .received: return .received(try reader.integer(), isWhole: try reader.flag())
         case .closed: return .closed(Int(try reader.integer(UInt32.self)))
         case .bound: return .bound(try reader.flag())
         case .left: return .left(Int(try reader.integer(UInt32.self)))
@@ -271,6 +290,7 @@ package enum CommandCoding {
         case .overloaded: return .failed(.overloaded)
         case .messageTooLarge: return .failed(.messageTooLarge)
         case .unknownConnection: return .failed(.unknownConnection)
+        case .notOpen: return .failed(.notOpen)
         case .keyReused: return .failed(.keyReused)
         case .tooManyRooms: return .failed(.tooManyRooms)
         case .cannotSign: return .failed(.cannotSign)
@@ -288,6 +308,16 @@ extension Delivery {
 }
 
 extension ByteReader {
+    fileprivate mutating func clientPost(_ action: ClientPost.Action) throws(WireError) -> ClientPost {
+        ClientPost(
+            user: try id(),
+            connection: ConnectionID(try text()),
+            high: try integer(),
+            low: try integer(),
+            action
+        )
+    }
+
     fileprivate mutating func deliveryWithHeld() throws(WireError) -> Delivery {
         var delivery = try delivery()
         delivery.held = Int(try integer(UInt32.self))

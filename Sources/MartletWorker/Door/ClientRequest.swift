@@ -7,6 +7,12 @@ internal import MartletWire
 enum ClientRequest {
     /// An upgrade on the path of messages; the client is still to be checked.
     case messages(Handshake.Accepted)
+    /// Server-sent events, for whoever cannot upgrade; the client is still to be checked.
+    case events
+    /// What a client that reads server-sent events has to say.
+    case post
+    /// The end of such a client's session.
+    case end
     /// An upgrade on `/echo`, in development.
     case echo(Handshake.Accepted)
     /// Something that is answered at once.
@@ -20,12 +26,15 @@ enum ClientRequest {
     init(
         _ request: HTTPRequest,
         _ client: BirthContract.Client,
+        eventPath: String,
         isDevelopment: Bool
     ) throws(HTTPProblem) {
         if request.hasPath(text: client.path) {
             self = .messages(
                 try Handshake.check(request, allowsCompression: client.compression, needsSubprotocol: true)
             )
+        } else if request.hasPath(text: eventPath) {
+            self = try Self.onEvents(request)
         } else if request.hasPath("/healthz") {
             try Self.checkIsRead(request)
             self = .answer(APIAnswer.healthy)
@@ -45,6 +54,32 @@ enum ClientRequest {
             throw .notFound
         }
     }
+
+    /// Returns what a request about server-sent events asks for.
+    static func onEvents(_ request: HTTPRequest) throws(HTTPProblem) -> ClientRequest {
+        switch request.method {
+        case .get:
+            guard request.contentLength ?? 0 == 0, !request.isChunked else {
+                throw .badRequest("a request for events must not have a body")
+            }
+            return .events
+        case .post: return .post
+        case .delete: return .end
+        case .options: return .answer(permission)
+        default: throw .methodNotAllowed("GET, POST, DELETE, OPTIONS")
+        }
+    }
+
+    /// The answer to a page of another origin that asks beforehand whether it may send our fields (CORS preflight; Fetch,
+    /// section 3.2.2). Its origin was checked.
+    private static let permission = HTTPResponse(
+        204,
+        fields: [
+            .init(name: "Access-Control-Allow-Methods", value: "GET, POST, DELETE"),
+            .init(name: "Access-Control-Allow-Headers", value: "authorization, content-type, martlet-resume, martlet-session"),
+            .init(name: "Access-Control-Max-Age", value: "600"),
+        ]
+    ).readableByPages
 
     private static func checkIsRead(_ request: HTTPRequest) throws(HTTPProblem) {
         guard request.method == .get || request.method == .head else { throw .methodNotAllowed("GET, HEAD") }

@@ -117,7 +117,9 @@ extension Door {
         let servesAPI = kind == .api || (kind == .client && settings.isDevelopment)
         let limits = HTTPExchange.Limits(
             bodyBytes: servesAPI ? settings.maxBodyBytes : 0,
-            takesStreams: servesAPI
+            takesStreams: servesAPI,
+            postPath: kind == .client ? settings.postPath : nil,
+            postBytes: settings.postBytes
         )
         let connection = unsafe HTTPConnection(
             kind: kind,

@@ -3,7 +3,7 @@
 internal import MartletCore
 internal import MartletWire
 
-// The limit of body bytes of all peers together. A body counts with the length that its head announces, before any of
+// The limit of body bytes of all peers of a kind together. A body counts with the length that its head announces, before any of
 // it is read, so that no two bodies wait for each other's room. Of a batch, whose lines are handled as they arrive, one
 // line counts. A body in chunks announces no length; it counts as it grows, and is refused when there is no room.
 
@@ -19,13 +19,25 @@ extension Door {
             (number, byteCount) = (stream, min(request.contentLength ?? .max, Self.shortLines))
         case .request, .line, .lineTooLong, .streamEnded, .needsMore: return true
         }
-        guard bodyBytes + byteCount <= settings.bodyBytes else {
-            tally.counters[.bodiesRefused] += 1
-            respond(connection, number: number, APIAnswer.problem(.overloaded).response)
+        guard count(byteCount, connection) else {
+            let answer = APIAnswer.problem(.overloaded).response
+            respond(connection, number: number, connection.kind == .client ? answer.readableByPages : answer)
             return false
         }
-        connection.bodyBytes = byteCount
-        bodyBytes += byteCount
+        return true
+    }
+
+    /// Counts more bytes of a peer's body; false if too many are under way of its kind.
+    ///
+    /// Clients have a room of their own, a quarter of that of backends, so that they cannot take it from those.
+    private func count(_ more: Int, _ connection: HTTPConnection) -> Bool {
+        let most = connection.kind == .client && !settings.isDevelopment ? settings.bodyBytes / 4 : settings.bodyBytes
+        guard bodyBytes[connection.kind, default: 0] + more <= most else {
+            tally.counters[.bodiesRefused] += 1
+            return false
+        }
+        connection.bodyBytes += more
+        bodyBytes[connection.kind, default: 0] += more
         return true
     }
 
@@ -40,21 +52,17 @@ extension Door {
         guard connection.exchange.isOpenEnded, held > connection.bodyBytes else { return true }
         let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - connection.bodyBytes
         guard more > 0 else { return true }
-        guard bodyBytes + more <= settings.bodyBytes else {
-            tally.counters[.bodiesRefused] += 1
-            connection.batch = nil
-            connection.exchange.fail(APIAnswer.problem(.overloaded))
-            markDirty(connection)
-            return false
-        }
-        connection.bodyBytes += more
-        bodyBytes += more
-        return true
+        if count(more, connection) { return true }
+        connection.batch = nil
+        connection.exchange.fail(APIAnswer.problem(.overloaded))
+        markDirty(connection)
+        return false
     }
 
     /// Stops counting a body that is complete or was refused.
     func endBody(_ connection: HTTPConnection) {
-        bodyBytes -= connection.bodyBytes
+        if connection.bodyBytes == 0 { return }
+        bodyBytes[connection.kind, default: 0] -= connection.bodyBytes
         connection.bodyBytes = 0
     }
 }

@@ -40,9 +40,9 @@ extension Door {
     }
 
     /// Refuses a socket that came back, or came from another worker, with an HTTP answer, and closes it.
-    func refuse(_ descriptor: Int32, _ problem: HTTPProblem) {
+    func refuse(_ descriptor: Int32, _ response: HTTPResponse) {
         var bytes: [UInt8] = []
-        problem.response.write(to: &bytes, connection: .closes, date: dateNow())
+        response.write(to: &bytes, connection: .closes, date: dateNow())
         StreamSocket.answerAndClose(descriptor, bytes)
     }
 

@@ -12,6 +12,9 @@ extension Door.Settings {
         self.init(
             listeners: kinds.enumerated().map { (contract.firstListener + Int32($0), $1) },
             maxBodyBytes: Int(contract.api.maxBodyBytes),
+            postPath: EventStream.path(beside: contract.client.path),
+            // The largest message, or several small ones.
+            postBytes: Int(contract.client.maxMessageBytes) + 16384,
             bodyBytes: Int(contract.limits.bodyBytes),
             isDevelopment: contract.isDevelopment,
             handshakeTimeout: contract.timing.handshakeTimeout,

@@ -15,6 +15,9 @@ final class Door {
         /// The descriptors of listeners, and the kind of peers that come there.
         var listeners: [(descriptor: Int32, kind: HTTPConnection.Kind)]
         var maxBodyBytes: Int
+        /// Where clients post that read server-sent events, and how many bytes at a time.
+        var postPath: String
+        var postBytes: Int
         /// How many bytes of bodies all peers together may send at a time.
         var bodyBytes: Int
         var isDevelopment: Bool
@@ -68,8 +71,8 @@ final class Door {
     /// How many peers of each kind are connected now.
     var counts: [HTTPConnection.Kind: Int] = [:]
     var count: Int { counts.values.reduce(0, +) }
-    /// How many bytes of bodies are under way.
-    var bodyBytes = 0
+    /// How many bytes of bodies are under way, for each kind of peer.
+    var bodyBytes: [HTTPConnection.Kind: Int] = [:]
     private var date = HTTPDate(unixSeconds: 0)
     let tally: Tally
 
@@ -87,7 +90,11 @@ final class Door {
         if connection.isBlocked { return connection.lastTaken + settings.timeout }
         if connection.exchange.isWaiting { return nil }  // it waits for an answer, which has its own deadline
         if connection.isLingering { return connection.lastReceived + Self.lingering }
-        if connection.exchange.isReceivingBody { return connection.lastReceived + settings.timeout }
+        if connection.exchange.isReceivingBody {
+            // A client's messages are small: however slowly they come, they must be here after a while.
+            return (connection.kind == .client && !settings.isDevelopment ? connection.since : connection.lastReceived)
+                + settings.timeout
+        }
         let isWithinHead = connection.exchange.isMidRequest || !connection.hasAsked
         switch connection.kind {
         case .client: return (isWithinHead ? connection.since : connection.lastReceived) + settings.handshakeTimeout

@@ -15,6 +15,10 @@ final class Gatekeeper {
     private let proxies: [NetworkRange]
     private let board: NodeBoard
     private let apiKeys: [[UInt8]]
+    /// The path of server-sent events, beside that of the WebSockets.
+    let eventPath: String
+    /// The code of the refusal of a page's origin.
+    static let foreignOrigin = "origin_not_allowed"
     /// The counts of bad tokens of each address.
     private let badTokens: BadTokens?
     /// The keys for tokens, which are set once they are read.
@@ -37,6 +41,7 @@ final class Gatekeeper {
         self.badTokens = RateLimit(perSecond: badTokens, burst: max(20, badTokens)).map { BadTokens($0) }
         proxies = contract.client.trustedProxies.compactMap { NetworkRange($0) }
         apiKeys = secrets.apiKeys
+        eventPath = EventStream.path(beside: contract.client.path)
     }
 
     // MARK: Clients
@@ -192,7 +197,7 @@ final class Gatekeeper {
         // In development this is checked for every request.
         if contract.isDevelopment { return }
         guard origins.allows(request[.origin], host: request[.host]) else {
-            throw HTTPProblem(403, "origin_not_allowed", "pages of this origin may not connect: client.allowed_origins")
+            throw HTTPProblem(403, Self.foreignOrigin, "pages of this origin may not connect: client.allowed_origins")
         }
     }
 

@@ -48,6 +48,7 @@ extension Shard {
             case .miscounted: throw .badRequest("urgent data (MSG_OOB) came before the answer: do not send any")
             }
         }
+        if ticket.accepted == nil { tally.counters[.eventStreamsOpened] += 1 }
         if session?.resumption != nil {
             tally.counters[.connectionsOpened] += 1
             tally.counters[.sessionsResumed] += 1

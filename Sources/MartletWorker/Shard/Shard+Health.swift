@@ -102,6 +102,7 @@ extension Shard {
             // A ping that was not answered yet has its own deadline.
             guard slot.pingSentAt == 0, sockets.send(frame, to: index) == .queued else { continue }
             slot.pingSentAt = now
+            if slot.flags.contains(.events) { heartbeats[index] = sockets.queuedPosition(index) }
             tally.counters[.pingsSent] += 1
             pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
         }
@@ -133,12 +134,31 @@ extension Shard {
                 pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
                 continue
             }
-            if slot.lastReceived < slot.pingSentAt {
+            if slot.flags.contains(.events) {
+                judgeStream(index, now, manager)
+            } else if slot.lastReceived < slot.pingSentAt {
                 close(index, .heartbeatTimeout)
                 settle(index, on: manager)
             } else {
                 slot.pingSentAt = 0
             }
+        }
+    }
+
+    /// Closes a stream of events whose other end has not even acknowledged the last heartbeat.
+    private func judgeStream(_ index: Int, _ now: UInt64, _ manager: isolated WebSocketManager) {
+        guard let position = heartbeats[index] else {
+            // The previous worker sent it.
+            heartbeats[index] = sockets.queuedPosition(index)
+            pongs.append(index, sockets.locals[index].generation, deadline: now + contract.timing.heartbeatTimeout)
+            return
+        }
+        heartbeats[index] = nil
+        if sockets.isAcknowledged(index, upTo: position) {
+            sockets.arena.slot(index).pingSentAt = 0
+        } else {
+            close(index, .heartbeatTimeout)
+            settle(index, on: manager)
         }
     }
 

@@ -60,7 +60,7 @@ extension Shard {
     private func newSecret() -> SessionTokens.Secret { .init(high: randoms.next(), low: randoms.next()) }
 
     /// Finds the slot of a session by one of its tokens.
-    private func find(
+    func find(
         _ token: SessionToken,
         of user: String,
         _ manager: isolated WebSocketManager

@@ -25,6 +25,8 @@ final class Shard {
     var pings = DeadlineQueue()
     var pongs = DeadlineQueue()
     var expiries = TimerHeap()
+    /// The positions in the streams of events at which heartbeats end that may not be acknowledged yet, by slot.
+    var heartbeats: [Int: UInt64] = [:]
     var healthTimer: UInt64?
     /// When the pings were queued that have not been sent yet.
     var pingedAt: UInt64?
@@ -179,7 +181,7 @@ final class Shard {
                 for connection in left { tellOfLeaving(.thread(thread), connection.handle) }
                 announceRooms(on: manager)
                 return left.isEmpty ? .bound(changed) : .left(left.count)
-            case .statistics, .batch, .makeToken, .checkToken: return .failed(.malformed)
+            case .statistics, .batch, .makeToken, .checkToken, .fromClient: return .failed(.malformed)
             }
         } catch {
             return .failed(error == .tooLarge ? .messageTooLarge : .overloaded)

@@ -197,7 +197,7 @@ extension Command {
     /// True if a repeated request would do something else, or get another answer, than the first one.
     var isRemembered: Bool {
         switch self {
-        case .listConnections, .describe, .statistics, .makeToken, .checkToken, .batch: false
+        case .listConnections, .describe, .statistics, .makeToken, .checkToken, .batch, .fromClient: false
         default: true
         }
     }

@@ -48,7 +48,9 @@ extension SocketTable {
         slot.sentPosition = stream.written
         slot.head = .init(entries: 0, position: UInt32(truncatingIfNeeded: stream.written))
         if ticket.service == .echo { slot.flags.insert(.echo) }
-        if let deflate = ticket.deflate {
+        // Whatever it still sends is no message of ours.
+        if ticket.accepted == nil { slot.flags = Self.streaming }
+        if let deflate = ticket.accepted?.deflate {
             slot.flags.insert(.deflates)
             slot.deflateWindow = deflate.window
         }
@@ -89,11 +91,9 @@ extension SocketTable {
     }
 
     private static func answer(to ticket: AdoptionTicket) -> [UInt8] {
-        let accepted = Handshake.Accepted(
-            acceptValue: ticket.acceptValue,
-            subprotocol: ticket.subprotocol,
-            deflate: ticket.deflate
-        )
+        guard let accepted = ticket.accepted else {
+            return EventStream.head(HTTPDate(unixSeconds: Clock.unixMilliseconds() / 1000))
+        }
         var answer: [UInt8] = []
         Handshake.write(accepted, to: &answer)
         return answer

@@ -45,7 +45,7 @@ extension SocketTable {
         arena.journal.endMove()
         endSession(handle, slot)
         unsafe closing.append(handle, locals[handle].generation, deadline: loop.now + limits.closeTimeout)
-        guard let frame = try? prepare(.close, payload.span) else {
+        guard let frame = try? prepareClose(payload, for: slot) else {
             markGone(handle)
             return
         }
@@ -60,16 +60,22 @@ extension SocketTable {
 
     /// Queues a connection's first message; false if there is no memory.
     func queue(first payload: [UInt8], to handle: Int) -> Bool {
-        guard let frame = try? prepare(.text, payload.span) else { return false }
+        guard let frame = try? prepareFirst(payload, for: arena.slot(handle)) else { return false }
         defer { release(frame) }
         return queue(frame.reference, byteCount: frame.byteCount, to: handle)
     }
 
     func queue(raw bytes: [UInt8], to handle: Int) -> Bool {
-        guard let frame = arena.makeFrame(bytes.count) else { return false }
+        guard let frame = try? prepare(raw: bytes) else { return false }
+        defer { release(frame) }
+        return queue(frame.reference, byteCount: frame.byteCount, to: handle)
+    }
+
+    /// Makes a frame of bytes that are sent as they are.
+    func prepare(raw bytes: [UInt8]) throws(SendFailure) -> PreparedFrame {
+        guard let frame = arena.makeFrame(bytes.count) else { throw .outOfMemory }
         unsafe arena.frameBytes(frame).copyBytes(from: bytes)
-        defer { arena.release(frame) }
-        return queue(frame, byteCount: UInt32(bytes.count), to: handle)
+        return PreparedFrame(reference: frame, byteCount: UInt32(bytes.count))
     }
 
     func queue(_ frame: UInt32, byteCount: UInt32, isCounted: Bool = false, to handle: Int) -> Bool {

@@ -39,6 +39,9 @@ extension SocketTable {
         case .moved(let count):
             if !slot.flags.contains(.discards) {
                 read(index, slot, slot.received, isLate: false, judge: judge, deliver)
+            } else if slot.flags.contains(.events) {
+                // It has one answer, without an end, and asks for more.
+                close(index, .badRequest)
             }
             if isInLanding { arena.clearLanding(count) }
         }

@@ -36,28 +36,43 @@ extension SocketTable {
         let old = arena.slot(resuming.slot)
         let isSame = slot.flags.contains(.deflates) && slot.deflateWindow >= old.deflateWindow
         for entry in resuming.messages {
-            let first = unsafe arena.frameBytes(entry.frame)[0]
-            if isSame || first & FrameEncoder.compressedBit == 0 {
+            if takesAsIs(entry, slot, isSame: isSame) {
                 guard queue(entry.frame, byteCount: entry.byteCount, isCounted: true, to: index) else { return false }
                 continue
             }
-            // It is compressed in a way that this client has not agreed to.
-            guard let plain = expanded(entry) else { return false }
-            defer { arena.release(plain.reference) }
-            guard queue(plain.reference, byteCount: plain.byteCount, isCounted: true, to: index) else { return false }
+            // It has a form that this client has not agreed to.
+            guard let frame = reformed(entry, for: slot) else { return false }
+            defer { arena.release(frame.reference) }
+            guard queue(frame.reference, byteCount: frame.byteCount, isCounted: true, to: index) else { return false }
         }
         return true
     }
 
-    /// Makes a plain frame of a compressed one; nil if there is no memory.
-    private func expanded(_ entry: Arena.QueueEntry) -> PreparedFrame? {
+    /// Returns true if a slot's socket takes a kept frame in the form that it has.
+    ///
+    /// `isSame` means that it takes the compression that was agreed on before.
+    private func takesAsIs(_ entry: Arena.QueueEntry, _ slot: ArenaSlot, isSame: Bool) -> Bool {
         let bytes = unsafe UnsafeRawBufferPointer(arena.frameBytes(entry.frame))
+        let isEvent = EventStream.isText(unsafe Span<UInt8>(_unsafeBytes: bytes))
+        if slot.flags.contains(.events) || isEvent { return slot.flags.contains(.events) == isEvent }
+        return unsafe isSame || bytes[0] & FrameEncoder.compressedBit == 0
+    }
+
+    /// Makes a frame that a slot's socket takes of one that has another form; nil if there is no memory.
+    private func reformed(_ entry: Arena.QueueEntry, for slot: ArenaSlot) -> PreparedFrame? {
+        let bytes = unsafe UnsafeRawBufferPointer(arena.frameBytes(entry.frame))
+        let whole = unsafe Span<UInt8>(_unsafeBytes: bytes)
+        if EventStream.isText(whole) { return try? prepare(.text, EventStream.text(of: whole).span) }
         let head = unsafe FrameEncoder.headLength(of: bytes)
-        let payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[head...])
-        guard let deflate, let text = unsafe try? deflate.expand(payload, maximum: Limits.echoMessageBytes) else {
-            return nil
+        var payload = unsafe UnsafeRawBufferPointer(rebasing: bytes[head...])
+        if unsafe bytes[0] & FrameEncoder.compressedBit != 0 {
+            guard let deflate, let text = unsafe try? deflate.expand(payload, maximum: Limits.echoMessageBytes) else {
+                return nil
+            }
+            unsafe payload = UnsafeRawBufferPointer(text)
         }
-        return try? prepare(.text, unsafe Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(text)))
+        let text = unsafe Span<UInt8>(_unsafeBytes: payload)
+        return slot.flags.contains(.events) ? prepare(eventOf: text) : try? prepare(.text, text)
     }
 
     /// Takes a session, which another slot has by now, from the slot that had it; its socket is closed.

@@ -238,7 +238,8 @@ final class SocketTable: Transport {
             let holds = flags.contains(.session) && slot.state != .closing
             return holds ? hold(plain, slot, handle) : .failed(.closed)
         }
-        let frame = flags.contains(.deflates) ? compressed(plain, window: slot.deflateWindow) : plain
+        let isPlain = flags.isDisjoint(with: .otherForms)
+        guard let frame = isPlain ? plain : form(of: plain, for: slot) else { return .failed(.outOfMemory) }
         let count = arena.queueCount(of: slot)
         // One message always fits, so that no connection is closed because of a single one.
         if count > 0 {
@@ -247,7 +248,7 @@ final class SocketTable: Transport {
             let held = Int(slot.queuedBytes) + Self.entryCost * (count + 1)
             if held + Int(frame.byteCount) > limit { return .failed(.queueFull) }
         }
-        let isCounted = flags.contains(.session) && isText(frame)
+        let isCounted = flags.contains(.session) && isText(plain)
         guard arena.append(frame.reference, byteCount: frame.byteCount, isCounted: isCounted, to: slot) else {
             return .failed(.outOfMemory)
         }
@@ -266,5 +267,10 @@ final class SocketTable: Transport {
         if code == CloseReason.tooSlow.code { dropQueue(of: slot) }
         slot.closeCode = code
         beginClosing(handle, slot, payload: FrameEncoder.closePayload(code: code, reason: reason))
+    }
+
+    /// Returns the form of a frame that a connection takes; nil if there is no memory.
+    private func form(of plain: PreparedFrame, for slot: ArenaSlot) -> PreparedFrame? {
+        slot.flags.contains(.events) ? event(of: plain) : compressed(plain, window: slot.deflateWindow)
     }
 }

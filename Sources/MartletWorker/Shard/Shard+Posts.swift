@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import MartletCore
+internal import MartletLinux
+internal import MartletWire
+
+// What clients post that read server-sent events.
+
+extension Shard {
+    /// The most messages that are handled of one post; its client sends the others again.
+    private static let mostMessages = 64
+
+    /// Does what a client asks for its session; `text` has its messages, one a line.
+    func receive(_ post: ClientPost, text: Span<UInt8>, on manager: isolated WebSocketManager) -> CommandReply {
+        let token = SessionToken(connection: post.connection, secret: .init(high: post.high, low: post.low))
+        do throws(ResumeProblem) {
+            let (index, _, tokens) = try find(token, of: post.user, manager)
+            switch post.action {
+            case .end:
+                let reason = CloseReason.normal
+                return .closed(manager.disconnect(connection: post.connection, code: reason.code, reason: reason.advice))
+            case .messages(let first):
+                // Whoever has an older token does not know yet that the session goes on elsewhere.
+                guard token.secret == tokens.newest, sockets.isOpen(index), sockets.isStreaming(index) else {
+                    return .failed(.notOpen)
+                }
+                defer { settle(index, on: manager) }
+                return receive(text, first: first, from: index, manager)
+            }
+        } catch {
+            return .failed(.unknownConnection)
+        }
+    }
+
+    /// Handles those of the posted messages that were not handled before, in order.
+    private func receive(
+        _ text: Span<UInt8>,
+        first: UInt32,
+        from index: Int,
+        _ manager: isolated WebSocketManager
+    ) -> CommandReply {
+        let slot = sockets.arena.slot(index)
+        unsafe slot.lastReceived = sockets.loop.now
+        let known = Int32(bitPattern: slot.messagesReceived &+ 1 &- first)
+        guard known >= 0 else { return .received(slot.messagesReceived, isWhole: false) }
+        var number = 0
+        var handled = 0
+        Lines.forEach(in: text) { line in
+            defer { number += 1 }
+            guard number >= known else { return true }
+            guard handled < Self.mostMessages, sockets.isOpen(index) else { return false }
+            handled += 1
+            sockets.take(
+                line,
+                of: index,
+                { self.judge($0, byteCount: $1, from: index, on: manager) },
+                { self.received($0, $1, from: index, on: manager) }
+            )
+            return true
+        }
+        // Asking again and again for nothing counts towards the rate, too.
+        if handled == 0 { _ = judge(.pong, byteCount: 0, from: index, on: manager) }
+        return .received(slot.messagesReceived, isWhole: true)
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Support
+import Testing
+
+/// Where no WebSocket gets through, server-sent events do, and posts bring what the client has to say: the same messages,
+/// rooms and sessions, as safe as over a WebSocket.
+@Suite(.serialized) struct EventStreamsServeTests {
+    private func run(_ scenario: String, _ server: TestServer, _ arguments: [String] = []) async throws {
+        let script = WebSocketClients.script("event_streams.py")
+        let run = try await Subprocess.run(
+            WebSocketClients.python,
+            [script, scenario, server.client, server.api] + arguments
+        )
+        #expect(run.code == 0, "\(run.output)\(run.error)")
+    }
+
+    @Test func `every text arrives over a stream, of its rooms too, and the stream ends with its reason`() async throws {
+        try await TestServer.with { try await run("messages", $0) }
+    }
+
+    @Test func `what a client posts is handled once and in order, and whoever may not post changes nothing`() async throws {
+        try await TestServer.with { try await run("posts", $0) }
+    }
+
+    @Test func `a session goes on over streams, WebSockets, and compressed ones, in any order`() async throws {
+        try await TestServer.with { try await run("forms", $0) }
+    }
+
+    @Test func `heartbeats come as comments, and whoever acknowledges none is let go, and its session waits`() async throws {
+        let environment = [
+            "MARTLET_CLIENT_HEARTBEAT_INTERVAL": "1s", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "1s",
+            "MARTLET_CLIENT_QUEUE_BYTES": "16MiB", "MARTLET_CLIENT_RESUME_BYTES": "16MiB",
+        ]
+        try await TestServer.with(environment: environment) { try await run("heartbeats", $0, ["100"]) }
+    }
+
+    @Test func `whoever sends on a stream of events is told that this makes no sense`() async throws {
+        try await TestServer.with { try await run("talkers", $0) }
+    }
+
+    @Test func `a page learns by the status why it is not let in, unless its origin is not allowed`() async throws {
+        try await TestServer.withTokens(["MARTLET_CLIENT_ALLOWED_ORIGINS": "https://*.example.com"]) { server in
+            let tokens = try await [server.token("u"), server.token("w")]
+            try await run("refusals", server, tokens + [IdentityIsProvenTests.secret, IdentityIsProvenTests.apiKey])
+        }
+    }
+
+    @Test func `40 sessions over streams and WebSockets lose nothing, whatever breaks`() async throws {
+        struct Report: Decodable {
+            let published: Int
+            let said: Int
+            let held: Int
+            let resumes: Int
+            let streams: Int
+            let wrong: [String]
+        }
+        try await TestServer.with { server in
+            let script = WebSocketClients.script("event_stream_load.py")
+            let clients = try Subprocess(WebSocketClients.python, [script, server.client, server.api, "40"])
+            try await clients.lines.wait("40 sessions", seconds: 60) { $0.contains { $0.text == "ready" } }
+            let orders = [["restart", "--all"], ["kill"], ["scale", "3"], ["kill"], ["scale", "2"], ["upgrade"], ["reload"]]
+            for order in (1...6).flatMap({ _ in orders }) {
+                if order == ["kill"] {
+                    let before = try await server.statistics().shards
+                    for shard in before { kill(shard.pid, SIGKILL) }
+                    try await server.waitForStatistics("the next workers") { now in
+                        now.shards.allSatisfy { $0.state == "serving" && $0.generation > before[0].generation }
+                    }
+                } else {
+                    let run = try await server.control(order)
+                    #expect(run.code == 0, "\(order): \(run.error)")
+                }
+            }
+            clients.write("")
+            try await clients.lines.wait("a report", seconds: 120) { $0.contains { $0.text.hasPrefix("{") } }
+            let text = await clients.lines.events.last { $0.text.hasPrefix("{") }?.text ?? ""
+            let report = try TestServer.decode(Report.self, from: text)
+            #expect(report.wrong == [], "\(report)")
+            #expect(report.published > 100 && report.said > 100 && report.resumes > 40 && report.streams > 40, "\(report)")
+        }
+    }
+}
