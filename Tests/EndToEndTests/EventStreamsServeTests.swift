@@ -16,11 +16,14 @@ import Testing
         #expect(run.code == 0, "\(run.output)\(run.error)")
     }
 
-    @Test func `every text arrives over a stream, of its rooms too, and the stream ends with its reason`() async throws {
+    @Test func `every text arrives over a stream, of its rooms too, and the stream ends with its reason`() async throws
+    {
         try await TestServer.with { try await run("messages", $0) }
     }
 
-    @Test func `what a client posts is handled once and in order, and whoever may not post changes nothing`() async throws {
+    @Test func `what a client posts is handled once and in order, and whoever may not post changes nothing`()
+        async throws
+    {
         try await TestServer.with { try await run("posts", $0) }
     }
 
@@ -28,7 +31,9 @@ import Testing
         try await TestServer.with { try await run("forms", $0) }
     }
 
-    @Test func `heartbeats come as comments, and whoever acknowledges none is let go, and its session waits`() async throws {
+    @Test func `heartbeats come as comments, and whoever acknowledges none is let go, and its session waits`()
+        async throws
+    {
         let environment = [
             "MARTLET_CLIENT_HEARTBEAT_INTERVAL": "1s", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "1s",
             "MARTLET_CLIENT_QUEUE_BYTES": "16MiB", "MARTLET_CLIENT_RESUME_BYTES": "16MiB",
@@ -47,6 +52,29 @@ import Testing
         }
     }
 
+    @Test func `what would end a WebSocket ends a stream: messages that are too large or no text, and too many posts`()
+        async throws
+    {
+        try await TestServer.with { try await run("endings", $0) }
+    }
+
+    @Test(arguments: ["kill", "trap"])
+    func `a worker that ends while it handles what was posted leaves it to the next one, and each message counts once`(
+        _ action: String
+    ) async throws {
+        let faults = Faults()
+        try faults.plan("message \(action) 1 1 fatal")
+        defer { faults.remove() }
+        try await TestServer.with(environment: ["MARTLET_FAULTS": faults.path]) { try await run("crash", $0) }
+    }
+
+    @Test func `a posted message that ends worker after worker ends its connection only`() async throws {
+        let faults = Faults()
+        try faults.plan("message trap 0 1 poison")
+        defer { faults.remove() }
+        try await TestServer.with(environment: ["MARTLET_FAULTS": faults.path]) { try await run("poison", $0) }
+    }
+
     @Test func `40 sessions over streams and WebSockets lose nothing, whatever breaks`() async throws {
         struct Report: Decodable {
             let published: Int
@@ -60,8 +88,10 @@ import Testing
             let script = WebSocketClients.script("event_stream_load.py")
             let clients = try Subprocess(WebSocketClients.python, [script, server.client, server.api, "40"])
             try await clients.lines.wait("40 sessions", seconds: 60) { $0.contains { $0.text == "ready" } }
-            let orders = [["restart", "--all"], ["kill"], ["scale", "3"], ["kill"], ["scale", "2"], ["upgrade"], ["reload"]]
-            for order in (1...6).flatMap({ _ in orders }) {
+            let orders = [
+                ["restart", "--all"], ["kill"], ["scale", "3"], ["kill"], ["scale", "2"], ["upgrade"], ["reload"],
+            ]
+            for order in (1...3).flatMap({ _ in orders }) {
                 if order == ["kill"] {
                     let before = try await server.statistics().shards
                     for shard in before { kill(shard.pid, SIGKILL) }
@@ -78,7 +108,10 @@ import Testing
             let text = await clients.lines.events.last { $0.text.hasPrefix("{") }?.text ?? ""
             let report = try TestServer.decode(Report.self, from: text)
             #expect(report.wrong == [], "\(report)")
-            #expect(report.published > 100 && report.said > 100 && report.resumes > 40 && report.streams > 40, "\(report)")
+            #expect(
+                report.published > 100 && report.said > 100 && report.resumes > 20 && report.streams > 40,
+                "\(report)"
+            )
         }
     }
 }

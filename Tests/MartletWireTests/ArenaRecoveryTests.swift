@@ -123,8 +123,8 @@ import Testing
 
     @Test func `a delivery is undone in all forms in which it was queued, and other deliveries are not`() throws {
         for isStale in [false, true] {
-            let fixture = try ArenaFixture()
-            let slots = try (0..<9).map { try connect(fixture, "c\($0)", cookie: UInt64($0 + 1)) }
+            let fixture = try ArenaFixture(slots: 32)
+            let slots = try (0..<17).map { try connect(fixture, "c\($0)", cookie: UInt64($0 + 1)) }
             let journal = fixture.arena.journal
             func queue(_ frames: [UInt32]) {
                 for (slot, frame) in zip(slots, frames) {
@@ -150,7 +150,7 @@ import Testing
             queue(frames)
             let arena = try successor(fixture)
             let recovery = arena.recover(.init(uniqueKeysWithValues: slots.map { ($0, .init(written: 0, read: 1000)) }))
-            #expect(recovery.slots.count == 9 && recovery.undone == 9)
+            #expect(recovery.slots.count == 17 && recovery.undone == 17)
             for slot in slots { #expect(arena.queueCount(of: arena.slot(slot)) == (isStale ? 1 : 0)) }
         }
     }

@@ -16,6 +16,8 @@ import Testing
         .disconnectConnection(ConnectionID("c"), code: 1000, reason: ""), .statistics(byUser: true),
         .sendToRoom(.thread("t")), .sendToRoom(.job("")), .bind(user: "u", thread: "t"),
         .unbind(user: "", thread: "用户"), .batch, .checkToken("a.b.c"),
+        .fromClient(ClientPost(user: "用户", connection: ConnectionID("c"), high: .max, low: 7, .messages(first: .max))),
+        .fromClient(ClientPost(user: "u", connection: ConnectionID("c"), high: 1, low: 2, .end)),
         .makeToken(user: "u", seconds: 60, threads: ["t"], jobs: []),
     ]
 
@@ -27,6 +29,7 @@ import Testing
         .shard(statistics), .node(NodeStatistics(shards: [statistics, ShardStatistics()], uptimeNanoseconds: 77)),
         .failed(.shardUnavailable(partial: nil)), .failed(.shardUnavailable(partial: Delivery(matched: 1))),
         .failed(.overloaded), .failed(.messageTooLarge), .failed(.unknownConnection), .failed(.malformed),
+        .failed(.notOpen), .received(7, isWhole: true), .received(.max, isWhole: false),
         .failed(.keyReused), .failed(.tooManyRooms), .failed(.cannotSign), .bound(true), .left(3), .token("t"),
         .claims(claims), .tokenRefused(.expired), .batch([]),
         .batch([.receipt(Delivery(matched: 1)), .failed(.overloaded), .failed(.shardUnavailable(partial: nil))]),
@@ -269,13 +272,25 @@ import Testing
             source: 0,
             service: .messages,
             bearer: bearer,
-            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
+            accepted: .init(
+                acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
+                subprotocol: nil
+            ),
             bytesRead: 1 << 40,
             leftover: Array(evil.utf8)
         )
-        #expect(try AdoptionTicket(ticket.bytes) == ticket)
-        for cut in 0..<ticket.bytes.count {
-            #expect(throws: WireError.self) { try AdoptionTicket(Array(ticket.bytes[..<cut])) }
+        var events = ticket
+        events.accepted = nil
+        var resuming = events
+        resuming.resume = .resume(
+            SessionToken(connection: ConnectionID("c"), secret: .init(high: 1, low: 2)),
+            received: 3
+        )
+        for ticket in [ticket, events, resuming] {
+            #expect(try AdoptionTicket(ticket.bytes) == ticket)
+            for cut in 0..<ticket.bytes.count {
+                #expect(throws: WireError.self) { try AdoptionTicket(Array(ticket.bytes[..<cut])) }
+            }
         }
     }
 
@@ -286,7 +301,10 @@ import Testing
                 source: 0,
                 service: .messages,
                 bearer: Bearer(user: "u"),
-                accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
+                accepted: .init(
+                    acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
+                    subprotocol: nil
+                ),
                 bytesRead: 1,
                 leftover: []
             )

@@ -68,7 +68,10 @@ final class Fixture {
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
+            accepted: .init(
+                acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
+                subprotocol: nil
+            ),
             bytesRead: UInt64(leftover.count),
             leftover: leftover
         )

@@ -160,7 +160,10 @@ import Testing
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
+            accepted: .init(
+                acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
+                subprotocol: nil
+            ),
             bytesRead: 0,
             leftover: []
         )
@@ -182,7 +185,10 @@ import Testing
             source: 0,
             service: .messages,
             bearer: Bearer(user: "u"),
-            accepted: .init(acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span), subprotocol: nil),
+            accepted: .init(
+                acceptValue: AcceptValue(forKey: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8).span),
+                subprotocol: nil
+            ),
             bytesRead: 7,
             leftover: []
         )

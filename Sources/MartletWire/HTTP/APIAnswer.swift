@@ -36,7 +36,11 @@ package enum APIAnswer {
         switch reply {
         case .received(let count, isWhole: true): return .json(receivedText(count))
         case .received(let count, isWhole: false):
-            var problem = HTTPProblem(409, "messages_missing", "messages before these were not received: post them first")
+            var problem = HTTPProblem(
+                409,
+                "messages_missing",
+                "messages before these were not received: post them first"
+            )
             problem.members = [.init(name: "received", value: Int(count))]
             return problem.response
         case .closed(let count): return .json(closedText(count))

@@ -171,7 +171,8 @@ package struct HTTPExchange: ~Copyable {
         // A body whose request must wait for earlier requests was not announced yet: nothing of it is read.
         if case .body = arrival, have >= HTTPHead.mostBytes { return false }
         return !isReadingOver && streamAnswer == nil && waitingCount < limits.pipelined
-            && input.count - start < HTTPHead.mostBytes + max(limits.bodyBytes, limits.postBytes) + (isOpenEnded ? HTTPHead.mostBytes : 0)
+            && input.count - start < HTTPHead.mostBytes + max(limits.bodyBytes, limits.postBytes)
+                + (isOpenEnded ? HTTPHead.mostBytes : 0)
     }
 
     /// True while a request is partly received: a peer that leaves now loses it.
@@ -235,7 +236,9 @@ package struct HTTPExchange: ~Copyable {
 
     private mutating func readBody(_ body: Body) throws(HTTPProblem) -> Event {
         var body = body
-        guard body.end - body.start <= limits.mostBytes(of: body.request) else { throw limits.bodyTooLarge(body.request) }
+        guard body.end - body.start <= limits.mostBytes(of: body.request) else {
+            throw limits.bodyTooLarge(body.request)
+        }
         let isWhole = try readChunks(&body) ?? (input.count >= body.end)
         guard isWhole else {
             // The input grows under a request that is kept.

@@ -76,7 +76,10 @@ enum ClientRequest {
         204,
         fields: [
             .init(name: "Access-Control-Allow-Methods", value: "GET, POST, DELETE"),
-            .init(name: "Access-Control-Allow-Headers", value: "authorization, content-type, martlet-resume, martlet-session"),
+            .init(
+                name: "Access-Control-Allow-Headers",
+                value: "authorization, content-type, martlet-resume, martlet-session"
+            ),
             .init(name: "Access-Control-Max-Age", value: "600"),
         ]
     ).readableByPages

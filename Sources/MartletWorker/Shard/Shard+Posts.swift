@@ -18,7 +18,9 @@ extension Shard {
             switch post.action {
             case .end:
                 let reason = CloseReason.normal
-                return .closed(manager.disconnect(connection: post.connection, code: reason.code, reason: reason.advice))
+                return .closed(
+                    manager.disconnect(connection: post.connection, code: reason.code, reason: reason.advice)
+                )
             case .messages(let first):
                 // Whoever has an older token does not know yet that the session goes on elsewhere.
                 guard token.secret == tokens.newest, sockets.isOpen(index), sockets.isStreaming(index) else {

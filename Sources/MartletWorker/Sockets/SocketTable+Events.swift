@@ -8,7 +8,9 @@ internal import MartletWire
 
 extension SocketTable {
     /// The flags of a socket that only reads: whatever comes there is thrown away.
-    static let streaming = ArenaSlot.Flags(rawValue: ArenaSlot.Flags.events.rawValue | ArenaSlot.Flags.discards.rawValue)
+    static let streaming = ArenaSlot.Flags(
+        rawValue: ArenaSlot.Flags.events.rawValue | ArenaSlot.Flags.discards.rawValue
+    )
 
     /// What events have among the forms of a frame (``twins``) in place of a window.
     private static let noWindow = 0

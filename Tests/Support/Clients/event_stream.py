@@ -59,7 +59,8 @@ class Stream:
     async def post(self, messages, first, token=None, method="POST"):
         lines = "\n".join(messages)
         headers = {**self.headers, "Martlet-Session": f"{token or self.greeting['session']} {first}"}
-        return await self.http.request(method, self.url, content=lines if method == "POST" else None, headers=headers)
+        content = lines if method == "POST" else None
+        return await self.http.request(method, self.url, content=content, headers=headers, timeout=PATIENCE)
 
     async def abort(self):
         """Breaks the connection, as a network does."""

@@ -50,6 +50,7 @@ class Session:
             try: await (self.stream() if random.random() < 0.7 else self.socket())
             except Refused as refused:
                 if refused.status != 503: self.fail(str(refused))
+            except (httpx.TimeoutException, TimeoutError) as error: self.fail(f"not answered: {error!r}")
             except FAULTS: pass
             await asyncio.sleep(random.random() * 0.1)
 
@@ -116,8 +117,8 @@ class Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def backend(sessions):
-    """Publishes with a key each, and again where the answer was lost or said to try again."""
+async def backend(name, sessions):
+    """Publishes to its own users, with a key each, and again where the answer was lost or said to try again."""
     number = 0
     while not over.is_set():
         session = random.choice(sessions)
@@ -126,8 +127,9 @@ async def backend(sessions):
         while True:
             try:
                 answer = await http.post(f"http://{API}/v1/users/{session.user}/messages", content=text,
-                                         headers={"Idempotency-Key": f"k{number}"})
-            except httpx.HTTPError:
+                                         headers={"Idempotency-Key": f"{name}-{number}"}, timeout=20)
+            except httpx.HTTPError as error:
+                if isinstance(error, httpx.TimeoutException): session.fail(f"publish not answered: {error!r}")
                 await asyncio.sleep(0.05)
                 continue
             if answer.status_code == 503:
@@ -146,7 +148,7 @@ async def main():
     tasks = [asyncio.create_task(session.run()) for session in sessions]
     async with asyncio.timeout(60):
         while not all(session.token for session in sessions): await asyncio.sleep(0.05)
-    publishing = asyncio.create_task(backend(sessions))
+    publishing = asyncio.gather(*(backend(name, sessions[name::8]) for name in range(8)))
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     over.set()

@@ -3,6 +3,7 @@
 Usage: event_streams.py SCENARIO CLIENT API [ARGUMENT ...]
 """
 import asyncio, json, random, socket, sys, time
+import httpx
 from websockets.asyncio.client import connect
 from event_stream import Refused, Stream, client
 
@@ -202,6 +203,62 @@ async def talkers():
     async with asyncio.timeout(20):
         data = await reader.read()
     assert data.startswith(b"HTTP/1.1 400"), data
+
+
+async def crash():
+    """A worker ends while it handles the second of four posted messages: each is handled once, after all."""
+    stream = await Stream.open(http, url("u"), "new")
+    texts, received = [], 0
+    try:
+        answer = await stream.post([PING, '{"type":"fatal"}', PING, PING], 1)
+        assert answer.status_code == 200, answer.text
+        answer = answer.json()["received"]
+    except httpx.HTTPError: answer = None
+    if answer is None:
+        # The worker that ended was the one that had the post, too.
+        await stream.abort()
+        while not stream.events.empty():
+            if event := stream.events.get_nowait(): texts.append(event[1])
+        stream = await Stream.open(http, url("u"), f"{stream.greeting['session']} {len(texts)}")
+        handled = stream.greeting["received"]
+        rest = [PING, '{"type":"fatal"}', PING, PING][handled:]
+        answer = (await stream.post(rest, handled + 1)).json()["received"]
+    assert answer == 4, answer
+    texts = [json.loads(text) for text in texts + await stream.texts(4 - len(texts))]
+    assert [text.get("received") for text in texts] == [1, None, 3, 4] and texts[1]["number"] == 2, texts
+    assert (await connections("u"))[0]["session"]["waiting_since"] is None
+
+
+async def poison():
+    """A message that ends each worker that handles it ends its connection, and not the service."""
+    other = await Stream.open(http, url("v"), "new")
+    stream = await Stream.open(http, url("u"), "new")
+    token = stream.greeting["session"]
+    for _ in range(5):
+        try: answer = await stream.post([PING, '{"type":"poison"}'], 1, token)
+        except httpx.HTTPError: continue
+        if answer.status_code == 404: break
+    assert answer.status_code == 404, answer.text
+    while (event := await stream.next())[0] != "close": pass
+    assert json.loads(event[1])["code"] == 1011, event
+    assert (await publish("v", "1"))["delivered"] == 1 and await other.texts(1) == ["1"]
+
+
+async def endings():
+    """What would end a WebSocket ends a stream, for the same reason."""
+    for body, code in [(b'"' + b"x" * (1 << 20) + b'"', 1009), (b'{"type":"\xff"}', 1007)]:
+        stream = await Stream.open(http, url("u"), "new")
+        answer = await http.post(stream.url, content=body, headers={"Martlet-Session": stream.greeting["session"] + " 1"})
+        assert answer.json() == {"received": 1}, answer.text
+        kind, data = await stream.next()
+        assert kind == "close" and json.loads(data)["code"] == code, data
+        assert await connections("u") == []
+    # Who repeats posts that bring nothing has a rate, too.
+    stream = await Stream.open(http, url("u"), "new")
+    async with asyncio.timeout(60):
+        while not stream.ended.is_set(): await stream.post([], 1)
+    while (event := await stream.next())[0] != "close": pass
+    assert json.loads(event[1])["code"] == 4429, event
 
 
 async def refusals():
