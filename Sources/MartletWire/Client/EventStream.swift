@@ -84,7 +84,9 @@ package enum EventStream {
         return Array("event: close\ndata: ".utf8) + json.bytes + [lineFeed, lineFeed]
     }
 
-    /// Passes each line without its end; an end is CR, LF, or both. An empty text has one line.
+    /// Passes each line without its end, which is CR, LF, or both.
+    ///
+    /// An empty text has one line.
     private static func forEachLine(of text: Span<UInt8>, _ body: (Span<UInt8>) -> Void) {
         var start = 0
         var index = 0

@@ -70,8 +70,9 @@ enum ClientRequest {
         }
     }
 
-    /// The answer to a page of another origin that asks beforehand whether it may send our fields (CORS preflight; Fetch,
-    /// section 3.2.2). Its origin was checked.
+    /// The answer to a page of another origin that asks whether it may send our fields.
+    ///
+    /// Its origin was checked (CORS preflight; Fetch, section 3.2.2).
     private static let permission = HTTPResponse(
         204,
         fields: [
