@@ -15,6 +15,8 @@ final class Crowd {
         var users: Int
         var concurrency: Int
         var tokens: Tokens
+        /// Whether clients ask for sessions.
+        var areSessions = false
         /// The number of the first connection.
         var first = 0
     }
@@ -55,7 +57,7 @@ final class Crowd {
         guard started < settings.count else { return }
         let number = settings.first + started
         started += 1
-        let client = LoadClient(number: number, onMessage: onMessage) { [weak self] in
+        let client = LoadClient(number: number, confirms: settings.areSessions, onMessage: onMessage) { [weak self] in
             if $0.isWanted { self?.dropped += 1 }
         }
         let done = loop.makePromise(of: Void.self)
@@ -97,7 +99,7 @@ final class Crowd {
         return ByteBuffer(
             string: "GET \(path) HTTP/1.1\r\nHost: \(settings.host):\(settings.port)\r\nUpgrade: websocket\r\n"
                 + "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(Self.key())\r\n"
-                + settings.tokens.field(for: user) + "\r\n"
+                + settings.tokens.field(for: user) + (settings.areSessions ? "Martlet-Resume: new\r\n\r\n" : "\r\n")
         )
     }
 

@@ -16,6 +16,11 @@ final class LoadClient: ChannelInboundHandler {
     private let onMessage: (LoadClient, ByteBuffer) -> Void
     private let onEnd: (LoadClient) -> Void
     private var context: ChannelHandlerContext?
+    /// Whether it has a session, and confirms what it receives.
+    private let confirms: Bool
+    /// How many messages came after the greeting, which is -1 before it.
+    private var received = -1
+    private static let perConfirmation = 32
     /// The number that the next message must carry.
     var expected = 0
     private(set) var hasEnded = false
@@ -25,10 +30,12 @@ final class LoadClient: ChannelInboundHandler {
 
     init(
         number: Int,
+        confirms: Bool = false,
         onMessage: @escaping (LoadClient, ByteBuffer) -> Void,
         onEnd: @escaping (LoadClient) -> Void
     ) {
         self.number = number
+        self.confirms = confirms
         self.onMessage = onMessage
         self.onEnd = onEnd
     }
@@ -40,7 +47,9 @@ final class LoadClient: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = unwrapInboundIn(data)
         switch frame.opcode {
-        case .text, .binary: onMessage(self, frame.unmaskedData)
+        case .text, .binary:
+            onMessage(self, frame.unmaskedData)
+            if confirms { confirm() }
         case .ping: write(.pong, frame.unmaskedData)
         case .connectionClose:
             let reason = frame.unmaskedData
@@ -57,6 +66,12 @@ final class LoadClient: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    private func confirm() {
+        received += 1
+        guard received > 0, received.isMultiple(of: Self.perConfirmation) else { return }
+        send(ByteBuffer(string: "{\"type\":\"ack\",\"received\":\(received)}"))
+    }
 
     func send(_ payload: ByteBuffer) { write(.text, payload) }
 

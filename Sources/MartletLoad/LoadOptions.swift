@@ -42,6 +42,9 @@ struct LoadOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A file with the key that backends show (auth.api_keys_file).", valueName: "path"))
     var apiKeyFile: String?
 
+    @Flag(help: "Clients ask for sessions, and confirm every 32 messages.")
+    var sessions = false
+
     @Flag(help: "Print JSON, for scripts.")
     var json = false
 

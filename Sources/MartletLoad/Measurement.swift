@@ -56,7 +56,8 @@ final class Measurement: @unchecked Sendable {
             count: count,
             users: users,
             concurrency: concurrency,
-            tokens: try tokens(users, threads)
+            tokens: try tokens(users, threads),
+            areSessions: options.sessions
         )
     }
 

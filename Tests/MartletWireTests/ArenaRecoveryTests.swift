@@ -313,7 +313,7 @@ import Testing
         #expect(
             try copy { slot, _ in slot.flags = .init(rawValue: .max & ~0x201) }.map {
                 $0.arena.slot($0.slot).flags.rawValue
-            } == 0x5FE
+            } == 0xDFE
         )
         #expect(try copy { slot, _ in slot.flags.insert(.echo) } == nil, "an echo, in production")
         #expect(try copy { slot, _ in slot.userSlot = 1023 } == nil, "another user's slot")

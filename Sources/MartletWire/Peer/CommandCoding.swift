@@ -91,10 +91,7 @@ package enum CommandCoding {
                 writer.put(first)
             case .end: put(.endOfClient)
             }
-            writer.put(post.user)
-            writer.put(post.connection.text)
-            writer.put(post.high)
-            writer.put(post.low)
+            writer.put(post)
         }
         return writer.bytes
     }
@@ -304,6 +301,16 @@ extension Delivery {
     /// The receipt as versions before sessions know it: what is held has not failed, and was not delivered.
     fileprivate var withoutHeld: Delivery {
         Delivery(matched: matched - min(held, matched), delivered: delivered, failed: failed)
+    }
+}
+
+extension ByteWriter {
+    /// Writes whose session it is; what is asked for was written before.
+    fileprivate mutating func put(_ post: ClientPost) {
+        put(post.user)
+        put(post.connection.text)
+        put(post.high)
+        put(post.low)
     }
 }
 

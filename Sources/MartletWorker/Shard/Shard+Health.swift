@@ -155,7 +155,9 @@ extension Shard {
         }
         heartbeats[index] = nil
         if sockets.isAcknowledged(index, upTo: position) {
-            sockets.arena.slot(index).pingSentAt = 0
+            let slot = sockets.arena.slot(index)
+            slot.pingSentAt = 0
+            slot.lastReceived = now
         } else {
             close(index, .heartbeatTimeout)
             settle(index, on: manager)
