@@ -44,11 +44,14 @@ check: deps lint ## What tells within a minute whether a change holds: format, t
 	Tests/run --unit '$(FILTER)'
 
 test-tsan: deps $(CLIENTS) ## Run the tests again under ThreadSanitizer (takes minutes)
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=thread swift test --sanitize=thread --no-parallel --scratch-path $(BUILD)/tsan $(if $(FILTER),--filter "$(FILTER)")
+	swift build --build-tests --sanitize=thread --scratch-path $(BUILD)/tsan
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=thread Tests/run --lanes 2 --build $(BUILD)/tsan/debug '$(FILTER)'
 
 test-asan: deps $(CLIENTS) ## Run the tests again under AddressSanitizer (takes minutes)
-	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=address ASAN_OPTIONS=detect_leaks=0 \
-	  swift test --sanitize=address --no-parallel --scratch-path $(BUILD)/asan $(if $(FILTER),--filter "$(FILTER)")
+	swift build --build-tests --sanitize=address --scratch-path $(BUILD)/asan
+	MARTLET_PYTHON=$(CURDIR)/$(PYTHON) MARTLET_SANITIZER=address \
+	  ASAN_OPTIONS=detect_leaks=0:suppressions=$(CURDIR)/Tests/Support/address-suppressions \
+	  Tests/run --lanes 2 --build $(BUILD)/asan/debug '$(FILTER)'
 
 # How long each target of the fuzzer runs.
 FUZZ_SECONDS ?= 60

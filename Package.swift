@@ -99,7 +99,7 @@ let package = Package(
             name: "Support",
             dependencies: ["MartletLinux"],
             path: "Tests/Support",
-            exclude: ["Clients", "Lab", "ScriptedKernel"],
+            exclude: ["Clients", "Lab", "ScriptedKernel", "address-suppressions"],
             swiftSettings: strict
         ),
         .target(name: "ScriptedKernel", path: "Tests/Support/ScriptedKernel"),

@@ -20,6 +20,43 @@ import Testing
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a client that leaves a room just when its worker ends is told once that it has left`(
+        isResumed: Bool
+    ) async throws {
+        let faults = Faults()
+        try faults.plan("left kill 1")
+        defer { faults.remove() }
+        try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
+            let clients = try WebSocketClients()
+            let greeting = try await clients.connect("a", server, user: "u", "new", "&thread_id=t")
+            let leave = "{\"type\":\"leave_thread\",\"thread_id\":\"t\"}"
+            clients.send("a", leave)
+            if isResumed {
+                // The network goes at the same time, so that the message comes again over another socket.
+                clients.breakConnection("a")
+                try await server.waitForStatistics("the next worker") {
+                    $0.shards[0].generation == 2 && $0.shards[0].state == "serving"
+                }
+            }
+            let name = isResumed ? "b" : "a"
+            var answers = 1
+            if isResumed {
+                let again = try await clients.resume("b", server, user: "u", greeting, received: 0)
+                // What had arrived may have been handled by the next worker, or not.
+                if again.received == 0 { clients.send("b", leave) }
+            }
+            clients.send(name, "{\"type\":\"ping\"}")
+            answers += 1
+            let texts = try await clients.messages(name, count: answers)
+            #expect(texts[0] == "{\"type\":\"thread_left\",\"thread_id\":\"t\"}")
+            #expect(texts[1].contains("pong") && texts[1].contains("\"received\":2"))
+            #expect(try await server.statistics().shards[0].generation == 2)
+            let answer = try await server.request("POST", "/v1/threads/t/messages", body: "1")
+            #expect(try answer.decoded(TestServer.Receipt.self).matched == 0)
+        }
+    }
+
     @Test func `clients that a broadcast had not reached when a worker died get it after all, and none gets it twice`()
         async throws
     {

@@ -21,6 +21,8 @@ enum Fault {
         case sent, received
         /// While a client's message is handled, or a delivery is carried out.
         case message, delivery
+        /// When a client was taken out of a room, and its message does not count as handled yet.
+        case left
         /// When pings are queued, and not written yet.
         case pinged
         /// Before the new slot of a session is open; when it has two slots; when the old one is gone.

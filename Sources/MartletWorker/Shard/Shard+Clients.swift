@@ -208,7 +208,8 @@ extension Shard {
         if room.kind == .thread, let user = manager.connection(id)?.user, manager.isBound(user: user, toThread: room.id)
         {
             complain("bound", "the backend has put this user into the thread: only the backend can end that", to: slot)
-        } else if manager.leave(room, connection: id) {
+        } else if manager.leave(room, connection: id) || sockets.isRepeated(slot) {
+            // A worker that ended just now may have removed it, but its answer did not count.
             tellOfLeaving(room, slot)
         } else {
             complain("not_in_\(room.kind.name)", "this connection is not in the \(room.kind.name)", to: slot)
@@ -218,6 +219,7 @@ extension Shard {
     /// Tells a client that its connection has left a room.
     func tellOfLeaving(_ room: Room, _ slot: Int) {
         if !sockets.arena.removeRoom(room, from: sockets.arena.slot(slot)) { return closeForGood(slot, .tryAgainLater) }
+        Fault.at(.left)
         say(ServerMessage.room(room, isJoined: false), to: slot)
     }
 

@@ -113,6 +113,11 @@ extension SocketTable {
         return unsafe UnsafeMutableRawBufferPointer(rebasing: whole[Int(buffer.length)...])
     }
 
+    /// Returns true if a previous worker has ended while it handled the message that is being handled now.
+    ///
+    /// It may have done everything but the last step, which makes it count.
+    func isRepeated(_ index: Int) -> Bool { arena.slot(index).attempts > 0 }
+
     // MARK: Reading messages
 
     /// How many fragments count as a message.

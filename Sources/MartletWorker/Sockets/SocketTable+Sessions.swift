@@ -28,6 +28,7 @@ extension SocketTable {
         slot.kept = .init(entries: 0, messages: resuming.received)
         slot.messagesReceived = old.messagesReceived
         slot.resumes = old.resumes &+ 1
+        slot.attempts = old.attempts
     }
 
     /// Queues the messages that a client has not received, after its greeting; false if there is no memory.
@@ -203,6 +204,7 @@ extension SocketTable {
         copy.strikes = slot.strikes
         copy.kept = .init(entries: 0, messages: slot.kept.messages)
         copy.messagesReceived = slot.messagesReceived
+        copy.attempts = slot.attempts
         copy.resumes = slot.resumes
         let messages = arena.messages(after: slot.kept.messages, of: slot)?.entries ?? []
         let isCopied =

@@ -238,8 +238,11 @@ final class SocketTable: Transport {
             let holds = flags.contains(.session) && slot.state != .closing
             return holds ? hold(plain, slot, handle) : .failed(.closed)
         }
-        let isPlain = flags.isDisjoint(with: .otherForms)
-        guard let frame = isPlain ? plain : form(of: plain, for: slot) else { return .failed(.outOfMemory) }
+        var frame = plain
+        if !flags.isDisjoint(with: .otherForms) {
+            guard let other = form(of: plain, for: slot) else { return .failed(.outOfMemory) }
+            frame = other
+        }
         let count = arena.queueCount(of: slot)
         // One message always fits, so that no connection is closed because of a single one.
         if count > 0 {
