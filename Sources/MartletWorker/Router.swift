@@ -11,7 +11,9 @@ final class Router {
     enum Asker {
         case connection(HTTPConnection, number: Int, call: APICall, since: UInt64)
         /// A client that reads server-sent events, and has posted something.
-        case client(HTTPConnection, number: Int)
+        ///
+        /// `address` is the number of where it comes from; 0: nobody knows.
+        case client(HTTPConnection, number: Int, address: UInt64)
         /// Lines of a batch, whose answers come in one list, or as one answer for all.
         case batch(Batch, lines: [Int])
     }

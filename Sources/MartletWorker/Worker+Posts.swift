@@ -25,7 +25,9 @@ extension Worker {
     func post(_ call: HTTPCall, _ manager: isolated WebSocketManager) throws(HTTPProblem) {
         let post = try clientPost(call.request, call.connection)
         let input = call.connection.exchange.input
-        let asker = Router.Asker.client(call.connection, number: call.number)
+        let caller = gatekeeper.caller(of: call.request, from: call.connection.address)
+        let address = gatekeeper.guesserNumber(of: caller)
+        let asker = Router.Asker.client(call.connection, number: call.number, address: address)
         carryOut(Request(.fromClient(post)), input.span.extracting(call.body), asker, manager)
     }
 
@@ -35,6 +37,7 @@ extension Worker {
         let offer = try SessionOffer(request)
         // A token that cannot be this user's is not asked for.
         guard let secret = offer.token.secret, offer.token.connection.userSlot == ShardMap.userSlot(of: user) else {
+            gatekeeper.countGuess(from: gatekeeper.guesserNumber(of: caller))
             throw APIAnswer.unknownSession
         }
         return ClientPost(

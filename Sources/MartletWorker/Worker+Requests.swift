@@ -251,7 +251,9 @@ extension Worker {
                 if case .failed = reply { tally.counters[.publishesRefused] += 1 }
             }
             door.respond(connection, number: number, APIAnswer.response(to: call, reply))
-        case .client(let connection, let number):
+        case .client(let connection, let number, let address):
+            // Whoever guesses sessions has a rate, as whoever guesses tokens.
+            if reply == .failed(.unknownConnection) { gatekeeper.countGuess(from: address) }
             door.respond(connection, number: number, APIAnswer.response(toPost: reply).readableByPages)
         case .batch(let batch, let lines):
             if case .batch(let replies) = reply, replies.count == lines.count {

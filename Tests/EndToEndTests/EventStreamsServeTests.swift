@@ -13,7 +13,7 @@ import Testing
             WebSocketClients.python,
             [script, scenario, server.client, server.api] + arguments
         )
-        #expect(run.code == 0, "\(run.output)\(run.error)")
+        try #require(run.code == 0, "\(run.output)\(run.error)")
     }
 
     @Test func `every text arrives over a stream, of its rooms too, and the stream ends with its reason`() async throws
@@ -35,10 +35,38 @@ import Testing
         async throws
     {
         let environment = [
-            "MARTLET_CLIENT_HEARTBEAT_INTERVAL": "1s", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "1s",
+            "MARTLET_CLIENT_HEARTBEAT_INTERVAL": "1s", "MARTLET_CLIENT_HEARTBEAT_TIMEOUT": "3s",
             "MARTLET_CLIENT_QUEUE_BYTES": "16MiB", "MARTLET_CLIENT_RESUME_BYTES": "16MiB",
         ]
-        try await TestServer.with(environment: environment) { try await run("heartbeats", $0, ["100"]) }
+        try await TestServer.with(environment: environment) { server in
+            let control = [TestServer.binaries + "/martletctl", server.controlSocket]
+            try await run("heartbeats", server, ["100"] + control)
+        }
+    }
+
+    @Test func `what was compressed is sent again as events, if that is not too much`() async throws {
+        try await TestServer.with(environment: ["MARTLET_CLIENT_QUEUE_BYTES": "131072"]) {
+            try await run("overflow", $0)
+        }
+    }
+
+    @Test func `whoever posts slowly keeps nobody out`() async throws {
+        let limits = [
+            "MARTLET_LIMITS_HTTP_CONNECTIONS": "64", "MARTLET_LIMITS_BODY_BYTES": "4194304",
+            "MARTLET_API_MAX_BODY_BYTES": "1048576",
+        ]
+        try await TestServer.withTokens(workers: 1, limits) { server in
+            try await run("slow", server, [server.token("u"), server.token("w"), IdentityIsProvenTests.apiKey])
+        }
+    }
+
+    @Test func `a stream that cannot go on after a restart is told so by an event`() async throws {
+        let faults = Faults()
+        try faults.plan("damage slot 0 0")
+        defer { faults.remove() }
+        try await TestServer.with(workers: 1, environment: ["MARTLET_FAULTS": faults.path]) { server in
+            try await run("damaged", server, [TestServer.binaries + "/martletctl", server.controlSocket])
+        }
     }
 
     @Test func `whoever sends on a stream of events is told that this makes no sense`() async throws {

@@ -6,10 +6,12 @@ import Support
 extension TestServer {
     /// Runs a server that is not in development mode, and makes tokens for it.
     static func withTokens(
+        workers: Int = 2,
         _ environment: [String: String] = [:],
         _ body: (TestServer) async throws -> Void
     ) async throws {
         try await with(
+            workers: workers,
             isDevelopment: false,
             environment: environment,
             prepare: { folder in

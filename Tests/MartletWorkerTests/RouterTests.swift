@@ -59,7 +59,7 @@ import Testing
         /// Who waited for an answer, by the number of the request on its connection.
         func waiter(of correlation: UInt64, now: UInt64 = 1) -> Int? {
             switch router.asker(of: correlation, now: now) {
-            case .connection(_, let number, _, _), .client(_, let number): number
+            case .connection(_, let number, _, _), .client(_, let number, _): number
             case .batch, nil: nil
             }
         }

@@ -11,6 +11,15 @@
 export type MartletState = "connecting" | "open" | "waiting" | "closed";
 
 /**
+ * How a client is connected.
+ *
+ * - `websocket`: by a WebSocket, which is always tried first.
+ * - `sse`: by server-sent events and posts, after two WebSockets in a row had no first frame: some networks let none
+ *   through. When such a stream ends, a WebSocket is tried again. Sessions go on from one to the other.
+ */
+export type MartletTransport = "websocket" | "sse";
+
+/**
  * Why the application is asked for a token.
  *
  * - `connect`: there is none yet, or the last attempt to connect failed (browsers do not say why).
@@ -47,6 +56,12 @@ export interface MartletOptions {
   jobs?: string | readonly string[];
   /** Whether to use a session, which outlives its socket. By default `true`. Without one, each reconnect raises `lost`. */
   resume?: boolean;
+  /**
+   * Whether to read server-sent events, and to post, where no WebSocket gets through. By default `true`; it needs a
+   * browser that has `TextDecoderStream`. The URL is the WebSocket's with `sse` as the last part of its path: `/ws?user=a`
+   * becomes `/sse?user=a`. To a server that has no sessions, nothing can be sent then.
+   */
+  sse?: boolean;
   /** Closes the client when it is aborted. */
   signal?: AbortSignal;
 }
@@ -54,7 +69,7 @@ export interface MartletOptions {
 /** A room: a thread (a conversation), a job (a running task), or one of each. Ids are text of 1 to 256 bytes. */
 export type MartletRoom = { thread: string; job?: string } | { job: string; thread?: string };
 
-/** The server's first frame on the present socket. It may have more members than are named here. */
+/** The server's first frame on the present socket, or its first event. It may have more members than are named here. */
 export interface MartletGreeting {
   readonly type: "connection_established";
   /** The id of the connection, which stays the same when the session is resumed. */
@@ -79,7 +94,10 @@ export interface MartletMessage {
 /** Where the client is now, and why. */
 export interface MartletStateChange {
   readonly state: MartletState;
-  /** The close code, in states `waiting` and `closed`: that of the server, or 4408 if it was silent; 0 if there was none. */
+  /**
+   * The close code, in states `waiting` and `closed`: that of the server, or 4408 if it was silent; 0 if there was none.
+   * Server-sent events that the server refuses have the code that a WebSocket would have (4401 for the status 401).
+   */
   readonly code: number;
   /** The reason in words, in states `waiting` and `closed`; often empty, because a broken network gives none. */
   readonly reason: string;
@@ -148,6 +166,8 @@ export class Martlet extends EventTarget {
   readonly reason: string;
   /** As in {@link MartletStateChange.retryAt}. */
   readonly retryAt: number;
+  /** How it is, or was last, connected, or tries to be. */
+  readonly transport: MartletTransport;
   /** The first frame of the newest socket that had one; `undefined` before the first. */
   readonly greeting: MartletGreeting | undefined;
 

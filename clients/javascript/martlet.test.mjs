@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The logic of martlet.js, over a WebSocket and clocks that the tests script. Run: node --test
+// The logic of martlet.js, over clocks that the tests script, and a WebSocket that they script, too, or real servers.
+// Run: node --test
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { beforeEach, test } from "node:test";
+import { createHash } from "node:crypto";
+import { createServer } from "node:http";
+import { after, beforeEach, test } from "node:test";
 
 /** A WebSocket whose other end is the test. */
 class Socket {
@@ -58,11 +61,12 @@ class Clock {
   now = 1_000;
   wall = 1_700_000_000_000;
   timers = new Map();
-  #last = 0;
+  last = 0;
+  reads = 0;
 
   set = (run, delay = 0) => {
-    this.timers.set(++this.#last, { run, due: this.now + Math.max(0, delay) });
-    return this.#last;
+    this.timers.set(++this.last, { run, due: this.now + Math.max(0, delay) });
+    return this.last;
   };
   clear = (id) => void this.timers.delete(id);
 
@@ -87,18 +91,22 @@ class Clock {
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
-let clock, page, window, random;
+const { WebSocket: RealWebSocket, setTimeout: setRealTimeout, clearTimeout: clearRealTimeout } = globalThis;
+/** Whether Node's own fetch and WebSocket ask, not what they call: their timers are real. */
+const isNetwork = () => Error().stack.split("\n")[3].includes("internal/deps/undici");
+let clock, page, window, random, socketClass, isOnLine;
 
 Object.defineProperties(globalThis, {
-  WebSocket: { value: Socket, configurable: true },
-  setTimeout: { value: (run, delay) => clock.set(run, delay) },
-  clearTimeout: { value: (id) => clock.clear(id) },
+  WebSocket: { get: () => socketClass },
+  setTimeout: { value: (...all) => (isNetwork() ? setRealTimeout(...all) : clock.set(...all)) },
+  clearTimeout: { value: (id) => (typeof id === "object" ? clearRealTimeout(id) : clock.clear(id)) },
   location: { value: { href: "https://app.example/page?x=1#y" } },
   document: { get: () => page },
   addEventListener: { value: (...all) => window.addEventListener(...all) },
 });
+Object.defineProperty(navigator, "onLine", { get: () => isOnLine });
 Date.now = () => clock.wall + clock.now;
-performance.now = () => clock.now;
+performance.now = () => (clock.reads++, clock.now);
 Math.random = () => random;
 const { Martlet } = await import("./martlet.js");
 
@@ -109,11 +117,13 @@ beforeEach(() => {
   random = 0.5;
   Socket.all = [];
   Socket.failure = undefined;
+  socketClass = Socket;
+  isOnLine = undefined; // as in Node
 });
 
 /** Makes a client that writes down its events. */
 function make(options = {}, url = "wss://h/ws") {
-  const martlet = new Martlet(url, options);
+  const martlet = new Martlet(url, { sse: false, ...options });
   const seen = [];
   for (const type of ["message", "state", "resumed", "lost", "expiring"]) {
     martlet.addEventListener(type, ({ detail }) => seen.push([type, detail]));
@@ -441,6 +451,15 @@ test("a resume is not offered when the window has passed", async () => {
     (await reconnect()).greet();
     assert.equal(details("lost")[2].reason, "unsupported");
   }
+});
+
+test("the window begins when the socket is lost, not when it was opened", async () => {
+  const { socket } = open();
+  for (let i = 0; i < 10; i++) {
+    await clock.pass(20_000);
+    socket.say("x");
+  }
+  assert.equal((await reconnect()).protocols[1], "resume.T1.10");
 });
 
 test("the window begins when the socket is lost, not with the last attempt", async () => {
@@ -1447,5 +1466,841 @@ for (let seed = 1; seed <= 40; seed++) {
     assert.deepEqual(got, upTo(server.published));
     const kept = server.session.kept.filter((text) => !text.includes("pong"));
     assert.deepEqual(kept, [], "everything is confirmed in the end");
+  });
+}
+
+// Where no WebSocket gets through: real requests to a real server, which the test answers
+
+/** Waits for what another process, or the network, brings. */
+async function until(isSo, what = `${isSo}`) {
+  const deadline = process.hrtime.bigint() + 5_000_000_000n;
+  for (;;) {
+    const value = isSo();
+    if (value) return value;
+    assert.ok(process.hrtime.bigint() < deadline, `not within 5 s: ${what}`);
+    await settled();
+  }
+}
+
+/** The event of a text. */
+const lines = (text) => `data: ${text.replaceAll("\n", "\ndata: ")}\n\n`;
+
+/** One request that a test answers. */
+class Call {
+  isOver = false; // the client or the test has ended it
+
+  constructor(request, response, body) {
+    Object.assign(this, { request, response, body });
+    response.on("close", () => (this.isOver = true));
+  }
+
+  /** Answers with JSON. */
+  answer(status, value, fields = {}) {
+    this.response.writeHead(status, { "Content-Type": "application/json", ...fields }).end(JSON.stringify(value));
+  }
+
+  /** Begins a stream. */
+  begin(greeting = {}) {
+    this.response.writeHead(200, { "Content-Type": "text/event-stream" }).flushHeaders();
+    this.say({ type: "connection_established", heartbeat_interval_ms: 25_000, resume_window_ms: 120_000, ...greeting });
+    return this;
+  }
+
+  say(message) {
+    const text = typeof message === "string" ? message : JSON.stringify(message);
+    this.write(lines(text));
+  }
+
+  write(bytes) {
+    this.response.write(bytes);
+  }
+
+  end(code, reason) {
+    this.response.end(code ? `event: close\ndata: ${JSON.stringify({ code, reason })}\n\n` : undefined);
+  }
+
+  get messages() {
+    return this.body.split("\n").map((text) => (text.startsWith("{") ? JSON.parse(text) : text));
+  }
+}
+
+/** A real server of a network that lets no WebSocket through. */
+class Host {
+  static all = [];
+  calls = [];
+  refused = 0;
+
+  static async start() {
+    const host = new Host();
+    host.server = createServer(async (request, response) => {
+      let body = "";
+      for await (const part of request.setEncoding("utf8")) body += part;
+      host.take(new Call(request, response, body));
+    });
+    host.server.on("upgrade", (request, socket) => host.upgrade(request, socket));
+    await new Promise((resolve) => host.server.listen(0, "127.0.0.1", resolve));
+    host.url = `ws://127.0.0.1:${host.server.address().port}`;
+    Host.all.push(host);
+    return host;
+  }
+
+  take(call) {
+    this.calls.push(call);
+  }
+
+  upgrade(request, socket) {
+    this.refused++;
+    socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  }
+
+  /** The next request, which must be of this method. */
+  async next(method) {
+    const call = await until(() => this.calls.shift(), method);
+    assert.equal(call.request.method, method);
+    return call;
+  }
+}
+
+after(() => {
+  for (const { server } of Host.all) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+/** Lets a client that waits, or will, try again. */
+async function retry(martlet) {
+  await until(() => martlet.state === "waiting");
+  await clock.pass(martlet.retryAt - Date.now());
+}
+
+/** Makes a client of a host, and lets its WebSockets fail. */
+async function fallBack(options = {}, path = "/ws", host) {
+  host ??= await Host.start();
+  socketClass = RealWebSocket;
+  const made = make({ sse: true, ...options }, host.url + path);
+  await retry(made.martlet);
+  await retry(made.martlet);
+  return { ...made, host };
+}
+
+/** Makes a client that has an open stream. */
+async function openStream(options = {}, greeting = { session: "T1" }) {
+  const made = await fallBack(options);
+  const stream = (await made.host.next("GET")).begin(greeting);
+  await until(() => made.martlet.state === "open");
+  return { ...made, stream };
+}
+
+/** Breaks a stream, and lets the WebSocket that follows fail, and then the next stream begin. */
+async function restream({ martlet, host, stream }, greeting) {
+  stream.end();
+  await retry(martlet);
+  await retry(martlet);
+  const next = await host.next("GET");
+  if (greeting) {
+    next.begin(greeting);
+    await until(() => martlet.state === "open");
+  }
+  return next;
+}
+
+test("after two WebSockets without a first frame, it reads server-sent events", async () => {
+  const host = await Host.start();
+  socketClass = RealWebSocket;
+  const { martlet, states, details } = make({ sse: true }, `${host.url}/ws`);
+  assert.equal(martlet.transport, "websocket");
+  await retry(martlet);
+  assert.equal(martlet.transport, "websocket");
+  await until(() => martlet.state === "waiting");
+  assert.deepEqual([host.refused, host.calls.length, martlet.code], [2, 0, 1006]);
+  await retry(martlet);
+  assert.equal(martlet.transport, "sse");
+  const stream = await host.next("GET");
+  assert.equal(stream.request.url, "/sse");
+  assert.equal(stream.request.headers["martlet-resume"], "new");
+  assert.equal(stream.request.headers.authorization, undefined);
+  stream.response.writeHead(200, { "Content-Type": "text/event-stream" }).flushHeaders();
+  for (let i = 0; i < 50; i++) await settled();
+  assert.equal(martlet.state, "connecting", "until the first event");
+  stream.begin = undefined;
+  stream.say({ type: "connection_established", user_id: "u", session: "T1" });
+  await until(() => martlet.state === "open");
+  assert.equal(martlet.greeting.user_id, "u");
+  stream.say({ a: 1 });
+  await until(() => details("message").length);
+  assert.deepEqual(details("message"), [{ text: '{"a":1}', data: { a: 1 } }]);
+  assert.deepEqual(states(), ["waiting", "connecting", "waiting", "connecting", "open"]);
+  assert.equal(host.refused, 2);
+});
+
+for (const [path, wanted] of [
+  ["/ws?user=a", "/sse?user=a"],
+  ["/push/ws", "/push/sse"],
+  ["/a/b?x=1&y=/ws#there", "/a/sse?x=1&y=/ws"],
+  ["", "/sse"],
+]) {
+  test(`beside ${path || "nothing"}, the stream is at ${wanted}, and so is what is posted`, async () => {
+    const { martlet, host } = await fallBack({}, path);
+    const stream = await host.next("GET");
+    assert.equal(stream.request.url, wanted);
+    stream.begin({ session: "T1" });
+    martlet.send("1");
+    assert.equal((await host.next("POST")).request.url, wanted);
+  });
+}
+
+test("a token goes into a header field, and into no URL", async () => {
+  const { martlet, host } = await fallBack({ getToken: () => "a.b.c" }, "/ws?user=u");
+  const stream = await host.next("GET");
+  stream.begin({ session: "T1" });
+  martlet.send("1");
+  const post = await host.next("POST");
+  post.answer(200, { received: 1 });
+  martlet.close();
+  for (const { request } of [stream, post, await host.next("DELETE")]) {
+    assert.equal(request.headers.authorization, "Bearer a.b.c");
+    assert.equal(request.url, "/sse?user=u");
+    assert.equal(request.headers["cache-control"], "no-cache", "as fetch says for no-store");
+  }
+});
+
+/** A client whose WebSockets are scripted, and whether it has asked for a stream by now. */
+async function scripted(options = {}) {
+  const host = await Host.start();
+  const made = make({ sse: true, ...options }, `${host.url}/ws`);
+  await settled();
+  return { ...made, host };
+}
+
+test("a WebSocket that has no first frame for 10 s counts as failed", async () => {
+  const { martlet, host } = await scripted();
+  await clock.pass(10_000);
+  await retry(martlet);
+  await clock.pass(10_000);
+  assert.deepEqual([Socket.all.length, martlet.code], [2, 4408]);
+  await retry(martlet);
+  await host.next("GET");
+});
+
+for (const code of [4429, 1013, 4401]) {
+  test(`a refusal that the server has told (${code}) got through: then it is two more`, async () => {
+    const { martlet, host } = await scripted({ getToken: () => "A" });
+    for (const [index, end] of [code, code, 1006, code, 1006, 1006].entries()) {
+      assert.deepEqual([Socket.all.length, host.calls.length], [index + 1, 0]);
+      Socket.last.end(end);
+      await retry(martlet);
+      await settled();
+    }
+    await host.next("GET");
+    assert.equal(Socket.all.length, 6);
+  });
+}
+
+test("a WebSocket that was open got through: then it is two more", async () => {
+  const { martlet, host } = await scripted();
+  Socket.last.end();
+  await retry(martlet);
+  Socket.last.greet({ session: "T1" }).end();
+  await retry(martlet);
+  Socket.last.end();
+  await retry(martlet);
+  assert.deepEqual([Socket.all.length, host.calls.length], [4, 0]);
+  Socket.last.end();
+  await retry(martlet);
+  assert.equal((await host.next("GET")).request.headers["martlet-resume"], "T1 0");
+});
+
+test("while the browser knows that it is offline, failures say nothing about WebSockets", async () => {
+  const { martlet, host } = await scripted();
+  isOnLine = false;
+  for (let i = 0; i < 4; i++) {
+    Socket.last.end();
+    await retry(martlet);
+  }
+  isOnLine = true;
+  Socket.last.end();
+  await retry(martlet);
+  assert.deepEqual([Socket.all.length, host.calls.length], [6, 0]);
+  Socket.last.end();
+  await retry(martlet);
+  await host.next("GET");
+});
+
+test("a getToken that fails in between changes nothing", async () => {
+  let calls = 0;
+  const { martlet, host } = await scripted({ getToken: () => (++calls === 2 ? Promise.reject(Error("no")) : "A") });
+  Socket.last.end();
+  await retry(martlet);
+  await retry(martlet);
+  assert.equal(Socket.all.length, 2);
+  Socket.last.end();
+  await retry(martlet);
+  await host.next("GET");
+});
+
+test("with sse: false, and where streams cannot be read, there are WebSockets only", async () => {
+  const streams = Object.getOwnPropertyDescriptor(globalThis, "TextDecoderStream");
+  for (const sse of [false, true]) {
+    if (sse) Object.defineProperty(globalThis, "TextDecoderStream", { value: undefined, configurable: true });
+    Socket.all = [];
+    const { martlet, host } = await scripted({ sse });
+    for (let i = 0; i < 5; i++) {
+      Socket.last.end();
+      await retry(martlet);
+    }
+    assert.deepEqual([Socket.all.length, host.calls.length, martlet.transport], [6, 0, "websocket"]);
+  }
+  Object.defineProperty(globalThis, "TextDecoderStream", streams);
+});
+
+test("after a stream that was open, one WebSocket is tried; after one that was not, two", async () => {
+  const made = await openStream();
+  const { martlet, host, stream } = made;
+  stream.end();
+  await retry(martlet);
+  assert.equal(martlet.transport, "websocket");
+  await retry(martlet);
+  assert.deepEqual([host.refused, martlet.transport], [3, "sse"]);
+  (await host.next("GET")).response.destroy();
+  await retry(martlet);
+  assert.deepEqual([host.refused, martlet.transport, martlet.state], [3, "websocket", "connecting"]);
+  await retry(martlet);
+  assert.equal(martlet.transport, "websocket");
+  await retry(martlet);
+  assert.deepEqual([host.refused, martlet.transport], [5, "sse"]);
+  (await host.next("GET")).begin({ session: "T2", resumed: true, replay: 0, received: 0 });
+  await until(() => martlet.state === "open");
+});
+
+test("a stream without a first event for 10 s is broken", async () => {
+  const { martlet, host } = await fallBack();
+  const stream = await host.next("GET");
+  await clock.pass(10_000);
+  assert.deepEqual([martlet.state, martlet.code], ["waiting", 4408]);
+  await until(() => stream.isOver);
+});
+
+// What it reads
+
+test("events may come in pieces, of bytes even, and of several lines", async () => {
+  const { details, stream } = await openStream();
+  const texts = ["a", "ü€😀", '{"a":\n1}', "", " x ", "data: y", "\n\n", "\u2028z\u2029", ": no comment", "event: close"];
+  const all = texts.map(lines).join(":\n\n: comment\n\n");
+  for (const byte of Buffer.from(`${all}data:b\ndata:\ndata:  c\n\n`)) {
+    stream.write(Buffer.of(byte));
+    await settled();
+  }
+  await until(() => details("message").length > texts.length);
+  assert.deepEqual(details("message").map(({ text }) => text), [...texts, "b\n\n c"]);
+  assert.deepEqual(details("message")[2].data, { a: 1 });
+});
+
+test("many events may come in one piece", async () => {
+  const { details, stream } = await openStream();
+  const texts = Array.from({ length: 5_000 }, (_, i) => `${i}`);
+  stream.write(texts.map(lines).join(""));
+  await until(() => details("message").length === texts.length);
+  assert.deepEqual(details("message").map(({ text }) => text), texts);
+});
+
+test("every message counts, comments do not, and the next attempt says how many there were", async () => {
+  const made = await openStream();
+  made.stream.say("x");
+  made.stream.write(":\n\n");
+  made.stream.say({ type: "pong" });
+  await until(() => made.details("message").length);
+  made.stream.end();
+  await until(() => made.martlet.state === "waiting");
+  const stream = await restream(made);
+  assert.equal(stream.request.headers["martlet-resume"], "T1 2");
+});
+
+test("a comment is a sign of life, and the next may be a little late", async () => {
+  const { martlet, host, stream } = await openStream();
+  const comment = async () => {
+    const { reads } = clock;
+    stream.write(":\n\n");
+    await until(() => clock.reads > reads); // it looks at the clock when it hears something
+  };
+  await clock.pass(24_000);
+  for (let i = 0; i < 3; i++) {
+    await comment();
+    await clock.pass(29_999);
+    assert.deepEqual([host.calls.length, martlet.state], [0, "open"]);
+  }
+  await clock.pass(1);
+  assert.deepEqual((await host.next("POST")).messages, [{ type: "ping", received: 0 }]);
+  await clock.pass(9_000);
+  await comment();
+  await clock.pass(29_999);
+  assert.deepEqual([host.calls.length, martlet.state], [0, "open"], "it answers the ping, too");
+  await clock.pass(1);
+  await clock.pass(10_000);
+  assert.equal(martlet.reason, "silent");
+});
+
+test("a silent stream is pinged, broken after 10 s, and resumed", async () => {
+  const { martlet, host, stream } = await openStream();
+  await clock.pass(25_000);
+  (await host.next("POST")).answer(200, { received: 1 });
+  await clock.pass(10_000);
+  assert.deepEqual([martlet.state, martlet.code, martlet.reason], ["waiting", 4408, "silent"]);
+  await until(() => stream.isOver);
+  await retry(martlet);
+  await retry(martlet);
+  assert.equal((await host.next("GET")).request.headers["martlet-resume"], "T1 0", "nothing has ended the session");
+});
+
+for (const [code, state] of [[1000, "closed"], [1001, "waiting"], [4401, "waiting"], [4409, "closed"], [4508, "waiting"]]) {
+  test(`the event \`close\` with ${code} is what a close frame is`, async () => {
+    const asked = [];
+    const { martlet, stream } = await openStream({ getToken: (why) => (asked.push(why), "A") });
+    stream.say("x");
+    stream.end(code, "so it is");
+    await until(() => martlet.state !== "open");
+    assert.deepEqual([martlet.state, martlet.code, martlet.reason], [state, code, "so it is"]);
+    if (state === "waiting") await retry(martlet);
+    assert.equal(asked.at(-1), code === 4401 ? "rejected" : "connect");
+  });
+}
+
+test("a stream that just ends, or breaks, has ended with 1006", async () => {
+  for (const end of [(stream) => stream.end(), (stream) => stream.response.destroy()]) {
+    const { martlet, stream } = await openStream();
+    end(stream);
+    await until(() => martlet.state === "waiting");
+    assert.equal(martlet.code, 1006);
+  }
+});
+
+for (const [status, code, state] of [
+  [400, 4400, "closed"],
+  [401, 4401, "waiting"],
+  [403, 4403, "closed"],
+  [404, 4404, "waiting"],
+  [429, 4429, "waiting"],
+  [500, 1006, "waiting"],
+  [503, 1013, "waiting"],
+]) {
+  test(`a stream that is refused with ${status} has ended with ${code}`, async () => {
+    const { martlet, host } = await fallBack({ getToken: () => "A" });
+    (await host.next("GET")).answer(status, { status, code: "why", detail: "the reason" });
+    await until(() => martlet.state !== "connecting");
+    assert.deepEqual([martlet.state, martlet.code], [state, code]);
+    assert.equal(martlet.reason, "the reason");
+  });
+}
+
+test("401 without getToken is final, and 401 with it asks for another token", async () => {
+  for (const getToken of [undefined, (why) => why]) {
+    const { martlet, host } = await fallBack({ getToken });
+    (await host.next("GET")).answer(401, { status: 401, code: "token_expired", detail: "expired" });
+    await until(() => martlet.state !== "connecting");
+    assert.deepEqual([martlet.state, martlet.code, martlet.reason], [getToken ? "waiting" : "closed", 4401, "expired"]);
+    if (!getToken) continue;
+    await retry(martlet);
+    await retry(martlet);
+    await retry(martlet);
+    assert.equal((await host.next("GET")).request.headers.authorization, "Bearer rejected");
+  }
+});
+
+test("an answer that is not Martlet's is never final: some proxy gave it", async () => {
+  for (const [status, body] of [[403, "<html>no</html>"], [400, '{"message":"no"}'], [503, "busy"], [200, "<html>\n\nhello</html>"]]) {
+    const { martlet, host } = await fallBack();
+    (await host.next("GET")).response.writeHead(status).end(body);
+    await until(() => martlet.state === "waiting");
+    assert.equal(martlet.code, 1006);
+  }
+});
+
+// What it posts
+
+test("what is sent at once is posted together; what is sent meanwhile goes with the next", async () => {
+  const { martlet, host } = await openStream({ threads: ["t"] });
+  const join = await host.next("POST");
+  assert.equal(join.request.headers["martlet-session"], "T1 1");
+  assert.deepEqual(join.messages, [{ type: "join_thread", thread_id: "t" }]);
+  for (const text of ["2", "3", "4"]) martlet.send(text);
+  await settled();
+  martlet.send({ five: 5 });
+  for (let i = 0; i < 50; i++) await settled();
+  assert.equal(host.calls.length, 0, "one at a time");
+  join.answer(200, { received: 1 });
+  const second = await host.next("POST");
+  assert.equal(second.request.headers["martlet-session"], "T1 2");
+  assert.deepEqual(second.messages, ["2", "3", "4", { five: 5 }]);
+  second.answer(200, { received: 5 });
+  for (let i = 0; i < 50; i++) await settled();
+  assert.equal(host.calls.length, 0, "nothing is left");
+  martlet.send("6");
+  const third = await host.next("POST");
+  assert.equal(third.request.headers["martlet-session"], "T1 6");
+  assert.equal(third.body, "6");
+});
+
+test("a line break in a message is no end of it, and an empty message is one", async () => {
+  const { martlet, host } = await openStream();
+  for (const text of ['{\r\n"a":\n\n1}', "", "\n", "b"]) martlet.send(text);
+  assert.equal((await host.next("POST")).body, '{ "a": 1}\n \n \nb');
+});
+
+test("a body has at most 64 messages", async () => {
+  const { martlet, host } = await openStream();
+  for (let i = 0; i < 150; i++) martlet.send(`${i}`);
+  for (const received of [64, 128, 150]) {
+    const post = await host.next("POST");
+    assert.equal(post.messages[0], `${received === 150 ? 128 : received - 64}`);
+    assert.equal(post.messages.at(-1), `${received - 1}`);
+    post.answer(200, { received });
+  }
+});
+
+test("a body has at most 60,000 bytes, or one message", async () => {
+  const { martlet, host } = await openStream();
+  const texts = ["€".repeat(19_000), "a", "b".repeat(10_000), "c".repeat(70_000), "d", "e".repeat(19_999), "f"];
+  for (const text of texts) martlet.send(text);
+  const wanted = [2, 1, 1, 2, 1];
+  for (let received = 0; wanted.length; ) {
+    const post = await host.next("POST");
+    assert.equal(post.request.headers["martlet-session"], `T1 ${received + 1}`);
+    const count = wanted.shift();
+    assert.deepEqual(post.body.split("\n"), texts.slice(received, received + count));
+    assert.ok(post.body.length === 70_000 || Buffer.byteLength(post.body) <= 60_000);
+    post.answer(200, { received: (received += count) });
+  }
+});
+
+for (const [status, fields, pause] of [[503, { "Retry-After": "7" }, 7_000], [429, {}, 1_000], [429, { "Retry-After": "soon" }, 1_000]]) {
+  test(`what was answered with ${status} and ${JSON.stringify(fields)} is posted again after ${pause} ms`, async () => {
+    const { martlet, host } = await openStream();
+    martlet.send("1");
+    for (let i = 0; i < 2; i++) {
+      const timers = clock.last;
+      (await host.next("POST")).answer(status, { status, code: "busy", detail: "later" }, fields);
+      await until(() => [...clock.timers].some(([id, { due }]) => id > timers && due === clock.now + pause));
+      martlet.send("2");
+      await clock.pass(pause - 1);
+      assert.equal(host.calls.length, 0);
+      await clock.pass(1);
+      martlet.send("3");
+    }
+    const post = await host.next("POST");
+    assert.equal(post.request.headers["martlet-session"], "T1 1");
+    assert.deepEqual(post.messages.filter((text) => typeof text === "string"), ["1", "2", "3", "2"]);
+    assert.equal(martlet.state, "open");
+  });
+}
+
+test("what the server has not handled of a body is posted again, and what it has is not", async () => {
+  const { martlet, host } = await openStream();
+  for (const text of ["1", "2", "3"]) martlet.send(text);
+  (await host.next("POST")).answer(200, { received: 2 });
+  const second = await host.next("POST");
+  assert.deepEqual([second.request.headers["martlet-session"], second.body], ["T1 3", "3"]);
+  second.answer(200, { received: 2 });
+  await until(() => [...clock.timers.values()].some(({ due }) => due === clock.now + 1_000));
+  assert.equal(host.calls.length, 0, "not at once, if it has handled nothing");
+  await clock.pass(1_000);
+  const third = await host.next("POST");
+  assert.deepEqual([third.request.headers["martlet-session"], third.body], ["T1 3", "3"]);
+});
+
+for (const [what, fail] of [
+  ["404", (post) => post.answer(404, { status: 404, code: "unknown_session", detail: "no" })],
+  ["409", (post) => post.answer(409, { status: 409, code: "not_open", detail: "no" })],
+  ["a proxy's page", (post) => post.response.end("<html></html>")],
+  ["no answer", (post) => post.response.destroy()],
+]) {
+  test(`${what} to a post breaks the stream; the resume tells what to send again, with its new number`, async () => {
+    const made = await openStream();
+    const { martlet, host, stream, details } = made;
+    for (const text of ["1", "2", "3"]) martlet.send(text);
+    fail(await host.next("POST"));
+    await until(() => stream.isOver);
+    assert.deepEqual([martlet.state, martlet.code], ["waiting", 1006]);
+    martlet.send("4");
+    const next = await restream(made);
+    assert.equal(host.calls.length, 0, "nothing is posted for the stream that is gone");
+    assert.equal(next.request.headers["martlet-resume"], "T1 0");
+    next.begin({ session: "T2", resumed: true, replay: 0, received: 1 });
+    const post = await host.next("POST");
+    assert.equal(post.request.headers["martlet-session"], "T2 2");
+    assert.deepEqual(post.messages, ["2", "3", "4", { type: "ping", received: 0 }]);
+    assert.deepEqual(details("lost"), []);
+  });
+}
+
+test("a message that is too large to be posted is final, as over a WebSocket", async () => {
+  const { martlet, host, stream } = await openStream();
+  martlet.send("1");
+  (await host.next("POST")).answer(413, { status: 413, code: "body_too_large", detail: "no" });
+  await until(() => stream.isOver);
+  assert.deepEqual([martlet.state, martlet.code, martlet.reason], ["closed", 1009, "posting: 413"]);
+});
+
+test("a post that has no answer for a minute breaks the stream", async (context) => {
+  const stop = new AbortController();
+  const timeout = context.mock.method(AbortSignal, "timeout", () => stop.signal);
+  const { martlet, host, stream } = await openStream();
+  martlet.send("1");
+  await host.next("POST");
+  assert.deepEqual(timeout.mock.calls.map((call) => call.arguments), [[60_000]]);
+  stop.abort(Error("too late"));
+  await until(() => stream.isOver && martlet.state === "waiting");
+  assert.equal(martlet.reason, "too late");
+});
+
+test("an answer or a pause that outlives its stream posts nothing more", async () => {
+  for (const status of [200, 503]) {
+    const made = await openStream();
+    const { martlet, host } = made;
+    martlet.send("1");
+    const post = await host.next("POST");
+    martlet.send("2");
+    if (status === 503) post.answer(503, {}, { "Retry-After": "0" });
+    const next = await restream(made, { session: "T2", resumed: true, replay: 0, received: 1 });
+    if (status === 200) post.answer(200, { received: 1 });
+    await clock.pass(1_000);
+    const again = await host.next("POST");
+    assert.equal(again.request.headers["martlet-session"], "T2 2");
+    assert.deepEqual(again.messages, ["2", { type: "ping", received: 0 }]);
+    for (let i = 0; i < 50; i++) await settled();
+    assert.deepEqual([host.calls.length, next.isOver], [0, false]);
+  }
+});
+
+test("a new token goes with its own message, and until it is there the old one is used", async () => {
+  let answer;
+  const getToken = (why) => (why === "expiring" ? new Promise((resolve) => (answer = resolve)) : "A");
+  const { martlet, host, stream } = await openStream({ getToken });
+  stream.say({ type: "token_expiring" });
+  await until(() => answer);
+  martlet.send("1");
+  const first = await host.next("POST");
+  assert.equal(first.request.headers.authorization, "Bearer A");
+  first.answer(200, { received: 1 });
+  answer("B");
+  const second = await host.next("POST");
+  assert.equal(second.request.headers.authorization, "Bearer B");
+  assert.deepEqual(second.messages, [{ type: "authenticate", token: "B" }]);
+});
+
+// The end of a stream
+
+test("close posts what was sent, ends the session, and then the stream", async () => {
+  const { martlet, host, stream } = await openStream();
+  martlet.send("1");
+  martlet.close();
+  assert.equal(martlet.state, "closed");
+  const post = await host.next("POST");
+  assert.equal(post.body, "1");
+  assert.deepEqual([stream.isOver, host.calls.length], [false, 0]);
+  post.answer(200, { received: 1 });
+  const end = await host.next("DELETE");
+  assert.equal(end.request.headers["martlet-session"], "T1 0");
+  end.response.destroy(); // an error is ignored
+  await until(() => stream.isOver);
+});
+
+test("close without anything to post ends at once, and a connecting stream, too", async () => {
+  const { martlet, host, stream } = await openStream();
+  martlet.close();
+  (await host.next("DELETE")).answer(204);
+  await until(() => stream.isOver);
+
+  const connecting = await fallBack();
+  const call = await connecting.host.next("GET");
+  connecting.martlet.close();
+  await until(() => call.isOver);
+  assert.equal(connecting.host.calls.length, 0);
+  assert.equal(connecting.martlet.state, "closed");
+});
+
+test("with a server that has no sessions, a stream can be read, but nothing is sent", async () => {
+  const made = await openStream({ threads: ["t"] }, {});
+  const { martlet, host, stream, details } = made;
+  assert.equal(martlet.send("1"), true);
+  stream.say("x");
+  await until(() => details("message").length);
+  await clock.pass(34_000);
+  assert.deepEqual([martlet.state, host.calls.length], ["open", 0]);
+  const next = await restream(made, {});
+  assert.equal(next.request.headers["martlet-resume"], "new");
+  assert.deepEqual(details("lost"), [{ reason: "unsupported", unconfirmed: [] }]);
+  martlet.close();
+  await until(() => next.isOver);
+  assert.equal(host.calls.length, 0);
+});
+
+test("with resume: false, a stream asks for a session, which it needs to send, but does not resume it", async () => {
+  const made = await openStream({ resume: false });
+  const { martlet, host, stream, details } = made;
+  assert.equal(stream.request.headers["martlet-resume"], "new");
+  martlet.send("1");
+  const post = await host.next("POST");
+  assert.deepEqual([post.request.headers["martlet-session"], post.body], ["T1 1", "1"]);
+  post.answer(200, { received: 1 });
+  const next = await restream(made, { session: "N" });
+  assert.equal(next.request.headers["martlet-resume"], "new");
+  assert.deepEqual(details("lost"), [{ reason: "unsupported", unconfirmed: [] }]);
+  martlet.close();
+  assert.equal((await host.next("DELETE")).request.headers["martlet-session"], "N 0");
+});
+
+// Both ways, from one to the other and back
+
+/** A real server that keeps all the rules, for one client; the network lets WebSockets through, or not. */
+class Site extends Host {
+  static async start() {
+    const site = Object.setPrototypeOf(await Host.start(), Site.prototype);
+    return Object.assign(site, { martlet: new Server(), blocks: false, requests: [] });
+  }
+
+  /** What the network still does to posts: `refuse`, `lose` (the answer), `halve`. */
+  trouble = undefined;
+
+  take(call) {
+    const { method, headers } = call.request;
+    const { martlet } = this;
+    this.requests.push(call);
+    if (method === "GET") {
+      this.cut = () => call.response.destroy();
+      call.response.writeHead(200, { "Content-Type": "text/event-stream" });
+      const wire = (text) => call.say(text);
+      martlet.accept(["martlet", `resume.${headers["martlet-resume"].replace(" ", ".")}`], wire);
+      call.response.on("close", () => martlet.wire === wire && (martlet.wire = undefined));
+      return;
+    }
+    if (method === "DELETE") return call.answer(200, {});
+    const [token, number] = headers["martlet-session"].split(" ");
+    if (!martlet.wire || token !== martlet.session.tokens.at(-1)) return call.answer(409, { code: "not_open" });
+    assert.equal(method, "POST");
+    if (this.trouble === "refuse") return call.answer(503, {}, { "Retry-After": "1" });
+    const { session } = martlet;
+    assert.ok(+number <= session.received + 1, "no number is left out");
+    const texts = call.body.split("\n").slice(session.received + 1 - number);
+    for (const text of this.trouble === "halve" ? texts.slice(0, texts.length >> 1) : texts) martlet.hear(text);
+    if (this.trouble === "lose") return call.response.destroy();
+    call.answer(200, { received: session.received });
+  }
+
+  upgrade(request, socket) {
+    socket.on("error", () => {});
+    if (this.blocks) return super.upgrade(request, socket);
+    const { martlet } = this;
+    const key = `${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash("sha1").update(key).digest("base64");
+    const head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${accept}`];
+    socket.write(`${head.join("\r\n")}\r\nSec-WebSocket-Protocol: martlet\r\n\r\n`);
+    this.cut = () => socket.destroy();
+    const wire = (text) => {
+      const bytes = Buffer.from(text);
+      assert.ok(bytes.length < 65_536);
+      const size = bytes.length < 126 ? [bytes.length] : [126, bytes.length >> 8, bytes.length & 255];
+      socket.write(Buffer.concat([Buffer.of(0x81, ...size), bytes]));
+    };
+    martlet.accept(request.headers["sec-websocket-protocol"].split(", "), wire);
+    let input = Buffer.alloc(0);
+    socket.on("data", (bytes) => {
+      input = Buffer.concat([input, bytes]);
+      for (;;) {
+        const short = input[1] & 127;
+        assert.ok(short < 127 || input.length < 2);
+        const start = short === 126 ? 8 : 6;
+        const end = start + (short === 126 ? input.readUInt16BE(2) : short);
+        if (!(input.length >= end)) return;
+        const text = input.subarray(start, end).map((byte, i) => byte ^ input[start - 4 + (i % 4)]);
+        if (input[0] === 0x81 && martlet.wire === wire) martlet.hear(`${text}`);
+        if (input[0] === 0x88) socket.end(Buffer.of(0x88, 0));
+        input = input.subarray(end);
+      }
+    });
+    socket.on("close", () => martlet.wire === wire && (martlet.wire = undefined));
+  }
+
+  /** The messages of the application that have arrived, by either way. */
+  get handled() {
+    return this.martlet.handled;
+  }
+}
+
+test("a session goes from a WebSocket to a stream and back, and loses nothing in either direction", async () => {
+  const site = await Site.start();
+  socketClass = RealWebSocket;
+  const { martlet, details } = make({ sse: true }, `${site.url}/ws`);
+  const got = () => details("message").filter(({ data }) => data.published).map(({ data }) => data.published);
+  let sent = 0;
+  const send = () => martlet.send({ sent: ++sent });
+  const arrive = () => until(() => site.handled.length === sent && got().length === site.martlet.published);
+  const ways = [];
+  await until(() => martlet.state === "open");
+  for (const blocks of [false, true, true, false, true]) {
+    if (ways.length) {
+      site.blocks = blocks;
+      for (let i = 0; i < 2; i++) send(); // perhaps lost with the connection
+      site.cut();
+      site.martlet.wire = undefined;
+      site.martlet.publish();
+      await until(() => martlet.state === "waiting");
+      send();
+      site.martlet.publish();
+      for (let i = 0; i < 9 && martlet.state !== "open"; i++) {
+        await retry(martlet);
+        await until(() => ["open", "waiting"].includes(martlet.state));
+      }
+    }
+    ways.push(martlet.transport);
+    site.martlet.publish();
+    send();
+    await arrive();
+  }
+  assert.deepEqual(ways, ["websocket", "sse", "sse", "websocket", "sse"]);
+  assert.deepEqual(site.handled, Array.from({ length: sent }, (_, i) => i + 1));
+  assert.deepEqual(got(), Array.from({ length: site.martlet.published }, (_, i) => i + 1));
+  assert.equal(details("resumed").length, 4);
+  assert.deepEqual(details("lost"), []);
+  const { session } = site.martlet;
+  await clock.pass(5_000);
+  await until(() => session.kept.every((text) => text.includes("pong")));
+});
+
+for (let seed = 1; seed <= 12; seed++) {
+  test(`over networks that come and go, everything arrives once and in order, both ways (seed ${seed})`, async () => {
+    const chance = chances(seed);
+    const site = await Site.start();
+    socketClass = RealWebSocket;
+    const { martlet, details } = make({ sse: true }, `${site.url}/ws`);
+    await until(() => martlet.state === "open");
+    const got = () => details("message").filter(({ data }) => data.published).map(({ data }) => data.published);
+    const ways = new Set();
+    let sent = 0;
+    const step = async (isQuiet) => {
+      random = chance();
+      if (!isQuiet) {
+        if (chance() < 0.1) site.blocks = !site.blocks;
+        if (chance() < 0.1) site.trouble = [undefined, "refuse", "lose", "halve"][Math.floor(chance() * 4)];
+        if (chance() < 0.1) site.cut();
+        if (chance() < 0.6) site.martlet.publish();
+        if (chance() < 0.5 && martlet.send({ sent: sent + 1 })) sent++;
+      }
+      for (let i = Math.floor(chance() * 9); i >= 0; i--) await settled();
+      await clock.pass(chance() * 300);
+      if (martlet.state === "open") ways.add(martlet.transport);
+    };
+    for (let i = 0; i < 300; i++) await step(false);
+    site.trouble = undefined;
+    const deadline = process.hrtime.bigint() + 10_000_000_000n;
+    while (site.handled.length < sent || got().length < site.martlet.published) {
+      assert.ok(process.hrtime.bigint() < deadline, "everything has arrived within 10 s");
+      await step(true);
+    }
+    const upTo = (count) => Array.from({ length: count }, (_, i) => i + 1);
+    assert.deepEqual(site.handled, upTo(sent));
+    assert.deepEqual(got(), upTo(site.martlet.published));
+    assert.deepEqual(details("lost"), []);
+    assert.deepEqual([...ways].sort(), ["sse", "websocket"]);
+    martlet.close();
   });
 }

@@ -100,7 +100,9 @@ extension Supervisor {
         (source ?? workers[0]).ledger[.refusedUnavailable] += 1
         var answer: [UInt8] = []
         let date = HTTPDate(unixSeconds: Clock.unixMilliseconds() / 1000)
-        APIAnswer.problem(.shardUnavailable(partial: nil)).response.write(to: &answer, connection: .closes, date: date)
+        let response = APIAnswer.problem(.shardUnavailable(partial: nil)).response
+        let isStream = ticket.map { $0.accepted == nil } ?? false
+        (isStream ? response.readableByPages : response).write(to: &answer, connection: .closes, date: date)
         StreamSocket.answerAndClose(descriptor, answer)
     }
 }

@@ -83,7 +83,17 @@ package struct HTTPProblem: Error, Equatable, Sendable {
     }
 
     /// The same problem, which pages of other origins may read, too.
-    package var readableByPages: HTTPProblem { with("Access-Control-Allow-Origin", "*") }
+    package var readableByPages: HTTPProblem {
+        var problem = self
+        problem.fields += Self.fieldsForPages
+        return problem
+    }
+
+    /// What lets pages of other origins read an answer, and when they may try again.
+    static let fieldsForPages: [HTTPResponse.Field] = [
+        .init(name: "Access-Control-Allow-Origin", value: "*"),
+        .init(name: "Access-Control-Expose-Headers", value: "Retry-After"),
+    ]
 
     /// The body of the response: one JSON object.
     package var json: [UInt8] {

@@ -60,7 +60,7 @@ package struct HTTPResponse: Equatable, Sendable {
     /// The same answer, which pages of other origins may read, too (CORS; Fetch, section 3.2.3).
     package var readableByPages: HTTPResponse {
         var response = self
-        response.fields.append(.init(name: "Access-Control-Allow-Origin", value: "*"))
+        response.fields += HTTPProblem.fieldsForPages
         return response
     }
 

@@ -19,26 +19,51 @@ extension Door {
             (number, byteCount) = (stream, min(request.contentLength ?? .max, Self.shortLines))
         case .request, .line, .lineTooLong, .streamEnded, .needsMore: return true
         }
+        // A client's body counts as it comes.
+        if isOfClients(connection) { return true }
         guard count(byteCount, connection) else {
-            let answer = APIAnswer.problem(.overloaded).response
-            respond(connection, number: number, connection.kind == .client ? answer.readableByPages : answer)
+            respond(connection, number: number, APIAnswer.problem(.overloaded).response)
             return false
         }
         return true
     }
 
+    /// In which steps clients' bodies are counted.
+    private static let step = 16384
+
+    /// Returns true for clients' posts, which have a room of their own, so that they cannot take it from backends.
+    private func isOfClients(_ connection: HTTPConnection) -> Bool {
+        connection.kind == .client && !settings.isDevelopment
+    }
+
     /// Counts more bytes of a peer's body; false if too many are under way of its kind.
-    ///
-    /// Clients have a room of their own, a quarter of that of backends, so that they cannot take it from those.
     private func count(_ more: Int, _ connection: HTTPConnection) -> Bool {
-        let most = connection.kind == .client && !settings.isDevelopment ? settings.bodyBytes / 4 : settings.bodyBytes
-        guard bodyBytes[connection.kind, default: 0] + more <= most else {
+        // Two of the largest always fit.
+        let ofClients = max(settings.bodyBytes / 4, 2 * (settings.postBytes + Self.step))
+        let most = isOfClients(connection) ? ofClients : settings.bodyBytes
+        while bodyBytes[connection.kind, default: 0] + more > most {
             tally.counters[.bodiesRefused] += 1
-            return false
+            // Of clients the oldest must go: whoever posts slowly must not keep out whoever comes.
+            guard isOfClients(connection), let oldest = oldestPost(besides: connection) else { return false }
+            refuseBody(of: oldest)
         }
         connection.bodyBytes += more
         bodyBytes[connection.kind, default: 0] += more
         return true
+    }
+
+    /// Returns the client whose unfinished post began first; of those that began in one turn, the largest one.
+    private func oldestPost(besides newest: HTTPConnection) -> HTTPConnection? {
+        connections.lazy.compactMap { $0 }.filter { $0.kind == .client && $0.bodyBytes > 0 && $0 !== newest }
+            .min { ($0.since, $1.bodyBytes) < ($1.since, $0.bodyBytes) }
+    }
+
+    private func refuseBody(of connection: HTTPConnection) {
+        let problem = APIAnswer.problem(.overloaded)
+        connection.batch = nil
+        endBody(connection)
+        connection.exchange.fail(connection.kind == .client ? problem.readableByPages : problem)
+        markDirty(connection)
     }
 
     /// How many bytes are held of a body with short lines, and counted at first of one that does not say its length.
@@ -49,13 +74,13 @@ extension Door {
     /// Returns false then.
     func growBody(_ connection: HTTPConnection) -> Bool {
         let held = connection.exchange.unhandledCount
-        guard connection.exchange.isOpenEnded, held > connection.bodyBytes else { return true }
-        let more = min(2 * held, settings.maxBodyBytes + Self.shortLines) - connection.bodyBytes
+        let grows = connection.exchange.isOpenEnded || (isOfClients(connection) && connection.exchange.isReceivingBody)
+        guard grows, held > connection.bodyBytes else { return true }
+        let room = isOfClients(connection) ? held + Self.step : min(2 * held, settings.maxBodyBytes + Self.shortLines)
+        let more = room - connection.bodyBytes
         guard more > 0 else { return true }
         if count(more, connection) { return true }
-        connection.batch = nil
-        connection.exchange.fail(APIAnswer.problem(.overloaded))
-        markDirty(connection)
+        refuseBody(of: connection)
         return false
     }
 

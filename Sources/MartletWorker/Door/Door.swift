@@ -38,6 +38,8 @@ final class Door {
     private static let streamReceiveSize = 65536
     /// If a peer leaves this many bytes of answers unread, we stop reading its requests.
     private static let mostUnsent = 262_144
+    /// How long a client may take for a byte that it posts: 16 KiB a second.
+    private static let longestPerByte: UInt64 = 1_000_000_000 / 16384
     /// How long a peer may take to read its last answer and leave.
     private static let lingering: UInt64 = 2_000_000_000
 
@@ -91,9 +93,12 @@ final class Door {
         if connection.exchange.isWaiting { return nil }  // it waits for an answer, which has its own deadline
         if connection.isLingering { return connection.lastReceived + Self.lingering }
         if connection.exchange.isReceivingBody {
+            if connection.kind != .client || settings.isDevelopment {
+                return connection.lastReceived + settings.timeout
+            }
             // A client's messages are small: however slowly they come, they must be here after a while.
-            return (connection.kind == .client && !settings.isDevelopment ? connection.since : connection.lastReceived)
-                + settings.timeout
+            let received = UInt64(connection.exchange.unhandledCount)
+            return connection.since + settings.handshakeTimeout + received * Self.longestPerByte
         }
         let isWithinHead = connection.exchange.isMidRequest || !connection.hasAsked
         switch connection.kind {
@@ -200,7 +205,7 @@ final class Door {
             if !wasMidRequest { connection.since = unsafe loop.now }
             connection.lastReceived = unsafe loop.now
             read(connection, onEvent)
-            if connection.bodyBytes > 0, connection.descriptor >= 0, !growBody(connection) { return }
+            if connection.descriptor >= 0, connection.exchange.isReceivingBody, !growBody(connection) { return }
             if connection.exchange.isMidRequest { setSweep() }
         }
     }

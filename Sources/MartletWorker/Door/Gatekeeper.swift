@@ -69,12 +69,12 @@ final class Gatekeeper {
         }
         var bearer: Bearer
         if let token {
-            let address = number(of: caller.isSure ? caller.address : nil)
+            let address = guesserNumber(of: caller)
             try admitToken(from: address)
             do throws(TokenProblem) {
                 bearer = try self.bearer(ofToken: token)
             } catch {
-                badTokens?.count(address)
+                countGuess(from: address)
                 throw Self.unauthorized(error)
             }
         } else if contract.isDevelopment, let user = parameters.value(of: "user") {
@@ -130,6 +130,12 @@ final class Gatekeeper {
         if contract.auth.anyRoom || contract.isDevelopment { return true }
         return (room.kind == .thread ? bearer.threads : bearer.jobs).contains { $0.isExactly(room.id) }
     }
+
+    /// Returns the number by which bad tokens and sessions of an address are counted; 0: nobody knows whose it is.
+    func guesserNumber(of caller: Caller) -> UInt64 { number(of: caller.isSure ? caller.address : nil) }
+
+    /// Counts a guess: a token, or a session, that is none.
+    func countGuess(from address: UInt64) { badTokens?.count(address) }
 
     private func admitToken(from address: UInt64) throws(HTTPProblem) {
         guard let badTokens, !badTokens.admits(address) else { return }

@@ -76,8 +76,10 @@ final class HTTPConnection {
 
     var token: UInt64 { EventToken(.http, index: index, generation: generation).rawValue }
     /// True if nothing is under way, so that the peer may be closed if others need its place.
+    ///
+    /// What a client posts has no such right: it is posted again.
     var isIdle: Bool {
-        !exchange.isWaiting && !exchange.isReceivingBody && !owesBytes && !isPutOff && batch == nil
+        !exchange.isWaiting && (!exchange.isReceivingBody || kind == .client) && !owesBytes && !isPutOff && batch == nil
     }
     /// True if nothing but the answer to its present request is still to be sent, so that the door may let its socket go.
     var isDone: Bool { !owesBytes && exchange.waitingCount <= 1 }

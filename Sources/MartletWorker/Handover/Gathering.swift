@@ -40,7 +40,7 @@ final class Gathering {
     /// How many of our connections were over before they could be taken.
     private(set) var over = 0
     /// Sockets of ours whose slots are inconsistent; they are closed once the shards are ours.
-    private(set) var refused: [(descriptor: Int32, isQuiet: Bool)] = []
+    private(set) var refused: [(descriptor: Int32, isQuiet: Bool, isStream: Bool)] = []
 
     init(_ contract: BirthContract, arena: Arena, board: NodeBoard, _ budget: DescriptorBudget) throws {
         shard = Int(contract.shard)
@@ -145,7 +145,8 @@ final class Gathering {
                 copy = try copies.copy(slot, positions, place: place)
             } catch {
                 // One connection that cannot go on does not prevent the others from going on.
-                refused.append((descriptor, source.isQuiet(slot, positions)))
+                let isStream = source.slot(slot).flags.contains(.events)
+                refused.append((descriptor, source.isQuiet(slot, positions), isStream))
                 continue
             }
             guard let copy else { throw TakeOverProblem("the shared memory is full") }

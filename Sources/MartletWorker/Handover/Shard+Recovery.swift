@@ -58,7 +58,9 @@ extension Shard {
         }
         restoreWaiting(gathering.waiting, manager)
         for _ in 0..<gathering.over { tally.counters.closed(with: CloseLabel.abnormal) }
-        for (descriptor, isQuiet) in gathering.refused { sendAway(descriptor, isQuiet: isQuiet) }
+        for refused in gathering.refused {
+            sendAway(refused.descriptor, isQuiet: refused.isQuiet, isStream: refused.isStream)
+        }
         goOn(with: gathering.taken.map(\.slot), gathering.bindings, interrupted: nil, on: manager)
         var outcome = Adoption()
         outcome.kept = gathering.taken.count
@@ -139,7 +141,11 @@ extension Shard {
                 descriptor.map(closeDescriptor)
                 tally.counters.closed(with: CloseLabel.abnormal)
             } else if let descriptor {
-                sendAway(descriptor, isQuiet: inheritance.quiet.contains(index))
+                sendAway(
+                    descriptor,
+                    isQuiet: inheritance.quiet.contains(index),
+                    isStream: sockets.isStreaming(index)
+                )
             } else {
                 tally.counters.closed(with: CloseLabel.abnormal)
             }
@@ -153,11 +159,14 @@ extension Shard {
 
     /// Closes a connection that could not be kept.
     ///
-    /// `isQuiet` means that no frame was partly sent, so that the client can be told to reconnect.
-    private func sendAway(_ descriptor: Int32, isQuiet: Bool) {
+    /// `isQuiet` means that no frame was partly sent, so that the client can be told to reconnect; `isStream` that it reads
+    /// server-sent events.
+    private func sendAway(_ descriptor: Int32, isQuiet: Bool, isStream: Bool) {
         let reason = CloseReason.serviceRestart
         if isQuiet {
-            _ = StreamSocket.send(descriptor, FrameEncoder.closeFrame(reason).span)
+            let payload = FrameEncoder.closePayload(code: reason.code, reason: reason.advice)
+            let frame = isStream ? EventStream.close(payload) : FrameEncoder.closeFrame(reason)
+            _ = StreamSocket.send(descriptor, frame.span)
             StreamSocket.shutdownWriting(descriptor)
             // If bytes were left unread, the kernel would reset the connection before the client has read this.
             var unread: [UInt8] = []

@@ -12,14 +12,14 @@ extension Shard {
     /// Throws if there is no room for it; then the caller keeps the socket.
     func adopt(
         _ descriptor: Int32,
-        _ ticket: AdoptionTicket,
+        _ asked: AdoptionTicket,
         _ gatekeeper: Gatekeeper,
         on manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
         self.gatekeeper = gatekeeper
         // An echo has other limits, and another worker may send any ticket.
-        if ticket.service == .echo, !contract.isDevelopment { throw .notFound }
-        var ticket = ticket
+        if asked.service == .echo, !contract.isDevelopment { throw .notFound }
+        var ticket = asked
         let session = beginSession(&ticket, gatekeeper, manager)
         let place = try countIn(ticket, isResuming: session?.resumption != nil, manager)
         let now = Clock.unixMilliseconds()
@@ -41,6 +41,10 @@ extension Shard {
         } catch {
             countOut(place)
             switch error {
+            case .overflow:
+                // The session has ended, and its client is told so in the greeting of a new one.
+                if let resumption = session?.resumption { endLost(resumption.slot, id, manager) }
+                return try adopt(descriptor, asked, gatekeeper, on: manager)
             case .full:
                 // Whoever waits makes room for those who are here, from the next turn on.
                 sockets.endOldestWaiting(except: session?.resumption?.slot)

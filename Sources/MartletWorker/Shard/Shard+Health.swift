@@ -23,7 +23,10 @@ extension Shard {
     }
 
     /// Notes that the client must still answer a ping that the previous worker sent.
+    ///
+    /// Where no pong can come, what was queued until now must be acknowledged.
     func expectPong(of index: Int, sentAt: UInt64) {
+        if sockets.isStreaming(index) { heartbeats[index] = sockets.queuedPosition(index) }
         pongs.append(
             index,
             sockets.locals[index].generation,
@@ -99,11 +102,17 @@ extension Shard {
             pings.append(index, generation, deadline: now + contract.timing.heartbeatInterval)
             watchExpiry(of: index)
             let slot = sockets.arena.slot(index)
+            // A stream gets each of them, because it has no other sign of life.
+            let isStream = slot.flags.contains(.events)
+            if isStream, let position = heartbeats[index], sockets.isAcknowledged(index, upTo: position) {
+                slot.pingSentAt = 0
+            }
             // A ping that was not answered yet has its own deadline.
-            guard slot.pingSentAt == 0, sockets.send(frame, to: index) == .queued else { continue }
-            slot.pingSentAt = now
-            if slot.flags.contains(.events) { heartbeats[index] = sockets.queuedPosition(index) }
+            guard isStream || slot.pingSentAt == 0, sockets.send(frame, to: index) == .queued else { continue }
             tally.counters[.pingsSent] += 1
+            guard slot.pingSentAt == 0 else { continue }
+            slot.pingSentAt = now
+            if isStream { heartbeats[index] = sockets.queuedPosition(index) }
             pongs.append(index, generation, deadline: now + contract.timing.heartbeatTimeout)
         }
         Fault.at(.pinged)
@@ -147,13 +156,7 @@ extension Shard {
 
     /// Closes a stream of events whose other end has not even acknowledged the last heartbeat.
     private func judgeStream(_ index: Int, _ now: UInt64, _ manager: isolated WebSocketManager) {
-        guard let position = heartbeats[index] else {
-            // The previous worker sent it.
-            heartbeats[index] = sockets.queuedPosition(index)
-            pongs.append(index, sockets.locals[index].generation, deadline: now + contract.timing.heartbeatTimeout)
-            return
-        }
-        heartbeats[index] = nil
+        let position = heartbeats.removeValue(forKey: index) ?? 0
         if sockets.isAcknowledged(index, upTo: position) {
             let slot = sockets.arena.slot(index)
             slot.pingSentAt = 0

@@ -23,34 +23,42 @@ extension Shard {
                 )
             case .messages(let first):
                 // Whoever has an older token does not know yet that the session goes on elsewhere.
-                guard token.secret == tokens.newest, sockets.isOpen(index), sockets.isStreaming(index) else {
-                    return .failed(.notOpen)
-                }
+                guard sockets.isOpen(index), sockets.isStreaming(index) else { return .failed(.notOpen) }
                 defer { settle(index, on: manager) }
-                return receive(text, first: first, from: index, manager)
+                let handled = token.secret == tokens.newest ? receive(text, first: first, from: index, manager) : nil
+                // Asking again and again for nothing counts towards the rate, too.
+                if handled ?? 0 == 0 { _ = judge(.pong, byteCount: 0, from: index, on: manager) }
+                if token.secret != tokens.newest { return .failed(.notOpen) }
+                return .received(sockets.arena.slot(index).messagesReceived, isWhole: handled != nil)
             }
         } catch {
             return .failed(.unknownConnection)
         }
     }
 
-    /// Handles those of the posted messages that were not handled before, in order.
+    /// Handles those of the posted messages that were not handled before, in order, for a slice of the turn.
+    ///
+    /// Returns how many they were; nil if messages before them are missing.
     private func receive(
         _ text: Span<UInt8>,
         first: UInt32,
         from index: Int,
         _ manager: isolated WebSocketManager
-    ) -> CommandReply {
+    ) -> Int? {
         let slot = sockets.arena.slot(index)
         unsafe slot.lastReceived = sockets.loop.now
-        let known = Int32(bitPattern: slot.messagesReceived &+ 1 &- first)
-        guard known >= 0 else { return .received(slot.messagesReceived, isWhole: false) }
-        var number = 0
+        // The first message has the number 1, so none can be further back than all of them.
+        let known = slot.messagesReceived &+ 1 &- first
+        guard known <= slot.messagesReceived else { return nil }
+        let end = Clock.monotonicNanoseconds() + LaterQueue.slice
+        var number: UInt32 = 0
         var handled = 0
         Lines.forEach(in: text) { line in
             defer { number += 1 }
             guard number >= known else { return true }
-            guard handled < Self.mostMessages, sockets.isOpen(index) else { return false }
+            guard handled < Self.mostMessages, sockets.isOpen(index),
+                handled == 0 || Clock.monotonicNanoseconds() < end
+            else { return false }
             handled += 1
             sockets.take(
                 line,
@@ -60,8 +68,6 @@ extension Shard {
             )
             return true
         }
-        // Asking again and again for nothing counts towards the rate, too.
-        if handled == 0 { _ = judge(.pong, byteCount: 0, from: index, on: manager) }
-        return .received(slot.messagesReceived, isWhole: true)
+        return handled
     }
 }

@@ -105,6 +105,12 @@ extension Shard {
         sockets.close(index, code: CloseReason.replaced.code, reason: CloseReason.replaced.advice)
     }
 
+    /// Ends a session whose messages cannot all be sent again, and remembers that.
+    func endLost(_ index: Int, _ id: ConnectionID, _ manager: isolated WebSocketManager) {
+        sockets.noteLost(index)
+        end(index, id, manager)
+    }
+
     /// Returns what the first message says about a session.
     func message(about start: SessionStart, of id: ConnectionID) -> ServerMessage.Session {
         let outcome: ServerMessage.Session.Outcome =

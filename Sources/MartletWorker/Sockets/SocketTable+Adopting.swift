@@ -67,14 +67,15 @@ extension SocketTable {
         }
         while locals.count <= index { locals.append(Local()) }
         locals[index] = Local(descriptor: descriptor, generation: slot.generation)
-        guard queue(raw: Self.answer(to: ticket), to: index), greeting.map({ queue(first: $0, to: index) }) ?? true,
-            resuming.map({ replay($0, to: index) }) ?? true
-        else {
+        let isGreeted =
+            queue(raw: Self.answer(to: ticket), to: index) && (greeting.map { queue(first: $0, to: index) } ?? true)
+        let refusal = isGreeted ? resuming.flatMap { replay($0, to: index) } : .full
+        if let refusal {
             queuedBytes -= Int(slot.queuedBytes)
             locals[index] = Local()
             loop.deregister(descriptor)
             arena.vacate(index)
-            throw .full
+            throw refusal
         }
         if let resuming {
             arena.journal.beginMove(from: resuming.slot, to: index)

@@ -6,5 +6,7 @@ extension SocketTable {
         case full
         /// The kernel's count of bytes differs from what was read, so no successor could go on with the connection.
         case miscounted
+        /// What the client has not received takes too much memory in the form that it takes now.
+        case overflow
     }
 }

@@ -31,22 +31,25 @@ extension SocketTable {
         slot.attempts = old.attempts
     }
 
-    /// Queues the messages that a client has not received, after its greeting; false if there is no memory.
-    func replay(_ resuming: Resumption, to index: Int) -> Bool {
+    /// Queues the messages that a client has not received, after its greeting; returns why that is not possible.
+    func replay(_ resuming: Resumption, to index: Int) -> Refusal? {
         let slot = arena.slot(index)
         let old = arena.slot(resuming.slot)
         let isSame = slot.flags.contains(.deflates) && slot.deflateWindow >= old.deflateWindow
+        // Expanded, they may be much larger than what was kept, and what comes next must find room, too.
+        let most = limits.queueBytes / 2 + replayRoom(.session)
         for entry in resuming.messages {
             if takesAsIs(entry, slot, isSame: isSame) {
-                guard queue(entry.frame, byteCount: entry.byteCount, isCounted: true, to: index) else { return false }
+                guard queue(entry.frame, byteCount: entry.byteCount, isCounted: true, to: index) else { return .full }
                 continue
             }
             // It has a form that this client has not agreed to.
-            guard let frame = reformed(entry, for: slot) else { return false }
+            guard let frame = reformed(entry, for: slot) else { return .full }
             defer { arena.release(frame.reference) }
-            guard queue(frame.reference, byteCount: frame.byteCount, isCounted: true, to: index) else { return false }
+            guard Int(slot.queuedBytes) + Int(frame.byteCount) <= most else { return .overflow }
+            guard queue(frame.reference, byteCount: frame.byteCount, isCounted: true, to: index) else { return .full }
         }
-        return true
+        return nil
     }
 
     /// Returns true if a slot's socket takes a kept frame in the form that it has.

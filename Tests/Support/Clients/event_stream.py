@@ -62,6 +62,16 @@ class Stream:
         content = lines if method == "POST" else None
         return await self.http.request(method, self.url, content=content, headers=headers, timeout=PATIENCE)
 
+    async def say(self, messages, first):
+        """Posts until all messages are handled: of one post only those are that fit into a slice of the server's turn."""
+        while True:
+            answer = await self.post(messages, first)
+            if answer.status_code != 200: return answer
+            handled = answer.json()["received"] - first + 1
+            messages = [message for message in messages if message.strip()]
+            if handled >= len(messages): return answer
+            messages, first = messages[max(0, handled):], first + max(0, handled)
+
     async def abort(self):
         """Breaks the connection, as a network does."""
         self.task.cancel()

@@ -1,5 +1,5 @@
 """Sessions over streams of server-sent events and WebSockets in turn, whose connections break all the time. Each gets numbered
-messages of a backend, and says pings, whose pongs are numbered by the server: everything must come once and in order.
+messages of a backend, and says pings, whose pongs are numbered by the server: everything must come once and in order. Every fourth is a stream that nobody breaks: it must never end.
 
 Usage: event_stream_load.py CLIENT API SESSIONS  (ends, with a report, when its input does)
 """
@@ -18,7 +18,7 @@ FAULTS = (httpx.HTTPError, OSError, EOFError, WebSocketException, TimeoutError, 
 
 class Session:
     def __init__(self, number):
-        self.user, self.token, self.received = f"u{number}", None, 0
+        self.user, self.token, self.received, self.isSteady = f"u{number}", None, 0, number % 4 == 0
         self.published, self.seen, self.pongs, self.said = 0, 0, 0, 0
 
     def fail(self, text):
@@ -47,11 +47,12 @@ class Session:
 
     async def run(self):
         while not self.is_done:
-            try: await (self.stream() if random.random() < 0.7 else self.socket())
+            try: await (self.stream() if self.isSteady or random.random() < 0.7 else self.socket())
             except Refused as refused:
                 if refused.status != 503: self.fail(str(refused))
             except (httpx.TimeoutException, TimeoutError) as error: self.fail(f"not answered: {error!r}")
-            except FAULTS: pass
+            except FAULTS as error:
+                if self.isSteady: self.fail(f"ended: {error!r}")
             await asyncio.sleep(random.random() * 0.1)
 
     def offer(self): return f"{self.token} {self.received}" if self.token else "new"
@@ -68,7 +69,11 @@ class Session:
                     if handled == self.said and not over.is_set():
                         self.said += random.randrange(1, 4)
                     if handled < self.said:
-                        answer = await stream.post([PING] * (self.said - handled), handled + 1)
+                        try: answer = await stream.post([PING] * (self.said - handled), handled + 1)
+                        except httpx.HTTPError:
+                            # The worker that had the post ended; the stream did not.
+                            if not self.isSteady: raise
+                            continue
                         if answer.status_code == 200:
                             if not handled <= answer.json()["received"] <= self.said: self.fail(answer.text)
                             handled = answer.json()["received"]
@@ -83,6 +88,7 @@ class Session:
         while True:
             kind, text = await stream.next(None)
             if kind == "message": self.hear(text)
+            elif self.isSteady: self.fail(f"closed: {text}")
 
     async def socket(self):
         offer = "resume." + self.offer().replace(" ", ".")
@@ -107,7 +113,7 @@ class Session:
         """Lives for a while, or until something breaks, or everything has come."""
         tasks = [asyncio.create_task(role) for role in roles]
         try:
-            deadline = time.monotonic() + random.expovariate(1 / 1.5)
+            deadline = time.monotonic() + (3600 if self.isSteady else random.expovariate(1 / 1.5))
             while not self.is_done and (over.is_set() or time.monotonic() < deadline):
                 done, _ = await asyncio.wait(tasks, timeout=0.05, return_when=asyncio.FIRST_EXCEPTION)
                 for task in done: task.result()

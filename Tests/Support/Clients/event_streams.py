@@ -68,38 +68,41 @@ async def posts():
     """What is posted is handled once and in order, and each answer says how far that is."""
     stream = await Stream.open(http, url("u"), "new")
     received = lambda answer: (answer.status_code, answer.json().get("received"))
-    assert received(await stream.post([PING] * 3, 1)) == (200, 3)
+    assert received(await stream.say([PING] * 3, 1)) == (200, 3)
     assert received(await stream.post([PING] * 3, 1)) == (200, 3), "repeated"
-    assert received(await stream.post([PING] * 4, 2)) == (200, 5), "two of them are new"
+    assert received(await stream.say([PING] * 4, 2)) == (200, 5), "two of them are new"
     gap = await stream.post([PING], 7)
     assert gap.status_code == 409 and gap.json()["code"] == "messages_missing" and gap.json()["received"] == 5, gap.text
     join = '{"type":"join_thread","thread_id":"t"}'
-    assert received(await stream.post(["", join + "\r", "", "nonsense"], 6)) == (200, 7), "empty lines are no messages"
+    assert received(await stream.say(["", join + "\r", "", "nonsense"], 6)) == (200, 7), "empty lines are no messages"
     texts = [json.loads(text) for text in await stream.texts(7)]
     assert [text.get("received") for text in texts[:5]] == [1, 2, 3, 4, 5], texts
     assert texts[5] == {"type": "thread_joined", "thread_id": "t"} and texts[6]["code"] == "invalid_json", texts
     assert texts[6]["number"] == 7, texts
-    # A post has at most 64 messages that are handled; the answer says where to go on.
-    assert received(await stream.post(['{"type":"ack","received":0}'] * 70, 8)) == (200, 71)
+    # A post has at most 64 messages that are handled, and no more than fit into a slice; the answer says where to go on.
+    ack = '{"type":"ack","received":0}'
+    assert 8 <= (await stream.post([ack] * 70, 8)).json()["received"] <= 71
+    assert received(await stream.say([ack] * 70, 8)) == (200, 77)
+    assert received(await stream.post([ack], 0))[0] == 409, "the first message has the number 1"
     # Whoever has another token, or another user's, or none, changes nothing.
     for answer, status, code in [
-        (await stream.post([PING], 72, stream.greeting["session"][:-1] + "!"), 400, "malformed"),
-        (await stream.post([PING], 72, stream.greeting["session"][:15] + "A" * 22), 404, "unknown_session"),
+        (await stream.post([PING], 78, stream.greeting["session"][:-1] + "!"), 400, "malformed"),
+        (await stream.post([PING], 78, stream.greeting["session"][:15] + "A" * 22), 404, "unknown_session"),
         (await stream.post([PING], -1), 400, "malformed"),
         (await http.post(url("u"), content=PING), 400, "malformed"),
-        (await http.post(url("v"), content=PING, headers={"Martlet-Session": stream.greeting["session"] + " 72"}), 404,
+        (await http.post(url("v"), content=PING, headers={"Martlet-Session": stream.greeting["session"] + " 78"}), 404,
          "unknown_session"),
         (await http.put(url("u"), content=PING), 405, "method_not_allowed"),
-        (await http.post(url("u"), content="x" * 1_100_000, headers={"Martlet-Session": stream.greeting["session"] + " 72"}), 413,
+        (await http.post(url("u"), content="x" * 1_100_000, headers={"Martlet-Session": stream.greeting["session"] + " 78"}), 413,
          "body_too_large"),
         (await http.request("GET", url("u"), content="x"), 400, "malformed"),
     ]:
         assert answer.status_code == status and answer.json()["code"] == code, answer.text
         assert answer.headers["access-control-allow-origin"] == "*", answer.headers
-    chunks = await http.post(url("u"), content=pieces(), headers={"Martlet-Session": stream.greeting["session"] + " 72"})
-    assert received(chunks) == (200, 73), chunks.text
+    chunks = await http.post(url("u"), content=pieces(), headers={"Martlet-Session": stream.greeting["session"] + " 78"})
+    assert received(chunks) == (200, 79), chunks.text
     assert (await stream.post([], 0, method="DELETE")).json() == {"closed": 1}
-    assert (await stream.post([PING], 74)).status_code == 404
+    assert (await stream.post([PING], 80)).status_code == 404
     while (event := await stream.next())[0] != "close": pass
     assert json.loads(event[1])["code"] == 1000, event
 
@@ -163,8 +166,20 @@ async def heartbeats():
     """A comment comes with each beat, so that a client sees that there is somebody; whoever takes nothing is let go."""
     reader, writer = await asyncio.open_connection(*CLIENT.split(":"))
     writer.write(f"GET /sse?user=u HTTP/1.1\r\nHost: localhost\r\nMartlet-Resume: new\r\n\r\n".encode())
-    async with asyncio.timeout(20):
-        for _ in range(3): await reader.readuntil(b"\n:\n\n")
+    count, program, control = int(MORE[0]), *MORE[1:]
+    gaps, last = [], None
+    async with asyncio.timeout(40):
+        for beat in range(8):
+            await reader.readuntil(b"\n:\n\n")
+            now = time.monotonic()
+            if last: gaps.append(now - last)
+            last = now
+            if beat == 3:
+                restart = await asyncio.create_subprocess_exec(program, "restart", "--all", "--control-socket", control,
+                                                               stdout=asyncio.subprocess.DEVNULL)
+                assert await asyncio.wait_for(restart.wait(), 20) == 0
+    # Each second one; the next worker begins anew, and a busy machine may be late.
+    assert max(gaps) < 2.6, gaps
     list = await connections("u")
     assert len(list) == 1 and list[0]["session"]["waiting_since"] is None, list
     writer.close()
@@ -177,9 +192,20 @@ async def heartbeats():
     s.sendall(b"GET /sse?user=v HTTP/1.1\r\nHost: localhost\r\nMartlet-Resume: new\r\n\r\n")
     await until("it is here", lambda: has(1, "v"))
     text = json.dumps("x" * 60000)
-    for _ in range(int(MORE[0])): assert (await publish("v", text))["delivered"] == 1
+    for _ in range(count): assert (await publish("v", text))["delivered"] == 1
     await waiting("v")
     s.close()
+
+
+async def damaged():
+    """A stream that cannot go on is told so, as a stream is told."""
+    program, control = MORE
+    stream = await Stream.open(http, url("u"), "new")
+    restart = await asyncio.create_subprocess_exec(program, "restart", "--all", "--control-socket", control,
+                                                   stdout=asyncio.subprocess.DEVNULL)
+    await asyncio.wait_for(restart.wait(), 20)
+    kind, data = await stream.next()
+    assert kind == "close" and json.loads(data)["code"] == 1012, (kind, data)
 
 
 async def has(count, user):
@@ -210,7 +236,7 @@ async def crash():
     stream = await Stream.open(http, url("u"), "new")
     texts, received = [], 0
     try:
-        answer = await stream.post([PING, '{"type":"fatal"}', PING, PING], 1)
+        answer = await stream.say([PING, '{"type":"fatal"}', PING, PING], 1)
         assert answer.status_code == 200, answer.text
         answer = answer.json()["received"]
     except httpx.HTTPError: answer = None
@@ -222,7 +248,7 @@ async def crash():
         stream = await Stream.open(http, url("u"), f"{stream.greeting['session']} {len(texts)}")
         handled = stream.greeting["received"]
         rest = [PING, '{"type":"fatal"}', PING, PING][handled:]
-        answer = (await stream.post(rest, handled + 1)).json()["received"]
+        answer = (await stream.say(rest, handled + 1)).json()["received"]
     assert answer == 4, answer
     texts = [json.loads(text) for text in texts + await stream.texts(4 - len(texts))]
     assert [text.get("received") for text in texts] == [1, None, 3, 4] and texts[1]["number"] == 2, texts
@@ -233,9 +259,8 @@ async def poison():
     """A message that ends each worker that handles it ends its connection, and not the service."""
     other = await Stream.open(http, url("v"), "new")
     stream = await Stream.open(http, url("u"), "new")
-    token = stream.greeting["session"]
     for _ in range(5):
-        try: answer = await stream.post([PING, '{"type":"poison"}'], 1, token)
+        try: answer = await stream.say([PING, '{"type":"poison"}'], 1)
         except httpx.HTTPError: continue
         if answer.status_code == 404: break
     assert answer.status_code == 404, answer.text
@@ -253,12 +278,75 @@ async def endings():
         kind, data = await stream.next()
         assert kind == "close" and json.loads(data)["code"] == code, data
         assert await connections("u") == []
-    # Who repeats posts that bring nothing has a rate, too.
-    stream = await Stream.open(http, url("u"), "new")
-    async with asyncio.timeout(60):
-        while not stream.ended.is_set(): await stream.post([], 1)
-    while (event := await stream.next())[0] != "close": pass
-    assert json.loads(event[1])["code"] == 4429, event
+    # Who repeats posts that bring nothing has a rate, too, whatever is wrong with them.
+    for messages, first in [([], 1), ([PING], 7), ([PING], (1 << 32) - 1)]:
+        stream = await Stream.open(http, url("u"), "new")
+        answer = await stream.post(messages, first)
+        assert answer.status_code == (409 if messages else 200), answer.text
+        async with asyncio.timeout(60):
+            while not stream.ended.is_set(): await stream.post(messages, first)
+        while (event := await stream.next())[0] != "close": pass
+        assert json.loads(event[1])["code"] == 4429, event
+
+
+async def overflow():
+    """What was compressed is sent again plain, if that is not too much; and if it is, the client is told."""
+    options = {"compression": "deflate", "ping_interval": None, "max_queue": None, "max_size": None}
+    for count, resumed in [(3, True), (6, False)]:
+        async with asyncio.timeout(30):
+            ws = await connect(f"ws://{CLIENT}/ws?user=u", subprotocols=["martlet", "resume.new"], **options)
+            token = json.loads(await ws.recv())["session"]
+            texts = [json.dumps(str(number) + "x" * 100_000) for number in range(count)]
+            for text in texts: assert (await publish("u", text))["delivered"] == 1
+            for text in texts: assert await ws.recv() == text
+            ws.transport.abort()
+        stream = await Stream.open(http, url("u"), f"{token} 0")
+        if resumed:
+            assert stream.greeting["resumed"] is True and stream.greeting["replay"] == count, stream.greeting
+            # There is room for what comes next, before the client has read anything.
+            assert (await publish("u", json.dumps("y" * 10_000)))["delivered"] == 1
+            assert await stream.texts(count + 1) == texts + [json.dumps("y" * 10_000)]
+        else:
+            assert stream.greeting["resume_error"] == "overflow" and "session" in stream.greeting, stream.greeting
+            assert len(await connections("u")) == 1
+            assert (await publish("u", "1"))["delivered"] == 1 and await stream.texts(1) == ["1"]
+        await stream.post([], 0, method="DELETE")
+        await stream.abort()
+
+
+async def slow():
+    """Whoever posts slowly, or much, keeps nobody else out."""
+    good, other, key = MORE
+    auth = lambda token: {"Authorization": f"Bearer {token}"}
+    base, address = f"http://{CLIENT}/sse", CLIENT.split(":")
+    evil = await Stream.open(http, base, "new", auth(other))
+    mine = await Stream.open(http, base, "new", auth(good))
+    head = (f"POST /sse HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {other}\r\n"
+            f"Martlet-Session: {evil.greeting['session']} 1\r\nContent-Length: ")
+    idle = []
+    async def begin(length, body):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(f"{head}{length}\r\n\r\n".encode() + body)
+        await writer.drain()
+        idle.append(writer)
+    for _ in range(200): await begin(2, b"{")
+    started = time.monotonic()
+    another = await Stream.open(http, base, "new", auth(good))
+    answer = await mine.post([PING], 1)
+    assert answer.json() == {"received": 1}, answer.text
+    assert time.monotonic() - started < 4, time.monotonic() - started
+    for writer in idle: writer.close()
+    # More bytes than there is room for: the oldest must go.
+    for _ in range(12): await begin(900_000, b"x" * 300_000)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(f"POST /sse HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {good}\r\n"
+                 f"Martlet-Session: {mine.greeting['session']} 2\r\nContent-Length: 15\r\n\r\n".encode())
+    await asyncio.sleep(0.1)
+    writer.write(PING.encode())
+    async with asyncio.timeout(4): line = await reader.readline()
+    assert line == b"HTTP/1.1 200 OK\r\n", (line, await reader.read(1000))
+    metrics = (await http.get(f"http://{API}/metrics", headers=auth(key))).text
+    assert any(line.startswith("martlet_bodies_refused_total") and not line.endswith(" 0") for line in metrics.splitlines()), metrics
 
 
 async def refusals():
