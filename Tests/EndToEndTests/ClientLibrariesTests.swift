@@ -22,7 +22,7 @@ import Testing
 
     @Test func `the library for browsers passes its tests in Node`() async throws {
         let run = try await python(["-c", Self.node, "--test"], in: Self.folder + "/javascript")
-        #expect(run.code == 0 && run.output.contains(#/\bpass 1\d\d\b/#), "\(run.output.suffix(4000))\(run.error)")
+        #expect(run.code == 0 && run.output.contains(#/\bpass [1-9]\d\d\b/#), "\(run.output.suffix(4000))\(run.error)")
     }
 
     @Test func `the library for browsers has the types that it says`() async throws {

@@ -13,8 +13,8 @@ extension Door.Settings {
             listeners: kinds.enumerated().map { (contract.firstListener + Int32($0), $1) },
             maxBodyBytes: Int(contract.api.maxBodyBytes),
             postPath: EventStream.path(beside: contract.client.path),
-            // The largest message, or several small ones.
-            postBytes: Int(contract.client.maxMessageBytes) + 16384,
+            // The largest message, or several small ones: the libraries post up to 60,000 bytes at a time.
+            postBytes: max(65536, Int(contract.client.maxMessageBytes)) + 16384,
             bodyBytes: Int(contract.limits.bodyBytes),
             isDevelopment: contract.isDevelopment,
             handshakeTimeout: contract.timing.handshakeTimeout,
