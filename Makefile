@@ -97,8 +97,8 @@ browser: build $(CLIENTS) ## Open the demo page in Chromium, and send a message 
 	@$(call needs,chromium)
 	Tests/Conformance/browser
 
-sessions: build $(CLIENTS) ## Cut and freeze the network of a page in Chromium, and reload HAProxy and nginx under sessions (about 3 minutes)
-	@$(call needs,chromium haproxy nginx-light openssl)
+sessions: build $(CLIENTS) ## Cut, freeze and close to WebSockets the network of a page in Chromium and Firefox, and reload HAProxy and nginx under sessions (about 8 minutes)
+	@$(call needs,chromium firefox-esr haproxy nginx-light openssl)
 	Tests/Conformance/browser-session
 	$(PYTHON) Tests/Conformance/proxies
 
