@@ -94,7 +94,7 @@ export class Martlet extends EventTarget {
 
   #socket; // others are ignored
   #timer;
-  #blocked = 0; // WebSockets in a row without a first frame; after 2, a Stream
+  #blocked = 0; // WebSockets in a row without a first frame; after 2, a Stream, at once
   #failures = 0;
   #jwt;
   #why = "connect"; // for getToken
@@ -176,7 +176,7 @@ export class Martlet extends EventTarget {
       const protocols = ["martlet"];
       if (this.#options.resume !== false) protocols.push(`resume.${resume}`);
       if (this.#jwt) protocols.push(`bearer.${this.#jwt}`);
-      const isStream = this.#blocked > 1 && this.#options.sse !== false && globalThis.TextDecoderStream;
+      const isStream = this.#blocked > 1;
       this.transport = isStream ? "sse" : "websocket";
       const socket = (this.#socket = isStream
         ? new Stream(this.#url, this.#jwt, resume.replace(".", " "))
@@ -205,8 +205,9 @@ export class Martlet extends EventTarget {
       }
       this.#changedAt = now;
     } else {
-      this.#jwt = undefined; // perhaps that is why: a browser does not say
-      const isBlocked = [1006, DEAD].includes(code) && globalThis.navigator?.onLine !== false;
+      this.#jwt = undefined; // perhaps that is why
+      const canStream = this.#options.sse !== false && globalThis.TextDecoderStream;
+      const isBlocked = canStream && [1006, DEAD].includes(code) && globalThis.navigator?.onLine !== false;
       if (code) this.#blocked = isBlocked ? (this.#blocked + 1) % 3 : 0;
     }
     if (FINAL.includes(code)) return this.#end(code, reason);
@@ -219,7 +220,7 @@ export class Martlet extends EventTarget {
       if (!this.#wasRejected) exponent = 0;
       this.#wasRejected = true;
     }
-    this.#wait(code, reason, Math.min(20_000, 500 * 2 ** exponent) * Math.random());
+    this.#wait(code, reason, this.#blocked > 1 ? 0 : Math.min(20_000, 500 * 2 ** exponent) * Math.random());
   }
 
   #wait(code, reason, pause) {

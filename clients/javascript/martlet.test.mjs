@@ -1678,9 +1678,8 @@ test("a WebSocket that has no first frame for 10 s counts as failed", async () =
   await clock.pass(10_000);
   await retry(martlet);
   await clock.pass(10_000);
-  assert.deepEqual([Socket.all.length, martlet.code], [2, 4408]);
-  await retry(martlet);
-  await host.next("GET");
+  assert.equal(Socket.all.length, 2);
+  await host.next("GET"); // at once: two attempts have taken long enough
 });
 
 for (const code of [4429, 1013, 4401]) {
