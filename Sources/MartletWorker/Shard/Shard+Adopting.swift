@@ -12,14 +12,16 @@ extension Shard {
     /// Throws if there is no room for it; then the caller keeps the socket.
     func adopt(
         _ descriptor: Int32,
-        _ asked: AdoptionTicket,
+        _ ticket: AdoptionTicket,
         _ gatekeeper: Gatekeeper,
         on manager: isolated WebSocketManager
     ) throws(HTTPProblem) {
         self.gatekeeper = gatekeeper
         // An echo has other limits, and another worker may send any ticket.
-        if asked.service == .echo, !contract.isDevelopment { throw .notFound }
-        var ticket = asked
+        if ticket.service == .echo, !contract.isDevelopment { throw .notFound }
+        var ticket = ticket
+        // A session that goes on has the rooms that it had, in place of these.
+        let asked = ticket.resume == nil ? nil : (thread: ticket.bearer.thread, job: ticket.bearer.job)
         let session = beginSession(&ticket, gatekeeper, manager)
         let place = try countIn(ticket, isResuming: session?.resumption != nil, manager)
         let now = Clock.unixMilliseconds()
@@ -44,7 +46,9 @@ extension Shard {
             case .overflow:
                 // The session has ended, and its client is told so in the greeting of a new one.
                 if let resumption = session?.resumption { endLost(resumption.slot, id, manager) }
-                return try adopt(descriptor, asked, gatekeeper, on: manager)
+                ticket.bearer.thread = asked?.thread
+                ticket.bearer.job = asked?.job
+                return try adopt(descriptor, ticket, gatekeeper, on: manager)
             case .full:
                 // Whoever waits makes room for those who are here, from the next turn on.
                 sockets.endOldestWaiting(except: session?.resumption?.slot)
