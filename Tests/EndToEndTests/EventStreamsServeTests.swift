@@ -119,18 +119,7 @@ import Testing
             let orders = [
                 ["restart", "--all"], ["kill"], ["scale", "3"], ["kill"], ["scale", "2"], ["upgrade"], ["reload"],
             ]
-            for order in (1...3).flatMap({ _ in orders }) {
-                if order == ["kill"] {
-                    let before = try await server.statistics().shards
-                    for shard in before { kill(shard.pid, SIGKILL) }
-                    try await server.waitForStatistics("the next workers") { now in
-                        now.shards.allSatisfy { $0.state == "serving" && $0.generation > before[0].generation }
-                    }
-                } else {
-                    let run = try await server.control(order)
-                    #expect(run.code == 0, "\(order): \(run.error)")
-                }
-            }
+            try await server.undergo(orders + orders + orders)
             clients.write("")
             try await clients.lines.wait("a report", seconds: 120) { $0.contains { $0.text.hasPrefix("{") } }
             let text = await clients.lines.events.last { $0.text.hasPrefix("{") }?.text ?? ""

@@ -42,18 +42,7 @@ import Testing
                     ["restart", "--all"], ["kill"], ["scale", "3"], ["upgrade"], ["kill"], ["scale", "2"], ["reload"],
                     ["kill"],
                 ]
-                for order in orders + orders + orders {
-                    if order == ["kill"] {
-                        let before = try await server.statistics().shards
-                        for shard in before { kill(shard.pid, SIGKILL) }
-                        try await server.waitForStatistics("the next workers") { now in
-                            now.shards.allSatisfy { $0.state == "serving" && $0.generation > before[0].generation }
-                        }
-                    } else {
-                        let run = try await server.control(order)
-                        #expect(run.code == 0, "\(order): \(run.error)")
-                    }
-                }
+                try await server.undergo(orders + orders + orders)
             }
             #expect(report.wrong == [], "\(report)")
             #expect(report.resumes > 50 && report.held > 50 && report.said > 100, "\(report)")

@@ -23,12 +23,14 @@ extension Shard {
                 )
             case .messages(let first):
                 // Whoever has an older token does not know yet that the session goes on elsewhere.
-                guard sockets.isOpen(index), sockets.isStreaming(index) else { return .failed(.notOpen) }
+                let isReading = sockets.isOpen(index) && sockets.isStreaming(index) && token.secret == tokens.newest
                 defer { settle(index, on: manager) }
-                let handled = token.secret == tokens.newest ? receive(text, first: first, from: index, manager) : nil
+                let handled = isReading ? receive(text, first: first, from: index, manager) : nil
                 // Asking again and again for nothing counts towards the rate, too.
-                if handled ?? 0 == 0 { _ = judge(.pong, byteCount: 0, from: index, on: manager) }
-                if token.secret != tokens.newest { return .failed(.notOpen) }
+                if handled ?? 0 == 0, sockets.isOpen(index) {
+                    _ = judge(.pong, byteCount: 0, from: index, on: manager)
+                }
+                guard isReading else { return .failed(.notOpen) }
                 return .received(sockets.arena.slot(index).messagesReceived, isWhole: handled != nil)
             }
         } catch {

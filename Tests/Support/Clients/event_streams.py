@@ -341,10 +341,12 @@ async def slow():
     for _ in range(12): await begin(900_000, b"x" * 300_000)
     reader, writer = await asyncio.open_connection(*address)
     writer.write(f"POST /sse HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {good}\r\n"
-                 f"Martlet-Session: {mine.greeting['session']} 2\r\nContent-Length: 15\r\n\r\n".encode())
-    await asyncio.sleep(0.1)
-    writer.write(PING.encode())
-    async with asyncio.timeout(4): line = await reader.readline()
+                 f"Martlet-Session: {mine.greeting['session']} 2\r\nContent-Length: 15\r\nExpect: 100-continue\r\n\r\n".encode())
+    async with asyncio.timeout(4):
+        # The body comes when the head was read, and not with it.
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(PING.encode())
+        line = await reader.readline()
     assert line == b"HTTP/1.1 200 OK\r\n", (line, await reader.read(1000))
     metrics = (await http.get(f"http://{API}/metrics", headers=auth(key))).text
     assert any(line.startswith("martlet_bodies_refused_total") and not line.endswith(" 0") for line in metrics.splitlines()), metrics
